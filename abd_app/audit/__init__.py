@@ -1,0 +1,8 @@
+"""The whole job as generators of events: open a teacher, distil it safely, watch it, export the student."""
+
+from __future__ import annotations
+
+from abd_app.audit.inspection import run_inspection
+from abd_app.audit.run import run_audit
+
+__all__ = ["run_audit", "run_inspection"]

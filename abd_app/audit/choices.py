@@ -1,0 +1,37 @@
+"""What ``auto`` means for this teacher."""
+
+from __future__ import annotations
+
+from abd_app.errors import UsageError
+from abd_app.teacher import Teacher, TeacherCard
+
+_SMALL_PX = 64
+
+
+def choose_method(method: str, card: TeacherCard) -> tuple[str, str]:
+    """The image source to use, and the reason in one sentence.
+
+    Raises:
+        UsageError: The method asked for cannot work with this teacher.
+    """
+    has_statistics = card.batchnorm_layers > 0
+    if method == "fast" and not has_statistics:
+        raise UsageError(
+            "The method fast cannot be used with this teacher.",
+            where="--method fast",
+            why="It inverts the statistics of BatchNorm layers, and the file has none (ONNX export folds them away).",
+            remedy="Use --method ood or auto, or open the teacher's state_dict instead.",
+        )
+    if method != "auto":
+        return method, "as you asked"
+    if has_statistics:
+        layers = card.batchnorm_layers
+        return "fast", f"the statistics of the teacher's {layers} BatchNorm layers describe the images it was trained on"
+    return "ood", "the teacher has no BatchNorm statistics to invert, so patches of unrelated pictures are used"
+
+
+def choose_student(name: str, teacher: Teacher) -> str:
+    """``auto``: WRN-16-1 for small images, ResNet-18 for larger ones."""
+    if name != "auto":
+        return name
+    return "wrn-16-1" if max(teacher.spec.height, teacher.spec.width) <= _SMALL_PX else "resnet18-imagenet"

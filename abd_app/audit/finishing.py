@@ -1,0 +1,44 @@
+"""The end of an audit: the student's files and the report."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from abd_app.audit.opening import OpenAudit
+from abd_app.audit.summary import build_report, versions
+from abd_app.distill.pictures import procedural_patches
+from abd_app.events import AuditFinished, Event, PhaseStarted, StudentExported
+from abd_app.export.curves import write_curves
+from abd_app.export.onnx_student import export_onnx, save_weights
+from abd_app.export.report import plain, write_report
+
+PARITY_IMAGES = 256
+
+
+def export_student(audit: OpenAudit, student: nn.Module) -> Iterator[Event]:
+    """Writes ``student.onnx`` (checked), ``student.safetensors``, curves and report into the run's folder."""
+    yield PhaseStarted("export", "student", audit.record.steps)
+    folder, spec = audit.folder.path, audit.teacher.spec
+    metadata = {
+        "teacher_sha256": audit.teacher.card.sha256,
+        "plan": json.dumps(audit.plan.to_dict()),
+        "versions": json.dumps(versions()),
+    }
+    with audit.folder.writing():
+        save_weights(student, folder / "student.safetensors", metadata=metadata)
+        images = procedural_patches(PARITY_IMAGES, spec, seed=audit.plan.seed)
+        path = folder / "student.onnx"
+        audit.record.parity_max_abs = export_onnx(student, spec, path, metadata=metadata, images=images)
+        yield StudentExported(str(path), audit.record.parity_max_abs, PARITY_IMAGES)
+        write_curves(audit.record.measured, folder)
+        audit.record.wall_s = time.monotonic() - audit.started
+        report = build_report(audit.plan, audit.teacher, audit.record)
+        write_report(report, folder)
+    if audit.compute.device.type == "cuda":
+        torch.cuda.empty_cache()
+    yield AuditFinished(str(folder), plain(report))

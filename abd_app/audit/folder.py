@@ -1,0 +1,105 @@
+"""The folder of one run: plan, checkpoint and results."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from abd_app.errors import RunFailedError, UsageError
+from abd_app.intake import load_weights_only
+from abd_app.plan import AuditPlan
+
+_PLAN, _CHECKPOINT = "plan.json", "checkpoint/state.pt"
+
+
+class RunFolder:
+    """Where a run writes.
+
+    Attributes:
+        path: The folder; it exists.
+    """
+
+    def __init__(self, plan: AuditPlan) -> None:
+        """Creates the folder, or checks that it holds the run to be continued.
+
+        Raises:
+            UsageError: The folder is in use, or holds no such run.
+            RunFailedError: It cannot be written to.
+        """
+        self.path = Path(plan.out)
+        self._checkpoint = self.path / _CHECKPOINT
+        if plan.resume:
+            self._check_same_run(plan)
+            return
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise UsageError(
+                "The output folder is already in use.",
+                where=str(self.path),
+                why="It is a file." if not self.path.is_dir() else "It is not empty; nothing in it is overwritten.",
+                remedy="Give a new folder with --out, or continue the run in it with --resume.",
+            )
+        with self.writing():
+            self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
+            (self.path / _PLAN).write_text(plan.to_json(), encoding="utf-8")
+
+    def save_checkpoint(self, state: dict[str, Any]) -> None:
+        """Replaces the checkpoint, whole or not at all.
+
+        Raises:
+            RunFailedError: The disk is full or the folder has gone.
+        """
+        temporary = self._checkpoint.with_suffix(".tmp")
+        with self.writing():
+            try:
+                torch.save(state, temporary)
+                os.replace(temporary, self._checkpoint)
+            except RuntimeError as error:  # torch reports a full disk as a RuntimeError of its zip writer
+                raise OSError(str(error).splitlines()[0]) from error
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """The last checkpoint, or ``None`` if the run ended before its first."""
+        if not self._checkpoint.exists():
+            return None
+        state = load_weights_only(self._checkpoint)
+        assert isinstance(state, dict)
+        return state
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Turns an ``OSError`` inside into a :class:`RunFailedError` that names the folder."""
+        try:
+            yield
+        except OSError as error:
+            raise RunFailedError(
+                "The results cannot be written.",
+                where=str(self.path),
+                why=error.strerror or str(error),
+                remedy="Free some space or give another folder with --out; a run with a checkpoint goes on with --resume.",
+            ) from error
+
+    def _check_same_run(self, plan: AuditPlan) -> None:
+        stored = self.path / _PLAN
+        if not stored.is_file():
+            raise UsageError(
+                "There is no run to continue.",
+                where=str(self.path),
+                why=f"It holds no {_PLAN}.",
+                remedy="Give the folder of an interrupted run, or leave --resume out.",
+            )
+        before = AuditPlan.from_json(stored.read_text(encoding="utf-8"))
+        now = dataclasses.replace(plan, resume=before.resume, out=before.out)
+        changed = [field.name for field in dataclasses.fields(now) if getattr(now, field.name) != getattr(before, field.name)]
+        if changed:
+            raise UsageError(
+                f"The run was started with another {' and '.join(changed)}.",
+                where=str(stored),
+                remedy="Continue it with the same options, or start a new run in another folder.",
+            )

@@ -1,0 +1,31 @@
+"""A first look at a teacher file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from abd_app.audit.choices import choose_method, choose_student
+from abd_app.audit.pace import seconds_by_effort
+from abd_app.distill.device import choose_compute
+from abd_app.errors import MissingFactsError
+from abd_app.events import CostEstimated, Event, TeacherInspected
+from abd_app.intake import inspect_teacher, open_teacher
+from abd_app.plan import TeacherFacts
+
+
+def run_inspection(file: str, facts: TeacherFacts) -> Iterator[Event]:
+    """Says what the file is, then, once nothing required is left to ask, what a run would cost on this machine.
+
+    Raises:
+        AuditError: The file is refused, or the facts contradict it.
+    """
+    card = inspect_teacher(file, facts)
+    yield TeacherInspected(card)
+    try:
+        teacher = open_teacher(file, facts)
+    except MissingFactsError:
+        return
+    method, reason = choose_method("auto", card)
+    compute = choose_compute("auto", "auto")
+    seconds = seconds_by_effort(teacher, method, choose_student("auto", teacher), compute)
+    yield CostEstimated(method, reason, seconds)

@@ -1,0 +1,118 @@
+"""The middle of an audit: one student learns while it is watched."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Generator, Iterator
+
+import torch
+from torch import nn
+
+from abd_app.audit.opening import OpenAudit
+from abd_app.distill.assemble import assemble
+from abd_app.distill.loop import Distillation
+from abd_app.distill.recipe import Recipe
+from abd_app.distill.vaccine import VaccineError
+from abd_app.events import DeviceUsed, Event, FindingMade, PhaseStarted, Role, StepDone, VaccineChecked
+from abd_app.teacher import Finding
+
+MEASUREMENTS = 20
+CHECKPOINT_EVERY_S = 60.0
+
+
+def learn(audit: OpenAudit, role: Role, stop_requested: Callable[[], bool]) -> Generator[Event, None, nn.Module]:
+    """Distils the student or, with ``role='twin'``, its undefended twin, and measures it at the end.
+
+    Returns:
+        The network, on the device.
+    """
+    recipe = audit.recipe if role == "student" else audit.recipe.undefended()
+    distillation = yield from _assembled(audit, recipe, role)
+    network = distillation.student.network
+    before = audit.checkpoint
+    if before is not None and role == "student" and before["role"] == "twin":
+        network.load_state_dict(before["student"])
+        return network
+    if before is not None and role == before["role"]:
+        distillation.load_state_dict(before["distillation"])
+    with contextlib.closing(_watched(audit, distillation, role, stop_requested)) as events:
+        yield from events
+    if role == "student":
+        audit.record.steps = distillation.step
+        audit.record.student_parameters = sum(parameter.numel() for parameter in network.parameters())
+        audit.record.student_weights = {name: value.cpu().clone() for name, value in network.state_dict().items()}
+    yield PhaseStarted("measuring", role, distillation.step)
+    yield audit.measure(network, role, distillation.step)
+    return network
+
+
+def _assembled(audit: OpenAudit, recipe: Recipe, role: Role) -> Generator[Event, None, Distillation]:
+    """The distillation; without the vaccine, and with a finding, where the teacher has no layer to shuffle."""
+
+    def attempt(recipe: Recipe) -> Distillation:
+        return assemble(
+            audit.teacher,
+            recipe,
+            student_name=audit.record.student_name,
+            compute=audit.compute,
+            seed=audit.plan.seed,
+            role=role,
+            picture=audit.plan.picture,
+        )
+
+    try:
+        return attempt(recipe)
+    except VaccineError as error:
+        yield audit.note(Finding("warning", "Shuffling Vaccine is off", f"The teacher has {error}."))
+        return attempt(dataclasses.replace(recipe, vaccine=False))
+
+
+def _watched(
+    audit: OpenAudit, distillation: Distillation, role: Role, stop_requested: Callable[[], bool]
+) -> Iterator[Event]:
+    """Runs to the end or to the stop, measures along the way and keeps checkpoints."""
+    network, last_step, saved = distillation.student.network, distillation.step, time.monotonic()
+    every = max(1, audit.recipe.steps // MEASUREMENTS)
+    for event in distillation.run():
+        yield event
+        if isinstance(event, VaccineChecked):
+            audit.record.vaccine = event
+        elif isinstance(event, FindingMade):
+            audit.record.findings.append(event.finding)
+        if not isinstance(event, StepDone) or event.step == last_step:
+            continue
+        last_step = event.step
+        if event.step % every == 0 and event.step < event.total_steps:
+            yield audit.measure(network, role, event.step, live=True)
+            yield DeviceUsed(audit.record.device, _memory_bytes(audit.compute.device))
+        if stop_requested():
+            audit.record.stopped_early = True
+            return
+        if time.monotonic() - saved > CHECKPOINT_EVERY_S:
+            _save(audit, distillation, role)
+            saved = time.monotonic()
+
+
+def _save(audit: OpenAudit, distillation: Distillation, role: Role) -> None:
+    audit.folder.save_checkpoint(
+        {
+            "role": role,
+            "distillation": distillation.state_dict(),
+            "student": audit.record.student_weights,
+            "record": audit.record.state(),
+            "wall_s": time.monotonic() - audit.started,
+        }
+    )
+
+
+def _memory_bytes(device: torch.device) -> int:
+    """Peak memory of the engine: allocated on the GPU, or resident on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,96 @@
+"""The start of an audit: everything that the user gave is read before the long work begins."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from abd_app.audit.choices import choose_method, choose_student
+from abd_app.audit.folder import RunFolder
+from abd_app.audit.pace import seconds_per_step
+from abd_app.audit.scoring import Scorer
+from abd_app.audit.summary import Record
+from abd_app.distill.device import Compute, choose_compute, device_name
+from abd_app.distill.recipe import Recipe, choose_recipe
+from abd_app.events import Event, FindingMade, Measured, MethodChosen, PhaseStarted, Role, TeacherInspected
+from abd_app.intake import open_teacher
+from abd_app.plan import AuditPlan
+from abd_app.teacher import Finding, Teacher
+
+_FEWEST_STEPS = 20
+
+
+@dataclass
+class OpenAudit:
+    """What the stages of one audit share.
+
+    Attributes:
+        network: The teacher's, on the device.
+        checkpoint: Of an interrupted run that is being continued.
+        started: ``time.monotonic()`` at the start, earlier sessions of a continued run counted in.
+    """
+
+    plan: AuditPlan
+    compute: Compute
+    teacher: Teacher
+    network: nn.Module
+    recipe: Recipe
+    scorer: Scorer
+    folder: RunFolder
+    record: Record
+    checkpoint: dict[str, Any] | None
+    started: float
+
+    def measure(self, network: nn.Module, role: Role, step: int, *, live: bool = False) -> Measured:
+        """Scores of a network, kept for curves and report."""
+        measured = self.scorer.measure(network, role, step, live=live)
+        self.record.measured.append(measured)
+        return measured
+
+    def note(self, finding: Finding) -> FindingMade:
+        """A finding, kept for the report."""
+        self.record.findings.append(finding)
+        return FindingMade(finding)
+
+
+def open_audit(plan: AuditPlan) -> Generator[Event, None, OpenAudit]:
+    """Reads teacher, pictures, evaluation images and folder, makes the remaining choices and measures the teacher.
+
+    Raises:
+        AuditError: Any of them cannot be used.
+    """
+    started = time.monotonic()
+    compute = choose_compute(plan.device, plan.precision)
+    yield PhaseStarted("intake", "teacher", 0)
+    teacher = open_teacher(plan.teacher_file, plan.facts)
+    yield TeacherInspected(teacher.card)
+    method, reason = choose_method(plan.method, teacher.card)
+    yield MethodChosen(method, reason)
+    student_name = choose_student(plan.student, teacher)
+    network = compute.place(teacher.network)
+    yield PhaseStarted("measuring", "teacher", 0)
+    scorer = Scorer(plan, teacher, network, compute)
+    recipe = _recipe(plan, method, teacher, student_name, compute)
+    folder = RunFolder(plan)
+    checkpoint = folder.load_checkpoint() if plan.resume else None
+    record = Record(method=method, method_reason=reason, student_name=student_name, device=device_name(compute.device))
+    if checkpoint is not None:
+        started -= checkpoint["wall_s"]
+        record.restore(checkpoint["record"])
+    audit = OpenAudit(plan, compute, teacher, network, recipe, scorer, folder, record, checkpoint, started)
+    for finding in scorer.findings:
+        yield audit.note(finding)
+    yield audit.measure(network, "teacher", 0)
+    return audit
+
+
+def _recipe(plan: AuditPlan, method: str, teacher: Teacher, student_name: str, compute: Compute) -> Recipe:
+    """The recipe for the plan; minutes become steps by the pace of a few real ones."""
+    if plan.minutes is None:
+        return choose_recipe(method, plan.defense, plan.effort, plan.steps)
+    pace = seconds_per_step(teacher, choose_recipe(method, plan.defense, "standard", None), student_name, compute)
+    return choose_recipe(method, plan.defense, plan.effort, max(_FEWEST_STEPS, round(60 * plan.minutes / pace)))

@@ -1,0 +1,72 @@
+"""How long a run will take, from a few real steps on this device."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+from abd_app.distill.assemble import assemble
+from abd_app.distill.device import Compute
+from abd_app.distill.loop import Distillation
+from abd_app.distill.recipe import STEPS, Recipe, choose_recipe
+from abd_app.distill.sources.fast import FastSettings
+from abd_app.distill.sources.zskt import STUDENT_STEPS
+from abd_app.events import StepDone
+from abd_app.plan import EFFORTS
+from abd_app.teacher import Teacher
+
+_TIMED_STEPS = 4
+_SHORT_ROUND = FastSettings(generator_steps=_TIMED_STEPS, student_steps=_TIMED_STEPS, warm_up_rounds=1)
+
+
+def seconds_by_effort(teacher: Teacher, method: str, student_name: str, compute: Compute) -> dict[str, float]:
+    """Expected wall time in seconds of one defended student, by effort."""
+    expected = {}
+    pace = seconds_per_step(teacher, choose_recipe(method, "abd", "standard", None), student_name, compute)
+    for effort in EFFORTS:
+        expected[effort] = pace * STEPS[effort][method]
+    return expected
+
+
+def seconds_per_step(teacher: Teacher, recipe: Recipe, student_name: str, compute: Compute) -> float:
+    """Mean wall time of a student step with its share of the generator's and of Self-Retrospection.
+
+    A throw-away student takes a few steps with and without retrospection; the first of each kind warms up and is not counted.
+    The vaccine is left out: it adds less than the scatter of so short a measurement.
+    """
+    plain = replace(recipe, vaccine=False, retrospection="none")
+    student, generator = _timed(teacher, plain, student_name, compute)
+    if recipe.retrospection != "none":
+        always = replace(recipe, vaccine=False, retrospection_step=0)
+        with_retrospection, _ = _timed(teacher, always, student_name, compute)
+        share = 1 - recipe.retrospection_step / recipe.steps
+        student += share * max(0.0, with_retrospection - student)
+    return student + generator * _generator_share(recipe.method)
+
+
+def _timed(teacher: Teacher, recipe: Recipe, student_name: str, compute: Compute) -> tuple[float, float]:
+    """Fastest observed seconds of a student step and of a generator step (0 if there is none)."""
+    distillation = assemble(teacher, recipe, student_name=student_name, compute=compute, seed=0, fast=_SHORT_ROUND)
+    student: list[float] = []
+    generator: list[float] = []
+    for before, step, elapsed in _timed_steps(distillation):
+        (student if step > before else generator).append(elapsed)
+        if len(student) > _TIMED_STEPS:
+            break
+    return min(student[1:]), min(generator[1:] or generator or [0.0])
+
+
+def _timed_steps(distillation: Distillation) -> Iterator[tuple[int, int, float]]:
+    before, start = 0, time.perf_counter()
+    for event in distillation.run():
+        if isinstance(event, StepDone):
+            now = time.perf_counter()
+            yield before, event.step, now - start
+            before, start = event.step, time.perf_counter()
+
+
+def _generator_share(method: str) -> float:
+    """Generator steps per student step."""
+    settings = FastSettings()
+    return {"fast": settings.generator_steps / settings.student_steps, "zskt": 1 / STUDENT_STEPS, "ood": 0.0}[method]

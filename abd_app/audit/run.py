@@ -1,0 +1,30 @@
+"""One audit from the file to the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from abd_app.audit.finishing import export_student
+from abd_app.audit.learning import learn
+from abd_app.audit.opening import open_audit
+from abd_app.events import Event
+from abd_app.plan import AuditPlan
+
+
+def run_audit(plan: AuditPlan, *, stop_requested: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+    """Opens the teacher, distils a student (and an undefended twin), measures all, exports the student and reports.
+
+    Pausing is not asking for the next event. Cancelling is closing the generator; a run can then go on from its last checkpoint.
+
+    Args:
+        plan: Every choice.
+        stop_requested: Turns True when the user wants what has been learned so far: distillation ends, the rest is done.
+
+    Raises:
+        AuditError: With what happened, where, why, and what to do.
+    """
+    audit = yield from open_audit(plan)
+    student = yield from learn(audit, "student", stop_requested)
+    if plan.compare and not audit.record.stopped_early:
+        yield from learn(audit, "twin", stop_requested)
+    yield from export_student(audit, student)

@@ -1,0 +1,86 @@
+"""How a run is watched: clean accuracy and ASR on the user's images, or estimates where there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from abd_app.distill.device import Compute
+from abd_app.distill.pictures import procedural_patches
+from abd_app.errors import UsageError
+from abd_app.events import Measured, Role
+from abd_app.measure import EvaluationSet, Meter, Scores, UniversalTriggerSearch, build_trigger, load_evaluation
+from abd_app.plan import AuditPlan
+from abd_app.teacher import Finding, Teacher
+
+LIVE_IMAGES = 1000
+ESTIMATE_IMAGES = 512
+
+
+class Scorer:
+    """Measures teacher, student and twin alike.
+
+    Args:
+        plan: Says which images, triggers and target class.
+        teacher: The loaded teacher.
+        network: Its network on the device.
+        compute: Device and precision.
+
+    Attributes:
+        estimated: True if there are no labelled images.
+        findings: About the evaluation images.
+
+    Raises:
+        UsageError: The images, a trigger or the target class do not fit the teacher.
+    """
+
+    def __init__(self, plan: AuditPlan, teacher: Teacher, network: nn.Module, compute: Compute) -> None:
+        spec = teacher.spec
+        if plan.target_class >= spec.num_classes:
+            raise UsageError(
+                f"Class {plan.target_class} does not exist.",
+                where="--target",
+                why=f"The teacher has {spec.num_classes} classes, counted from 0.",
+                remedy=f"Give a number from 0 to {spec.num_classes - 1}.",
+            )
+        if plan.triggers and plan.data is None:
+            raise UsageError(
+                "A trigger can only be measured on labelled images.",
+                where="--trigger",
+                remedy="Give a folder per class or an .npz with --data, or leave the triggers out for an estimate.",
+            )
+        self.estimated = plan.data is None
+        self.findings: tuple[Finding, ...] = ()
+        self._live: Callable[[nn.Module], Scores]
+        self._full: Callable[[nn.Module], Scores]
+        if plan.data is None:
+            unseen = procedural_patches(ESTIMATE_IMAGES, spec, seed=plan.seed + 1)
+            images = compute.images(unseen).float() / 255
+            search = UniversalTriggerSearch(network, images, spec.num_classes, seed=plan.seed)
+            self._live = self._full = search.replay
+        else:
+            evaluation = load_evaluation(plan.data, spec, class_names=teacher.card.class_names)
+            self.findings = evaluation.findings
+            self._live = _meter(plan, teacher, evaluation, compute, LIVE_IMAGES).measure
+            self._full = _meter(plan, teacher, evaluation, compute, None).measure
+
+    def measure(self, network: nn.Module, role: Role, step: int, *, live: bool = False) -> Measured:
+        """Scores of ``network``; ``live`` ones rest on at most 1,000 images, for the curves."""
+        scores = (self._live if live else self._full)(network)
+        return Measured(role, step, scores.accuracy, scores.images, scores.asr, scores.asr_images, self.estimated)
+
+
+def _meter(plan: AuditPlan, teacher: Teacher, evaluation: EvaluationSet, compute: Compute, limit: int | None) -> Meter:
+    spec = teacher.spec
+    triggers = [
+        build_trigger(trigger, height=spec.height, width=spec.width, channels=spec.channels) for trigger in plan.triggers
+    ]
+    return Meter(
+        evaluation,
+        triggers,
+        target_class=plan.target_class,
+        device=compute.device,
+        limit=limit,
+        precision=compute.precision if limit else "fp32",
+    )

@@ -1,0 +1,137 @@
+"""The report of an audit as data."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import platform
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from abd_app import __version__
+from abd_app.events import Measured, VaccineChecked
+from abd_app.export.schema import SCHEMA_VERSION, Report, ScoresReport, StudentReport
+from abd_app.export.verdict import untested, verdict
+from abd_app.plan import AuditPlan
+from abd_app.teacher import Finding, Teacher
+
+_PACKAGES = ("torch", "torchvision", "onnx", "onnxruntime", "onnxruntime-gpu", "numpy")
+
+
+@dataclass
+class Record:
+    """What is collected while an audit runs."""
+
+    method: str = ""
+    method_reason: str = ""
+    student_name: str = ""
+    device: str = ""
+    steps: int = 0
+    wall_s: float = 0.0
+    stopped_early: bool = False
+    student_parameters: int = 0
+    parity_max_abs: float | None = None
+    vaccine: VaccineChecked | None = None
+    findings: list[Finding] = field(default_factory=list)
+    measured: list[Measured] = field(default_factory=list)
+    student_weights: dict[str, Any] | None = None
+    """Of a finished student while its twin is learning, on the CPU; part of the checkpoint."""
+
+    def state(self) -> dict[str, Any]:
+        """What a continued run needs of this, as plain values."""
+        return {
+            "measured": [asdict(one) for one in self.measured if one.role != "teacher"],
+            "findings": [asdict(finding) for finding in self.findings],
+            "vaccine": None if self.vaccine is None else asdict(self.vaccine),
+            "steps": self.steps,
+            "student_parameters": self.student_parameters,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes over :meth:`state`."""
+        self.measured = [Measured(**one) for one in state["measured"]]
+        self.findings = [Finding(**finding) for finding in state["findings"]]
+        self.vaccine = None if state["vaccine"] is None else VaccineChecked(**state["vaccine"])
+        self.steps, self.student_parameters = state["steps"], state["student_parameters"]
+
+    def last(self, role: str) -> Measured | None:
+        """The latest measurement of ``role``."""
+        return next((one for one in reversed(self.measured) if one.role == role), None)
+
+
+def build_report(plan: AuditPlan, teacher: Teacher, record: Record) -> Report:
+    """The content of ``report.json``; docs/report-schema.md explains it."""
+    card, spec = teacher.card, teacher.spec
+    twin = record.last("twin")
+    report: Report = {
+        "schema_version": SCHEMA_VERSION,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "summary": "",
+        "not_tested": [],
+        "estimated": plan.data is None,
+        "target_class": plan.target_class,
+        "teacher": {
+            "file": card.file,
+            "sha256": card.sha256,
+            "format": card.format,
+            "architecture": card.architecture,
+            "num_classes": spec.num_classes,
+            "input_size": [spec.height, spec.width],
+            "mean": list(spec.mean),
+            "std": list(spec.std),
+            **_scores(record.last("teacher")),
+        },
+        "student": _student(record, "student", record.parity_max_abs),
+        "twin": None if twin is None else _student(record, "twin", None),
+        "plan": plan.to_dict(),
+        "method": record.method,
+        "method_reason": record.method_reason,
+        "seed": plan.seed,
+        "device": record.device,
+        "steps": record.steps,
+        "wall_s": round(record.wall_s, 1),
+        "stopped_early": record.stopped_early,
+        "vaccine": None
+        if record.vaccine is None
+        else {
+            "accepted": record.vaccine.accepted,
+            "tail_ratio": record.vaccine.tail_ratio,
+            "trials": record.vaccine.trials,
+        },
+        "findings": [asdict(finding) for finding in (*card.findings, *record.findings)],  # type: ignore[misc]
+        "versions": versions(),
+    }
+    report["summary"] = verdict(report)
+    report["not_tested"] = untested(report)
+    return report
+
+
+def versions() -> dict[str, str]:
+    """Versions of the app, of Python and of the libraries that computed the result."""
+    found = {"abd-app": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _scores(measured: Measured | None) -> ScoresReport:
+    if measured is None:
+        return {"accuracy": None, "images": 0, "asr": {}, "asr_images": {}}
+    return {
+        "accuracy": measured.accuracy,
+        "images": measured.images,
+        "asr": measured.asr,
+        "asr_images": measured.asr_images,
+    }
+
+
+def _student(record: Record, role: str, parity: float | None) -> StudentReport:
+    return {
+        "architecture": record.student_name,
+        "parameters": record.student_parameters,
+        "onnx_parity_max_abs": parity,
+        **_scores(record.last(role)),
+    }

@@ -1,0 +1,165 @@
+"""What the command line prints: the card, the progress, the errors. Results go to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from abd_app.errors import AuditError
+from abd_app.events import (
+    Event,
+    FindingMade,
+    Measured,
+    MethodChosen,
+    PhaseStarted,
+    StepDone,
+    StudentExported,
+    TeacherInspected,
+    VaccineChecked,
+)
+from abd_app.teacher import Finding, TeacherCard
+
+_SEVERITIES = ("danger", "warning", "info")
+_SPARSE_EVERY = 0.25
+"""Share of a role's run between two progress lines where no line can be updated in place."""
+
+
+class ProgressPrinter:
+    """Tells a person on stderr how an audit goes: one updating line on a terminal, sparse lines elsewhere."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[step]}", markup=False),
+            TimeRemainingColumn(compact=True),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._task: TaskID | None = None
+        self._role = ""
+        self._shown = 0.0
+
+    def __enter__(self) -> ProgressPrinter:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def show(self, event: Event) -> None:
+        """Prints what a person wants to know of ``event``; most events say nothing."""
+        if isinstance(event, StepDone):
+            self._show_step(event)
+        elif isinstance(event, PhaseStarted):
+            self._show_phase(event)
+        elif text := _sentence(event):
+            self._say(text)
+
+    def _say(self, text: str) -> None:
+        self._console.print(_printable(text), markup=False)
+
+    def _show_phase(self, event: PhaseStarted) -> None:
+        self._say(f"{event.role}: {event.phase}")
+        description = f"{event.role}, {event.phase}"
+        if self._task is None or self._role != event.role:
+            if self._task is not None:
+                self._bar.remove_task(self._task)
+            self._task = self._bar.add_task(description, total=1.0, step="")
+            self._role, self._shown = event.role, 0.0
+        self._bar.update(self._task, description=description)
+
+    def _show_step(self, event: StepDone) -> None:
+        if self._task is not None:
+            self._bar.update(self._task, completed=event.progress, step=f"step {event.step} of {event.total_steps}")
+        if not self._console.is_terminal and event.progress >= self._shown + _SPARSE_EVERY:
+            self._shown = event.progress
+            self._say(f"{event.role}: step {event.step} of {event.total_steps}, {event.progress:.0%}")
+
+
+def _sentence(event: Event) -> str:
+    match event:
+        case TeacherInspected(card):
+            return f"teacher: {card.file}, {card.format}, {card.architecture or 'unknown architecture'}"
+        case MethodChosen(method, reason):
+            return f"image source: {method} ({reason})"
+        case VaccineChecked(accepted, tail_ratio, trials, layers):
+            verdict = f"accepted, shuffles {', '.join(layers)}" if accepted else "none accepted"
+            return f"vaccine check: {verdict} (tail ratio {tail_ratio:.2f}, {trials} tried)"
+        case Measured():
+            return _measured(event)
+        case FindingMade(finding):
+            return _finding(finding)
+        case StudentExported(path, parity_max_abs, images):
+            return f"exported: {path} (differs from PyTorch by at most {parity_max_abs:.1e} on {images} images)"
+        case _:
+            return ""
+
+
+def _measured(event: Measured) -> str:
+    kind = "agreement with the teacher" if event.estimated else "accuracy"
+    parts = [f"{kind} {event.accuracy:.3f} of {event.images}"]
+    parts += [f"ASR {name} {rate:.3f} of {event.asr_images[name]}" for name, rate in event.asr.items()]
+    return f"{event.role} at step {event.step}: {', '.join(parts)}{' (estimated)' if event.estimated else ''}"
+
+
+def _finding(finding: Finding) -> str:
+    return f"{finding.severity}: {finding.title}" + (f" {finding.detail}" if finding.detail else "")
+
+
+def print_card(card: TeacherCard) -> None:
+    """Prints on stdout what is known about a teacher file, what was found, and what is still asked."""
+    for label, value in _card_rows(card):
+        print(f"{label:<20}{_printable(value)}")
+    for severity in _SEVERITIES:
+        for finding in (finding for finding in card.findings if finding.severity == severity):
+            print(f"\n{_printable(_finding(finding))}")
+    for question in card.questions:
+        need = "needed" if question.required else "guessed"
+        guess = f" Guess: {question.guess} ({question.why})." if question.guess else ""
+        print(_printable(f"\n{need}: {question.prompt}{guess}\n  answer with {question.option}"))
+
+
+def _card_rows(card: TeacherCard) -> list[tuple[str, str]]:
+    def say(value: object) -> str:
+        if value is None:
+            return "not stated"
+        return ", ".join(f"{part:g}" for part in value) if isinstance(value, tuple) else str(value)
+
+    size = "not stated" if card.input_size is None else f"{card.input_size[0]} x {card.input_size[1]} pixels"
+    rows = [
+        ("file", card.file),
+        ("SHA-256", card.sha256),
+        ("bytes", f"{card.size_bytes:,}"),
+        ("format", card.format),
+        ("architecture", say(card.architecture)),
+        ("parameters", f"{card.parameters:,}"),
+        ("BatchNorm layers", str(card.batchnorm_layers)),
+        ("classes", say(card.num_classes)),
+        ("channels", say(card.channels)),
+        ("input size", size),
+        ("mean", say(card.mean)),
+        ("standard deviation", say(card.std)),
+        ("answers", say(card.answers)),
+    ]
+    if card.class_names:
+        rows.append(("class names", ", ".join(card.class_names)))
+    return rows
+
+
+def print_error(error: AuditError) -> None:
+    """Prints on stderr what happened, where, why, and what to do."""
+    print(_printable(f"abd-app: {error}"), file=sys.stderr)
+
+
+def _printable(text: str) -> str:
+    """The text without control characters: names in a foreign file must not steer the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)

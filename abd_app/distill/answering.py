@@ -1,0 +1,66 @@
+"""The teacher at work: one forward pass that gives everything the algorithm wants to know of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from abd_app.distill.device import Compute
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a network said about a batch.
+
+    Attributes:
+        logits: ``(N, K)`` float32.
+        blocks: Outputs of its stages, ``(N, C_i, H_i, W_i)`` each; empty if not asked for.
+        trunk: Output of the part that the vaccine shares; ``None`` if there is none.
+    """
+
+    logits: torch.Tensor
+    blocks: tuple[torch.Tensor, ...] = ()
+    trunk: torch.Tensor | None = None
+
+
+class AnsweringTeacher:
+    """The teacher on its device. Calling it runs it once, under the caller's gradient mode.
+
+    Args:
+        network: ``(N, C, H, W)`` images in [0, 1] -> logits, on the device of ``compute``, frozen, in eval mode.
+        compute: Device and precision.
+        block_names: Stages whose outputs are kept in :attr:`Answer.blocks`.
+    """
+
+    def __init__(self, network: nn.Module, compute: Compute, block_names: Sequence[str] = ()) -> None:
+        self.network = network
+        self.compute = compute
+        self._block_names = tuple(block_names)
+        self._outputs: dict[str, torch.Tensor] = {}
+        self._trunk = ""
+        for name in self._block_names:
+            self._watch(name)
+
+    def share_trunk(self, name: str) -> None:
+        """From now on answers carry the output of the module ``name``; an empty name changes nothing."""
+        self._trunk = name
+        if name and name not in self._block_names:
+            self._watch(name)
+
+    def __call__(self, images: torch.Tensor) -> Answer:
+        """The answer for ``(N, C, H, W)`` float images in [0, 1] on the device."""
+        with self.compute.autocast():
+            logits = self.network(images).float()
+        blocks = tuple(self._outputs[name] for name in self._block_names)
+        trunk = self._outputs.get(self._trunk)
+        self._outputs.clear()
+        return Answer(logits, blocks, trunk)
+
+    def _watch(self, name: str) -> None:
+        def keep(module: nn.Module, inputs: object, output: torch.Tensor) -> None:
+            self._outputs[name] = output
+
+        self.network.get_submodule(name).register_forward_hook(keep)

@@ -1,0 +1,144 @@
+"""From a teacher and a recipe to a distillation that is ready to run."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import torch
+
+from abd_app.distill.answering import AnsweringTeacher
+from abd_app.distill.device import Compute
+from abd_app.distill.loop import Distillation
+from abd_app.distill.pictures import load_picture, procedural_pictures
+from abd_app.distill.recipe import Recipe
+from abd_app.distill.retrospection import PaperRetrospection, UniversalRetrospection
+from abd_app.distill.sources.base import ImageSource
+from abd_app.distill.sources.fast import FastSettings, WarmInversionSource
+from abd_app.distill.sources.ood import PatchSource
+from abd_app.distill.sources.zskt import STUDENT_STEPS, AdversarialSource
+from abd_app.distill.student import Student, matching_blocks
+from abd_app.distill.vaccine import ShufflingVaccine
+from abd_app.events import Role
+from abd_app.networks.catalog import build
+from abd_app.networks.pixels import PixelNetwork
+from abd_app.teacher import ImageSpec, Teacher
+
+
+def build_student(name: str, spec: ImageSpec, seed: int) -> PixelNetwork:
+    """A freshly initialised student that takes ``(N, C, H, W)`` images in [0, 1]; the same for the same seed.
+
+    It normalises as the teacher does; a teacher that normalises inside its file gets a student around 0.5 +- 0.25.
+    """
+    torch.manual_seed(seed)
+    inside = all(value == 0 for value in spec.mean) and all(value == 1 for value in spec.std)
+    mean = tuple(0.5 for _ in spec.mean) if inside else spec.mean
+    std = tuple(0.25 for _ in spec.std) if inside else spec.std
+    network = build(name, spec.num_classes, spec.channels, side_px=min(spec.height, spec.width))
+    return PixelNetwork(network, mean=mean, std=std)
+
+
+def assemble(
+    teacher: Teacher,
+    recipe: Recipe,
+    *,
+    student_name: str,
+    compute: Compute,
+    seed: int,
+    role: Role = "student",
+    picture: str | None = None,
+    fast: FastSettings | None = None,
+) -> Distillation:
+    """A distillation of ``teacher`` into a fresh student.
+
+    Args:
+        teacher: Loaded; it is copied to the device.
+        recipe: Hyper-parameters, defences included.
+        student_name: An architecture of the catalogue.
+        compute: Device and precision.
+        seed: Of everything random; student and twin of one seed start from the same weights.
+        role: Copied into the events.
+        picture: For ``ood``: the user's picture; ``None``: procedural ones.
+        fast: For ``fast``: settings other than the default.
+
+    Raises:
+        UsageError: The picture or the student's architecture cannot be used.
+        VaccineError: The recipe asks for a vaccine and the teacher has no layer to shuffle.
+    """
+    spec = teacher.spec
+    student = build_student(student_name, spec, seed)
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    network = compute.place(copy.deepcopy(teacher.network).eval().requires_grad_(False))
+    example = compute.images(torch.rand(2, spec.channels, spec.height, spec.width, generator=generator))
+    vaccine = None
+    if recipe.vaccine:
+        vaccine = ShufflingVaccine(network, example=example, generator=generator, block_names=teacher.block_names)
+    student_blocks = _stages(student) if recipe.attention else ()
+    placed = compute.place(student)
+    if not matching_blocks(placed, student_blocks, network, teacher.block_names, example):
+        student_blocks = ()
+    answering = AnsweringTeacher(network, compute, teacher.block_names if student_blocks else ())
+    if vaccine is not None:
+        answering.share_trunk(vaccine.trunk)
+    return Distillation(
+        teacher=answering,
+        source=_make_source(answering, spec, recipe, generator, seed, picture, fast or FastSettings()),
+        student=Student(placed, compute, recipe, student_blocks),
+        recipe=recipe,
+        vaccine=vaccine,
+        retrospection=_make_retrospection(recipe, spec, compute, generator),
+        generator=generator,
+        role=role,
+    )
+
+
+def _make_source(
+    answering: AnsweringTeacher,
+    spec: ImageSpec,
+    recipe: Recipe,
+    generator: torch.Generator,
+    seed: int,
+    picture: str | None,
+    fast: FastSettings,
+) -> ImageSource:
+    if recipe.method == "zskt":
+        return AdversarialSource(
+            answering,
+            spec,
+            generator=generator,
+            pseudo_batches=recipe.steps // STUDENT_STEPS,
+            vaccine_weight=recipe.vaccine_weight,
+        )
+    if recipe.method == "fast":
+        settings = replace(fast, batch_size=recipe.batch_size, vaccine=recipe.vaccine_weight)
+        return WarmInversionSource(answering, spec, generator=generator, settings=settings)
+    side = max(spec.height, spec.width)
+    if picture is None:
+        pictures = procedural_pictures(channels=spec.channels, seed=seed, smallest_px=side)
+    else:
+        pictures = load_picture(picture, channels=spec.channels, smallest_px=side)
+    return PatchSource(
+        answering,
+        pictures.to(answering.compute.device),
+        height=spec.height,
+        width=spec.width,
+        batch_size=recipe.batch_size,
+        generator=generator,
+    )
+
+
+def _make_retrospection(
+    recipe: Recipe, spec: ImageSpec, compute: Compute, generator: torch.Generator
+) -> PaperRetrospection | UniversalRetrospection | None:
+    if recipe.retrospection == "none":
+        return None
+    if recipe.retrospection == "paper":
+        return PaperRetrospection(compute, torch.tensor(spec.std, device=compute.device).view(1, -1, 1, 1))
+    shape = (spec.channels, spec.height, spec.width)
+    return UniversalRetrospection(compute, shape, spec.num_classes, generator)
+
+
+def _stages(student: PixelNetwork) -> tuple[str, ...]:
+    """The student's stage modules by their names inside the pixel network; empty if its architecture names none."""
+    return tuple(f"network.{name}" for name in getattr(student.network, "block_names", ()))

@@ -1,0 +1,122 @@
+"""Random crops, flips, colours and CutMix for whole batches on the device."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+
+class PatchCutter:
+    """Cuts randomly placed, turned, sheared, flipped and scaled patches from pictures, one affine sampling a batch.
+
+    The transforms are those of Asano & Saeed (2021): random resized crop, rotation up to 30 degrees, shear up to 30 degrees, flip,
+    colour jitter; here composed into one, and read from an image pyramid so that a large crop does not alias.
+
+    Args:
+        pictures: ``(M, C, S, S)`` uint8, on the device.
+        height: Of a patch, pixels.
+        width: Of a patch, pixels.
+    """
+
+    def __init__(self, pictures: torch.Tensor, *, height: int, width: int) -> None:
+        self._pyramid = [pictures.float() / 255]
+        while min(self._pyramid[-1].shape[-2:]) >= 4 * max(height, width):
+            self._pyramid.append(F.avg_pool2d(self._pyramid[-1], 2))
+        self._size = (height, width)
+        self._device = pictures.device
+
+    def cut(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        """``(count, C, height, width)`` float patches in [0, 1]."""
+        level = self._pyramid[int(torch.randint(len(self._pyramid), (), generator=generator))]
+        channels = level.shape[1]
+        source = torch.randint(len(level), (max(1, min(len(level), count // 8)),), generator=generator)
+        each = math.ceil(count / len(source))
+        grid = self._grid(len(source) * each, level.shape[-1], generator).to(self._device)
+        # Patches of the same picture lie side by side in one tall grid: grid_sample reads each picture once.
+        tall = grid.view(len(source), each * self._size[0], self._size[1], 2)
+        patches = F.grid_sample(level[source.to(self._device)], tall, padding_mode="reflection", align_corners=False)
+        patches = patches.view(len(source), channels, each, *self._size).transpose(1, 2).reshape(-1, channels, *self._size)
+        order = torch.randperm(len(patches), generator=generator)[:count]
+        return jitter_colours(patches[order.to(self._device)], generator)
+
+    def _grid(self, count: int, side: int, generator: torch.Generator) -> torch.Tensor:
+        def uniform(low: float, high: float) -> torch.Tensor:
+            return low + (high - low) * torch.rand(count, generator=generator)
+
+        zoom = max(self._size) / side * torch.exp(uniform(math.log(0.6), math.log(2.0)))
+        stretch = torch.exp(uniform(math.log(0.75), math.log(4 / 3)) / 2)
+        turn, shear = uniform(-math.pi / 6, math.pi / 6), torch.tan(uniform(-math.pi / 6, math.pi / 6))
+        flip = (torch.rand(count, generator=generator) < 0.5).float() * 2 - 1
+        cos, sin = torch.cos(turn), torch.sin(turn)
+        theta = torch.stack(
+            [
+                zoom * stretch * flip * cos,
+                zoom * (stretch * shear * cos - sin / stretch),
+                uniform(-1, 1) * (1 - zoom).clamp_min(0),
+                zoom * stretch * flip * sin,
+                zoom * (stretch * shear * sin + cos / stretch),
+                uniform(-1, 1) * (1 - zoom).clamp_min(0),
+            ],
+            dim=1,
+        ).view(count, 2, 3)
+        return F.affine_grid(theta, [count, 1, *self._size], align_corners=False)
+
+
+def jitter_colours(images: torch.Tensor, generator: torch.Generator, strength: float = 0.4) -> torch.Tensor:
+    """Random brightness, contrast and saturation for each image, and a swap of channels for a few; stays in [0, 1]."""
+    count, channels = images.shape[:2]
+
+    def factor() -> torch.Tensor:
+        draw = 1 + strength * (2 * torch.rand(count, 1, 1, 1, generator=generator) - 1)
+        return draw.to(images.device)
+
+    images = images * factor()
+    mean = images.mean(dim=(1, 2, 3), keepdim=True)
+    images = mean + (images - mean) * factor()
+    if channels == 3:
+        grey = images.mean(dim=1, keepdim=True)
+        images = grey + (images - grey) * factor()
+    return images.clamp(0, 1)
+
+
+def cutmix(images: torch.Tensor, generator: torch.Generator, concentration: float = 0.25) -> torch.Tensor:
+    """Pastes one random box of a shuffled batch into the batch (Yun et al. 2019); the teacher labels the result.
+
+    Args:
+        images: ``(N, C, H, W)``.
+        generator: On the CPU.
+        concentration: Both parameters of the Beta distribution of the kept share.
+    """
+    height, width = images.shape[-2:]
+    kept = _beta(concentration, generator)
+    box = math.sqrt(1 - kept)
+    rows, columns = int(height * box), int(width * box)
+    top = int(torch.randint(height - rows + 1, (), generator=generator))
+    left = int(torch.randint(width - columns + 1, (), generator=generator))
+    other = images[torch.randperm(len(images), generator=generator).to(images.device)]
+    mixed = images.clone()
+    mixed[..., top : top + rows, left : left + columns] = other[..., top : top + rows, left : left + columns]
+    return mixed
+
+
+def shift_and_flip(images: torch.Tensor, generator: torch.Generator, padding: int) -> torch.Tensor:
+    """Random crop after zero padding, and random horizontal flip, each per image (one gather, no loop)."""
+    count, channels, height, width = images.shape
+    padded = F.pad(images, (padding, padding, padding, padding))
+    down, right = torch.randint(2 * padding + 1, (2, count, 1), generator=generator)
+    flip = torch.rand(count, 1, generator=generator) < 0.5
+    rows = torch.arange(height) + down
+    columns = torch.arange(width).expand(count, -1)
+    columns = torch.where(flip, width - 1 - columns, columns) + right
+    flat = (rows[:, :, None] * padded.shape[-1] + columns[:, None, :]).view(count, 1, -1).to(images.device)
+    return padded.flatten(2).gather(2, flat.expand(-1, channels, -1)).view(count, channels, height, width)
+
+
+def _beta(concentration: float, generator: torch.Generator) -> float:
+    """One draw of Beta(a, a) by Johnk's method, which needs only uniforms (torch's sampler takes no generator)."""
+    while True:
+        first, second = (torch.rand(2, generator=generator, dtype=torch.float64) ** (1 / concentration)).tolist()
+        if 0 < first + second <= 1:
+            return float(first / (first + second))

@@ -1,0 +1,159 @@
+"""Anti-Backdoor Data-Free Distillation (ABD: Hong et al., ICML 2023): the algorithm, as a generator of events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from abd_app.distill.answering import AnsweringTeacher
+from abd_app.distill.recipe import Recipe
+from abd_app.distill.retrospection import PaperRetrospection, UniversalRetrospection
+from abd_app.distill.sources.base import Batch, GeneratorStep, ImageSource
+from abd_app.distill.student import Student
+from abd_app.distill.vaccine import CHECK_IMAGES, ShufflingVaccine
+from abd_app.errors import RunFailedError
+from abd_app.events import Event, FindingMade, ImagesDrawn, PhaseStarted, Role, StepDone, VaccineChecked
+from abd_app.teacher import Finding
+
+REPORT_EVERY, DRAW_EVERY, DRAWN = 20, 200, 48
+
+
+class Distillation:
+    """One student learning from one teacher. Nothing here knows labels, triggers or test images.
+
+    Args:
+        teacher: Answers.
+        source: Draws the images.
+        student: Learns.
+        recipe: Hyper-parameters.
+        vaccine: ``None`` where there is none.
+        retrospection: ``None`` where there is none.
+        generator: CPU generator.
+        role: ``student`` or ``twin``, copied into the events.
+
+    Attributes:
+        student: As given; its network is what the run is for.
+        step: Optimiser steps done.
+    """
+
+    def __init__(
+        self,
+        *,
+        teacher: AnsweringTeacher,
+        source: ImageSource,
+        student: Student,
+        recipe: Recipe,
+        vaccine: ShufflingVaccine | None,
+        retrospection: PaperRetrospection | UniversalRetrospection | None,
+        generator: torch.Generator,
+        role: Role,
+    ) -> None:
+        self.student = student
+        self.step = 0
+        self._teacher, self._source, self._recipe = teacher, source, recipe
+        self._vaccine, self._retrospection = vaccine, retrospection
+        self._generator, self._role = generator, role
+        self._armed = False
+
+    def run(self) -> Iterator[Event]:
+        """Trains until the recipe's last step; yields at every optimiser step, the generator's included."""
+        yield PhaseStarted("distilling" if self._vaccine is None else "warm-up", self._role, self.step)
+        if self.step > self._recipe.retrospection_step:
+            yield from self._announce_retrospection()
+        for item in self._source.batches(self.student.network):
+            if isinstance(item, GeneratorStep):
+                yield self._step_done(item.losses)
+                continue
+            if self._vaccine is not None and not self._armed and self.step >= self._recipe.vaccine_step:
+                yield from self._check_vaccine(self._vaccine)
+            if self.step == self._recipe.retrospection_step:
+                yield from self._announce_retrospection()
+            losses = self._learn(item)
+            self.step += 1
+            yield self._step_done(losses)
+            if self.step % DRAW_EVERY == 1:
+                yield self._show(item)
+            if self.step >= self._recipe.steps:
+                return
+
+    def _learn(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """One optimiser step of the student: distillation, and Self-Retrospection once its time has come."""
+        loss = self.student.loss(batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        losses = {"distillation": loss.detach()}
+        if self._retrospection is not None and self.step >= self._recipe.retrospection_step:
+            losses["retrospection"] = self._retrospection.add_gradient(
+                self.student.network, batch.images, batch.answer.logits
+            )
+        self.student.apply_gradients(self.step)
+        return losses
+
+    def _check_vaccine(self, vaccine: ShufflingVaccine) -> Iterator[Event]:
+        yield PhaseStarted("vaccine check", self._role, self.step)
+        images = torch.cat([self._source.sample(500) for _ in range(CHECK_IMAGES // 500)])
+        outcome = vaccine.check(self._teacher, images, self._generator)
+        self._armed = True
+        self._source.vaccine = vaccine if outcome.accepted else None
+        yield VaccineChecked(outcome.accepted, outcome.tail_ratio, outcome.trials, tuple(vaccine.layer_names))
+        if not outcome.accepted:
+            yield FindingMade(
+                Finding(
+                    "warning",
+                    "Shuffling Vaccine is off",
+                    f"In {outcome.trials} trials no shuffled copy of the teacher told suspicious images apart "
+                    f"({outcome.tail_ratio:.1%} in the lower tail, more than 2 % needed).",
+                )
+            )
+        yield PhaseStarted("distilling", self._role, self.step)
+
+    def _announce_retrospection(self) -> Iterator[Event]:
+        if self._retrospection is None:
+            return
+        if self._recipe.retrospection_rate is not None:
+            self.student.restart_optimizer()
+        yield PhaseStarted("self-retrospection", self._role, self.step)
+
+    def _step_done(self, losses: dict[str, torch.Tensor]) -> StepDone:
+        """The event of a step; the losses are read back, which waits for the device, only every few steps."""
+        read = {name: float(loss) for name, loss in losses.items()} if self.step % REPORT_EVERY == 0 else {}
+        for name, value in read.items():
+            if value != value:
+                raise RunFailedError(
+                    f"The {name} loss is not a number at step {self.step}.",
+                    why="The computation overflowed.",
+                    remedy="Try --precision fp32 or another --method; please report the teacher's architecture.",
+                )
+        return StepDone(self._role, self.step, self._recipe.steps, self.step / self._recipe.steps, read)
+
+    def _show(self, batch: Batch) -> ImagesDrawn:
+        pixels = (batch.images[:DRAWN].clamp(0, 1) * 255).round().to(torch.uint8)
+        labels = batch.answer.logits[:DRAWN].argmax(dim=1).tolist()
+        suspicious = batch.suspicious[:DRAWN].tolist() if batch.suspicious is not None else [False] * len(labels)
+        return ImagesDrawn(self.step, pixels.permute(0, 2, 3, 1).cpu().numpy(), tuple(labels), tuple(suspicious))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a continued run needs, as plain values and tensors."""
+        return {
+            "step": self.step,
+            "armed": self._armed,
+            "vaccinated": self._source.vaccine is not None,
+            "student": self.student.state_dict(),
+            "source": self._source.state_dict(),
+            "vaccine": None if self._vaccine is None else self._vaccine.state_dict(),
+            "retrospection": None if self._retrospection is None else self._retrospection.state_dict(),
+            "torch": torch.get_rng_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores :meth:`state_dict`."""
+        self.step, self._armed = state["step"], state["armed"]
+        self.student.load_state_dict(state["student"])
+        self._source.load_state_dict(state["source"])
+        if self._vaccine is not None:
+            self._vaccine.load_state_dict(state["vaccine"])
+            self._source.vaccine = self._vaccine if state["vaccinated"] else None
+        if self._retrospection is not None:
+            self._retrospection.load_state_dict(state["retrospection"])
+        torch.set_rng_state(state["torch"])

@@ -1,0 +1,76 @@
+"""Reading what happens inside a network while it runs, without changing its code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from abd_app.distill.losses import batchnorm_distance
+
+
+@contextmanager
+def recorded_outputs(network: nn.Module, names: Sequence[str]) -> Iterator[list[torch.Tensor]]:
+    """While open, every forward pass of ``network`` refills the yielded list with the outputs of the named modules.
+
+    Args:
+        network: Any module.
+        names: Dotted names of submodules, in the order in which they run.
+    """
+    outputs: list[torch.Tensor] = []
+
+    def keep(module: nn.Module, inputs: object, output: torch.Tensor) -> None:
+        if len(outputs) == len(names):
+            outputs.clear()
+        outputs.append(output)
+
+    handles = [network.get_submodule(name).register_forward_hook(keep) for name in names]
+    try:
+        yield outputs
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def batchnorm_distances(network: nn.Module) -> Iterator[list[torch.Tensor]]:
+    """While open, every forward pass appends, per BatchNorm2d, the distance of the batch's statistics to the stored ones.
+
+    The caller clears the list between passes.
+    """
+    distances: list[torch.Tensor] = []
+
+    def measure(module: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        assert isinstance(module, nn.BatchNorm2d)
+        assert module.running_mean is not None and module.running_var is not None
+        variance, mean = torch.var_mean(inputs[0].float(), dim=(0, 2, 3), correction=0)
+        distances.append(batchnorm_distance(mean, variance, module.running_mean, module.running_var))
+
+    handles = [module.register_forward_pre_hook(measure) for module in tracked_batchnorms(network)]
+    try:
+        yield distances
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def tracked_batchnorms(network: nn.Module) -> list[nn.BatchNorm2d]:
+    """The BatchNorm2d layers that carry statistics of the training data."""
+    layers = (module for module in network.modules() if isinstance(module, nn.BatchNorm2d))
+    return [layer for layer in layers if layer.running_mean is not None]
+
+
+@contextmanager
+def frozen_batchnorm(network: nn.Module) -> Iterator[None]:
+    """While open, BatchNorm normalises by its stored statistics and does not learn new ones."""
+    layers = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    modes = [layer.training for layer in layers]
+    for layer in layers:
+        layer.eval()
+    try:
+        yield
+    finally:
+        for layer, mode in zip(layers, modes, strict=True):
+            layer.train(mode)

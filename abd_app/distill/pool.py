@@ -1,0 +1,50 @@
+"""Synthetic images that stay on the device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+
+class ImagePool:
+    """A ring of uint8 images on the device; the oldest give way to the newest.
+
+    Args:
+        capacity: Images held at most.
+        shape: (C, H, W).
+        device: Where they live.
+    """
+
+    def __init__(self, capacity: int, shape: tuple[int, int, int], device: torch.device) -> None:
+        self._images = torch.empty(capacity, *shape, dtype=torch.uint8, device=device)
+        self._written = 0
+
+    def __len__(self) -> int:
+        return min(self._written, len(self._images))
+
+    def add(self, images: torch.Tensor) -> None:
+        """Stores ``(N, C, H, W)`` float images in [0, 1]."""
+        places = torch.arange(self._written, self._written + len(images), device=self._images.device) % len(self._images)
+        self._images[places] = (images * 255).round().to(torch.uint8)
+        self._written += len(images)
+
+    def sample(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        """``(count, C, H, W)`` uint8 images, drawn with replacement from a pool that is not empty."""
+        chosen = torch.randint(len(self), (count,), generator=generator)
+        return self._images[chosen.to(self._images.device)]
+
+    def newest(self, count: int) -> torch.Tensor:
+        """The ``count`` images written last, or all if there are fewer, uint8."""
+        count = min(count, len(self))
+        places = torch.arange(self._written - count, self._written, device=self._images.device) % len(self._images)
+        return self._images[places]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The images and the place of the next."""
+        return {"images": self._images[: len(self)].clone(), "written": self._written}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores :meth:`state_dict` of a pool of the same capacity."""
+        self._images[: len(state["images"])] = state["images"]
+        self._written = state["written"]

@@ -1,0 +1,136 @@
+"""Pictures drawn from nothing: dead leaves, gradients and textures, free of any licence question.
+
+Networks learn useful features from such images (Baradad et al., "Learning to See by Looking at Noise", NeurIPS 2021); here
+they are the unrelated picture from which the ``ood`` source cuts its patches.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
+_SUPERSAMPLING = 2
+
+
+def draw_canvas(size_px: int, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """One picture of occluding shapes over textures.
+
+    Args:
+        size_px: Height and width.
+        rng: Source of all randomness.
+
+    Returns:
+        ``(size_px, size_px, 3)`` uint8 RGB.
+    """
+    side = size_px * _SUPERSAMPLING
+    palette = _palette(rng)
+    canvas = Image.fromarray(_texture(side, palette, rng))
+    # Radii follow r^-3 between two bounds: the scale-invariant dead-leaves law (Lee, Mumford & Huang, 2001).
+    smallest, largest = _SUPERSAMPLING * math.exp(rng.uniform(math.log(3), math.log(12))), side / 5
+    count = int(min(2500, 0.6 * side**2 / smallest**2))
+    uniform = rng.random(count)
+    radii = 1 / np.sqrt(uniform / smallest**2 + (1 - uniform) / largest**2)
+    radii[: count // 2] = np.sort(radii[: count // 2])[::-1]
+    textures = [Image.fromarray(_texture(side // 2, palette, rng)) for _ in range(4)]
+    for radius in radii:
+        _draw_leaf(canvas, float(radius), palette, textures, rng)
+    small = canvas.resize((size_px, size_px), Image.Resampling.BOX)
+    return np.asarray(small, dtype=np.uint8)
+
+
+def draw_canvases(count: int, size_px: int, *, seed: int) -> npt.NDArray[np.uint8]:
+    """``count`` pictures, ``(count, size_px, size_px, 3)`` uint8, the same for the same seed."""
+    rng = np.random.default_rng(seed)
+    return np.stack([draw_canvas(size_px, rng) for _ in range(count)])
+
+
+def _palette(rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """``(24, 3)`` uint8: half free colours, half shades of a few hues, with black, white and the saturated corners."""
+    free = rng.integers(0, 256, (10, 3))
+    base = rng.integers(0, 256, (3, 3))[rng.integers(0, 3, 8)]
+    shades = np.clip(base * rng.uniform(0.3, 1.7, (8, 1)), 0, 255)
+    corners = 255 * rng.integers(0, 2, (6, 3))
+    return np.concatenate([free, shades, corners]).astype(np.uint8)
+
+
+def _colour(palette: npt.NDArray[np.uint8], rng: np.random.Generator) -> tuple[int, int, int]:
+    red, green, blue = palette[rng.integers(len(palette))]
+    return int(red), int(green), int(blue)
+
+
+def _texture(side: int, palette: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """``(side, side, 3)`` uint8: a blend of two colours by a gradient, a wave or noise with a power-law spectrum."""
+    y, x = np.mgrid[0:side, 0:side] / side
+    angle = rng.uniform(0, 2 * math.pi)
+    along = x * math.cos(angle) + y * math.sin(angle)
+    kind = rng.integers(4)
+    if kind == 0:
+        mix = along
+    elif kind == 1:
+        mix = 0.5 + 0.5 * np.sin(2 * math.pi * along * rng.uniform(8, 64))
+    elif kind == 2:
+        mix = (np.sin(2 * math.pi * along * rng.uniform(8, 48)) > 0).astype(float)
+    else:
+        mix = _power_law_noise(side, exponent=rng.uniform(0.8, 2.0), rng=rng)
+    mix = (mix - mix.min()) / max(float(np.ptp(mix)), 1e-9)
+    first, second = (np.array(_colour(palette, rng), dtype=float) for _ in range(2))
+    image = first * (1 - mix[..., None]) + second * mix[..., None]
+    image += rng.normal(0, rng.uniform(0, 12), image.shape)
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def _power_law_noise(side: int, *, exponent: float, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Noise whose amplitude spectrum falls as 1 / f^exponent, the law of natural images near exponent 1."""
+    frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None, :])
+    frequency[0, 0] = 1 / side
+    spectrum = np.fft.rfft2(rng.normal(size=(side, side))) / frequency**exponent
+    return np.fft.irfft2(spectrum, s=(side, side))
+
+
+def _draw_leaf(
+    canvas: Image.Image,
+    radius: float,
+    palette: npt.NDArray[np.uint8],
+    textures: list[Image.Image],
+    rng: np.random.Generator,
+) -> None:
+    side = canvas.width
+    centre = rng.uniform(-radius, side + radius, 2)
+    outline = _outline(radius, rng) + centre
+    points = [(float(px), float(py)) for px, py in outline]
+    edge = _colour(palette, rng) if rng.random() < 0.4 else None
+    width = max(1, int(radius * rng.uniform(0.08, 0.35)))
+    if radius > 6 and rng.random() < 0.3:
+        corner = np.floor(outline.min(axis=0)).astype(int)
+        extent = np.ceil(outline.max(axis=0)).astype(int) - corner + 1
+        mask = Image.new("L", (int(extent[0]), int(extent[1])), 0)
+        ImageDraw.Draw(mask).polygon([(px - corner[0], py - corner[1]) for px, py in points], fill=255)
+        canvas.paste(textures[rng.integers(len(textures))].resize(mask.size), (int(corner[0]), int(corner[1])), mask)
+        return
+    draw = ImageDraw.Draw(canvas)
+    if rng.random() < 0.15:
+        draw.line(points[: max(2, len(points) // 2)], fill=_colour(palette, rng), width=width, joint="curve")
+        return
+    draw.polygon(points, fill=_colour(palette, rng))
+    if edge is not None:
+        draw.line([*points, points[0]], fill=edge, width=width, joint="curve")
+
+
+def _outline(radius: float, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """``(corners, 2)`` points around the origin: an ellipse, a regular or irregular polygon, or a bar, rotated."""
+    kind = rng.integers(4)
+    corners = 20 if kind == 0 else int(rng.integers(3, 9))
+    angles = np.linspace(0, 2 * math.pi, corners, endpoint=False)
+    if kind == 2:
+        angles = np.sort(rng.uniform(0, 2 * math.pi, corners))
+    points = radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    if kind == 3:
+        points = radius * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=float) * [1, rng.uniform(0.1, 1)]
+    elif rng.random() < 0.5:
+        points *= [1, rng.uniform(0.4, 1)]
+    turn = rng.uniform(0, 2 * math.pi)
+    rotation = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+    return points @ rotation.T

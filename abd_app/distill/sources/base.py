@@ -1,0 +1,54 @@
+"""What an image source gives to the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from abd_app.distill.answering import Answer
+from abd_app.distill.vaccine import ShufflingVaccine
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images for one optimiser step of the student, already answered by the teacher.
+
+    Attributes:
+        images: ``(N, C, H, W)`` float on the device; in [0, 1] except for ``zskt``, whose generator is unbounded.
+        answer: The teacher's.
+        suspicious: ``(N,)`` bool where the vaccine judged given images; ``None`` where it acts through the generator.
+    """
+
+    images: torch.Tensor
+    answer: Answer
+    suspicious: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class GeneratorStep:
+    """One optimiser step of a source's generator, with its losses as scalars on the device."""
+
+    losses: dict[str, torch.Tensor]
+
+
+class ImageSource(Protocol):
+    """Draws images without any original data. ``vaccine`` and ``armed`` are set by the loop."""
+
+    vaccine: ShufflingVaccine | None
+    """Acts in the source's own way once it is set; ``None``: no defence here."""
+
+    def batches(self, student: nn.Module) -> Iterator[Batch | GeneratorStep]:
+        """Endless; trains the generator against ``student`` in between where there is one."""
+
+    def sample(self, count: int) -> torch.Tensor:
+        """``(count, C, H, W)`` uint8 fresh images on the device, without training anything."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a continued run needs."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores :meth:`state_dict`."""

@@ -1,0 +1,117 @@
+"""``zskt``: a generator that looks for images on which student and teacher disagree (Micaelli & Storkey, NeurIPS 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from abd_app.distill.answering import AnsweringTeacher
+from abd_app.distill.generators import ZsktGenerator
+from abd_app.distill.losses import kl_mean
+from abd_app.distill.sources.base import Batch, GeneratorStep
+from abd_app.distill.vaccine import ShufflingVaccine
+from abd_app.teacher import ImageSpec
+
+STUDENT_STEPS = 10
+BATCH_SIZE, NOISE = 128, 100
+GENERATOR_RATE, CLIP = 1e-3, 5.0
+
+
+class AdversarialSource:
+    """One pseudo-batch is one step of the generator and ten of the student on the same noise, as published.
+
+    The generator does not change during the ten student steps, so its images and the teacher's answer are computed once per
+    pseudo-batch and given out ten times; the authors' code computes both again at each of the eleven steps. The numbers are the same
+    (BatchNorm in the generator normalises by the batch).
+
+    Args:
+        teacher: Answers; with its stages recorded where attention transfer is wanted.
+        spec: Image size and normalisation; the generator draws in the teacher's normalised space.
+        generator: CPU generator of the noise.
+        pseudo_batches: Length of the cosine schedule.
+        vaccine_weight: Of the vaccine in the generator's loss (paper: 0.1).
+    """
+
+    def __init__(
+        self,
+        teacher: AnsweringTeacher,
+        spec: ImageSpec,
+        *,
+        generator: torch.Generator,
+        pseudo_batches: int,
+        vaccine_weight: float = 0.1,
+    ) -> None:
+        self.vaccine: ShufflingVaccine | None = None
+        self._teacher = teacher
+        self._noise = generator
+        self._vaccine_weight = vaccine_weight
+        device = teacher.compute.device
+        self.generator = teacher.compute.place(ZsktGenerator(spec.channels, spec.height, spec.width, noise=NOISE)).train()
+        self._optimizer = torch.optim.Adam(self.generator.parameters(), GENERATOR_RATE)
+        self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, max(1, pseudo_batches))
+        self._mean = torch.tensor(spec.mean, device=device).view(1, -1, 1, 1)
+        self._std = torch.tensor(spec.std, device=device).view(1, -1, 1, 1)
+
+    def batches(self, student: nn.Module) -> Iterator[Batch | GeneratorStep]:
+        """Endless pseudo-batches: a generator step, then the same batch ten times."""
+        while True:
+            noise = torch.randn(BATCH_SIZE, NOISE, generator=self._noise).to(self._teacher.compute.device)
+            yield self._step(student, noise)
+            with torch.no_grad():
+                images = self.draw(noise)
+                answer = self._teacher(images)
+            for _ in range(STUDENT_STEPS):
+                yield Batch(images, answer)
+            self._schedule.step()
+
+    def draw(self, noise: torch.Tensor) -> torch.Tensor:
+        """``(N, 100)`` noise -> ``(N, C, H, W)`` images, unbounded, in pixel scale."""
+        with self._teacher.compute.autocast():
+            normalised = self.generator(noise)
+        return self._teacher.compute.images(normalised.float() * self._std + self._mean)
+
+    def _step(self, student: nn.Module, noise: torch.Tensor) -> GeneratorStep:
+        images = self.draw(noise)
+        answer = self._teacher(images)
+        with self._teacher.compute.autocast():
+            disagreement = kl_mean(student(images), answer.logits)
+        losses = {"disagreement": disagreement.detach()}
+        loss = -disagreement
+        if self.vaccine is not None:
+            with self._teacher.compute.autocast():
+                penalty = self.vaccine.penalty(images, answer)
+            losses["vaccine"] = penalty.detach()
+            loss = loss - self._vaccine_weight * penalty
+        parameters = list(self.generator.parameters())
+        # Only the generator's gradients: the student's own optimiser must not see this pass.
+        for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+            parameter.grad = gradient
+        nn.utils.clip_grad_norm_(parameters, CLIP)
+        self._optimizer.step()
+        return GeneratorStep(losses)
+
+    @torch.no_grad()
+    def sample(self, count: int) -> torch.Tensor:
+        """``(count, C, H, W)`` uint8 images, clipped to the pixel box."""
+        noise = torch.randn(count, NOISE, generator=self._noise).to(self._teacher.compute.device)
+        parts = [self.draw(part) for part in noise.split(BATCH_SIZE)]
+        return (torch.cat(parts).clamp(0, 1) * 255).round().to(torch.uint8)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Generator, optimiser, schedule and the state of the noise."""
+        return {
+            "network": self.generator.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "generator": self._noise.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores :meth:`state_dict`."""
+        self.generator.load_state_dict(state["network"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+        self._noise.set_state(state["generator"])

@@ -1,0 +1,103 @@
+"""The student: what learns, and how it takes a step."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from abd_app.distill.answering import Answer
+from abd_app.distill.device import Compute
+from abd_app.distill.losses import attention_transfer, distillation_loss, kl_per_image, suspicious_mean
+from abd_app.distill.observe import recorded_outputs
+from abd_app.distill.recipe import Recipe
+from abd_app.distill.sources.base import Batch
+
+
+class Student:
+    """A network, its optimiser and the loss that pulls it to the teacher.
+
+    Args:
+        network: ``(N, C, H, W)`` images in [0, 1] -> logits, on the device of ``compute``.
+        compute: Device and precision.
+        recipe: Hyper-parameters.
+        block_names: Stages that match the teacher's one to one; empty: no attention transfer.
+    """
+
+    def __init__(self, network: nn.Module, compute: Compute, recipe: Recipe, block_names: tuple[str, ...] = ()) -> None:
+        self.network = network.train()
+        self._compute, self._recipe = compute, recipe
+        self._block_names = block_names if recipe.attention else ()
+        self._optimizer = self._make_optimizer(recipe.rate)
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        """Distillation loss of a batch, a float32 scalar with a graph."""
+        recipe = self._recipe
+        with recorded_outputs(self.network, self._block_names) as blocks, self._compute.autocast():
+            logits = self.network(batch.images)
+        divergence = kl_per_image if recipe.loss == "mean" else distillation_loss
+        per_image = divergence(logits, batch.answer.logits, recipe.temperature)
+        loss = suspicious_mean(per_image, batch.suspicious, recipe.vaccine_weight)
+        if self._block_names:
+            loss = loss + recipe.attention * attention_transfer(blocks, batch.answer.blocks)
+        return loss
+
+    def apply_gradients(self, step: int) -> None:
+        """One optimiser step with the gradients that have been added up; ``step`` counts from 0 and sets the rate."""
+        nn.utils.clip_grad_norm_(self.network.parameters(), self._recipe.clip)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.rate(step)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+
+    def rate(self, step: int) -> float:
+        """Learning rate at ``step``: a linear rise, then a cosine to 0; a second cosine where retrospection has its own rate."""
+        recipe = self._recipe
+        if recipe.retrospection != "none" and recipe.retrospection_rate is not None and step >= recipe.retrospection_step:
+            rest = recipe.steps - recipe.retrospection_step
+            return recipe.retrospection_rate * _cosine((step - recipe.retrospection_step) / rest)
+        rise = recipe.warm_up * recipe.steps
+        if step < rise:
+            return recipe.rate * (step + 1) / (rise + 1)
+        return recipe.rate * _cosine((step - rise) / max(1.0, recipe.steps - rise))
+
+    def restart_optimizer(self) -> None:
+        """Forgets momenta, as the authors do when Self-Retrospection resumes from the plain student."""
+        self._optimizer = self._make_optimizer(self._recipe.rate)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights and optimiser."""
+        return {"network": self.network.state_dict(), "optimizer": self._optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores :meth:`state_dict`."""
+        self.network.load_state_dict(state["network"])
+        self._optimizer.load_state_dict(state["optimizer"])
+
+    def _make_optimizer(self, rate: float) -> torch.optim.Optimizer:
+        parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        if self._recipe.optimizer == "sgd":
+            return torch.optim.SGD(parameters, rate, momentum=0.9, weight_decay=5e-4, nesterov=True, fused=True)
+        return torch.optim.Adam(parameters, rate, fused=True)
+
+
+def matching_blocks(
+    student: nn.Module, student_names: tuple[str, ...], teacher: nn.Module, teacher_names: tuple[str, ...], example: torch.Tensor
+) -> bool:
+    """Whether the stages of both networks pair up: as many, with the same spatial sizes, on ``example`` images."""
+    if not student_names or len(student_names) != len(teacher_names):
+        return False
+    shapes = []
+    for network, names in ((student, student_names), (teacher, teacher_names)):
+        with recorded_outputs(network, names) as outputs, torch.no_grad():
+            mode = network.training
+            network.eval()(example)
+            network.train(mode)
+        shapes.append([output.shape[2:] for output in outputs])
+    return shapes[0] == shapes[1]
+
+
+def _cosine(progress: float) -> float:
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, progress))))

@@ -1,0 +1,55 @@
+"""What goes wrong and what to do about it: one exception tree for everything a user can cause."""
+
+from __future__ import annotations
+
+
+class AuditError(Exception):
+    """A failure with an explanation: what happened, where, why, and what to do.
+
+    Attributes:
+        what: What happened, one short sentence.
+        where: The file, option, layer or folder concerned; empty if there is none.
+        why: The cause, one short sentence; empty if it is in ``what``.
+        remedy: What the user can do next, one imperative sentence.
+        exit_code: The process exit code of the command line for this class.
+    """
+
+    exit_code = 4
+
+    def __init__(self, what: str, *, where: str = "", why: str = "", remedy: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.why = why
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        lines += [f"  {label}: {text}" for label, text in self.parts() if text]
+        return "\n".join(lines)
+
+    def parts(self) -> tuple[tuple[str, str], ...]:
+        """The labelled parts after ``what``, in reading order."""
+        return (("where", self.where), ("why", self.why), ("what to do", self.remedy))
+
+
+class UsageError(AuditError):
+    """The request cannot be carried out as it stands: a wrong path, option or combination."""
+
+    exit_code = 2
+
+
+class MissingFactsError(UsageError):
+    """The teacher file does not say something that is needed, and the user has not said it either."""
+
+
+class TeacherRefusedError(AuditError):
+    """The file is not a usable teacher, or looking further into it would not be safe."""
+
+    exit_code = 3
+
+
+class RunFailedError(AuditError):
+    """The audit started and could not finish: device, disk, numerics or parity."""
+
+    exit_code = 4

@@ -1,0 +1,172 @@
+"""What a running audit says. Plain values only, so that an event crosses a process boundary as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from abd_app.teacher import Finding, TeacherCard
+
+Role = Literal["teacher", "student", "twin"]
+Phase = Literal["intake", "warm-up", "vaccine check", "distilling", "self-retrospection", "twin", "measuring", "export"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Base of everything an audit yields."""
+
+
+@dataclass(frozen=True)
+class DevicesListed(Event):
+    """The devices of this machine: ``(name for --device, human name, free bytes)`` each, best first."""
+
+    devices: tuple[tuple[str, str, int], ...]
+
+
+@dataclass(frozen=True)
+class TeacherInspected(Event):
+    """The teacher file has been read."""
+
+    card: TeacherCard
+
+
+@dataclass(frozen=True)
+class CostEstimated(Event):
+    """Expected wall time of a run, from a short measurement on this device.
+
+    Attributes:
+        method: What ``auto`` would choose.
+        reason: Why it would.
+        seconds: By effort; for the student alone, a twin doubles it.
+    """
+
+    method: str
+    reason: str
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class MethodChosen(Event):
+    """The image source that will be used, and why."""
+
+    method: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class PhaseStarted(Event):
+    """``role`` enters ``phase`` at ``step``."""
+
+    phase: Phase
+    role: Role
+    step: int
+
+
+@dataclass(frozen=True)
+class StepDone(Event):
+    """One optimiser step of ``role`` is done.
+
+    Attributes:
+        step: Counts from 1 to ``total_steps``.
+        losses: Named scalars; often empty, because reading a loss back waits for the device.
+        progress: Of this role, in [0, 1]: steps or, for a run limited by minutes, time.
+    """
+
+    role: Role
+    step: int
+    total_steps: int
+    progress: float
+    losses: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Measured(Event):
+    """Clean accuracy and attack success rates of one model, rates in [0, 1].
+
+    Attributes:
+        accuracy: Correct / ``images``; agreement with the teacher if ``estimated``.
+        images: Denominator of ``accuracy``.
+        asr: Attack success rate by trigger name, over images whose true class is not the target.
+        asr_images: Denominator of each ASR.
+        estimated: True if no labelled images were given and synthetic ones stand in for them.
+    """
+
+    role: Role
+    step: int
+    accuracy: float
+    images: int
+    asr: dict[str, float]
+    asr_images: dict[str, int]
+    estimated: bool = False
+
+
+@dataclass(frozen=True)
+class ImagesDrawn(Event):
+    """What the image source draws now: ``(N, H, W, C)`` uint8, with the teacher's classes and a suspicion mask."""
+
+    step: int
+    images: npt.NDArray[np.uint8]
+    labels: tuple[int, ...]
+    suspicious: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class VaccineChecked(Event):
+    """Outcome of the vaccine check (paper section 4.1)."""
+
+    accepted: bool
+    tail_ratio: float
+    trials: int
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FindingMade(Event):
+    """A finding during the run."""
+
+    finding: Finding
+
+
+@dataclass(frozen=True)
+class DeviceUsed(Event):
+    """Memory in use by the engine on its device."""
+
+    name: str
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class StudentExported(Event):
+    """The student is written and its ONNX form agrees with PyTorch."""
+
+    path: str
+    parity_max_abs: float
+    images: int
+
+
+@dataclass(frozen=True)
+class AuditFinished(Event):
+    """The end of a successful audit; ``report`` is the content of ``report.json``."""
+
+    folder: str
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class AuditFailed(Event):
+    """The end of an audit that could not finish, as the parts of an ``AuditError``."""
+
+    what: str
+    where: str
+    why: str
+    remedy: str
+    exit_code: int
+    details: str = ""
+
+
+@dataclass(frozen=True)
+class AuditCancelled(Event):
+    """The end of an audit that was cancelled."""

@@ -1,0 +1,169 @@
+"""The student as files for other programs: ONNX, checked against PyTorch, and safetensors."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import importlib
+import io
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from abd_app.errors import RunFailedError
+from abd_app.export.files import replacing
+from abd_app.teacher import ImageSpec
+
+PARITY_LIMIT = 1e-3
+MIN_PARITY_IMAGES = 256
+_OPSET = 18
+_BATCH = 64
+_FIRST_BATCHES = (1, 7)
+"""Checked besides the full batches: a batch size that the exporter has baked in would show."""
+
+
+def export_onnx(
+    network: nn.Module, spec: ImageSpec, path: Path, *, metadata: Mapping[str, str], images: torch.Tensor
+) -> float:
+    """Writes ``network`` as one ONNX file and checks the file against PyTorch in float32 on the CPU.
+
+    Input ``images`` ``(batch, C, H, W)`` float32 in [0, 1], batch free; output ``logits`` ``(batch, num_classes)``.
+    Normalisation is inside, weights too. The file gets its name only if, on every image, the logits differ by at most
+    1e-3 and the classes agree; where PyTorch's best two logits are within 2e-3 either class is accepted, because
+    1e-3 may swap them.
+
+    Args:
+        network: Float images in [0, 1] -> logits; it is copied and left as it is.
+        metadata: Written into the file's properties.
+        images: ``(N, C, H, W)`` uint8 for the check, N at least 256; synthetic ones will do.
+
+    Returns:
+        The largest absolute difference of a logit.
+
+    Raises:
+        RunFailedError: A package is missing, the network cannot be exported, the check fails, or the disk is full.
+        ValueError: Fewer than 256 images.
+    """
+    if len(images) < MIN_PARITY_IMAGES:
+        raise ValueError(f"the parity check needs {MIN_PARITY_IMAGES} images, not {len(images)}")
+    onnx, onnxruntime = (_required(name) for name in ("onnx", "onnxruntime"))
+    _required("onnxscript")
+    student = copy.deepcopy(network).to("cpu", torch.float32).to(memory_format=torch.contiguous_format).eval()
+    student.requires_grad_(False)
+    model = _converted(student, spec)
+    _strip_traces(model.graph)
+    onnx.helper.set_model_props(model, dict(metadata))
+    pixels = images.to("cpu", torch.float32).div_(255)
+    with replacing(path) as temporary:
+        onnx.save_model(model, str(temporary))
+        return _checked_parity(student, pixels, onnxruntime, temporary)
+
+
+def save_weights(network: nn.Module, path: Path, *, metadata: Mapping[str, str] | None = None) -> None:
+    """Writes the state dict of ``network`` as safetensors.
+
+    Raises:
+        RunFailedError: The disk is full, or the folder cannot be written.
+    """
+    from safetensors.torch import save
+
+    weights = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in network.state_dict().items()}
+    with replacing(path) as temporary:
+        temporary.write_bytes(save(weights, metadata={"format": "pt", **(metadata or {})}))
+
+
+def _required(package: str) -> Any:
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise RunFailedError(
+            f"The student cannot be exported: the package {package} is missing.",
+            why=str(error),
+            remedy=f"Install {package} and resume the run.",
+        ) from error
+
+
+def _converted(student: nn.Module, spec: ImageSpec) -> Any:
+    example = torch.rand(2, spec.channels, spec.height, spec.width, generator=torch.Generator().manual_seed(0))
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                student,
+                (example,),
+                dynamo=True,
+                verbose=False,
+                opset_version=_OPSET,
+                input_names=["images"],
+                output_names=["logits"],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+            )
+        if program is None:
+            raise RuntimeError("the exporter returned nothing")
+        return program.model_proto
+    except Exception as error:  # the exporter raises its own tree, torch.export's and plain RuntimeErrors
+        raise RunFailedError(
+            "The student could not be converted to ONNX.",
+            why=f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}",
+            remedy="Choose another student architecture; student.safetensors holds the trained weights.",
+        ) from error
+
+
+def _strip_traces(graph: Any) -> None:
+    """Removes the exporter's notes from nodes and values: stack traces name folders of this machine."""
+    for item in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        del item.metadata_props[:]
+        item.doc_string = ""
+
+
+def _checked_parity(student: nn.Module, pixels: torch.Tensor, onnxruntime: Any, file: Path) -> float:
+    expected, answered = _torch_logits(student, pixels), _onnx_logits(onnxruntime, file, pixels.numpy())
+    if not np.isfinite(expected).all():
+        _fail(file, "The student answers with numbers that are not finite.", "Train it again with another seed.")
+    difference = float(np.abs(expected - answered).max()) if expected.shape == answered.shape else float("inf")
+    best_two = np.sort(expected, axis=1)[:, -2:]
+    decided = best_two[:, 1] - best_two[:, 0] >= 2 * PARITY_LIMIT
+    differing = int(((expected.argmax(1) != answered.argmax(1)) & decided).sum())
+    if not difference <= PARITY_LIMIT or differing:
+        what = f"The ONNX student differs from PyTorch: by {difference:.3g}, and in class on {differing} images."
+        _fail(file, what, "Keep student.safetensors, and report the student architecture and these figures.")
+    return difference
+
+
+def _torch_logits(student: nn.Module, pixels: torch.Tensor) -> npt.NDArray[np.float32]:
+    with torch.inference_mode():
+        logits: npt.NDArray[np.float32] = torch.cat([student(pixels[part]) for part in _parts(len(pixels))]).numpy()
+    return logits
+
+
+def _onnx_logits(onnxruntime: Any, file: Path, pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        return np.concatenate([session.run(["logits"], {"images": pixels[part]})[0] for part in _parts(len(pixels))])
+    except Exception as error:  # onnxruntime's exceptions share no public base class
+        _fail(file, "The ONNX student does not run.", "Choose another student architecture.", why=str(error))
+
+
+def _parts(count: int) -> list[slice]:
+    starts = [0, *np.cumsum(_FIRST_BATCHES).tolist()]
+    starts += range(starts[-1] + _BATCH, count, _BATCH)
+    return [slice(start, end) for start, end in zip(starts, [*starts[1:], count], strict=True)]
+
+
+def _fail(file: Path, what: str, remedy: str, *, why: str = "It was checked against PyTorch and not kept.") -> NoReturn:
+    raise RunFailedError(what, where=str(file.parent), why=why, remedy=remedy)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps the exporter's chatter off stdout, which belongs to ``--json``, and its warnings away from the user."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

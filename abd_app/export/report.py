@@ -1,0 +1,112 @@
+"""``report.json`` for scripts and ``report.html`` for people, from one dictionary."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+from abd_app.assets import asset
+from abd_app.errors import RunFailedError
+from abd_app.export.files import write_text
+from abd_app.export.schema import Report
+
+_NOT_MEASURED = "not measured"
+
+
+def write_report(report: Report, folder: Path) -> None:
+    """Writes ``report.json`` and a self-contained, printable ``report.html``; shows ``curves.svg`` if it is there.
+
+    Raises:
+        RunFailedError: The disk is full, the folder cannot be written, or Jinja2 is missing.
+    """
+    values = plain(report)
+    write_text(folder / "report.json", json.dumps(values, indent=2, allow_nan=False) + "\n")
+    curves = folder / "curves.svg"
+    write_text(folder / "report.html", render_html(values, curves_svg=curves.read_bytes() if curves.is_file() else b""))
+
+
+def plain(value: Any) -> Any:
+    """JSON-ready values: tuples as lists, numbers that are not finite as ``None``."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, bool | int | str) or value is None:
+        return value
+    if hasattr(value, "item"):  # NumPy and torch scalars
+        return plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value)
+
+
+def render_html(values: dict[str, Any], *, curves_svg: bytes = b"") -> str:
+    """The report page of plain ``values``; every text in it is escaped."""
+    try:
+        import jinja2
+    except ImportError as error:
+        raise RunFailedError(
+            "The report cannot be written: the package jinja2 is missing.", remedy="Install Jinja2."
+        ) from error
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(asset("report")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": _percent, "hits": _hits, "number": _number, "duration": _duration}
+    return environment.get_template("report.html.j2").render(
+        report=_visible(values),
+        plan_json=json.dumps(_visible(values["plan"]), indent=2, ensure_ascii=False),
+        triggers=_trigger_names(values),
+        curves=base64.b64encode(curves_svg).decode(),
+    )
+
+
+def _trigger_names(values: dict[str, Any]) -> list[str]:
+    """Every trigger that any model was measured with, in order, spelled as in the visible report."""
+    models = [model for model in (values["teacher"], values["student"], values["twin"]) if model]
+    names = dict.fromkeys(name for model in models for name in model["asr"])
+    return [_visible(name) for name in names]
+
+
+def _visible(value: Any) -> Any:
+    """The same values with control, direction and lone surrogate characters spelled out, so that none can act."""
+    if isinstance(value, dict):
+        return {_visible(key): _visible(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_visible(item) for item in value]
+    if isinstance(value, str):
+        return "".join(char if unicodedata.category(char) not in _ACTING else ascii(char)[1:-1] for char in value)
+    return value
+
+
+_ACTING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def _percent(rate: float | None) -> str:
+    return _NOT_MEASURED if rate is None else f"{100 * rate:.1f} %"
+
+
+def _hits(rate: float | None, images: int | None) -> str:
+    """The figure behind a rate, e.g. ``897 of 1,000 images``."""
+    return "" if rate is None or not images else f"{round(rate * images):,} of {images:,} images"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return _NOT_MEASURED
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return _NOT_MEASURED
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

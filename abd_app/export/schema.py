@@ -1,0 +1,86 @@
+"""The shape of ``report.json`` and of ``--json``; docs/report-schema.md explains it field by field."""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired, TypedDict
+
+from abd_app.teacher import Severity
+
+SCHEMA_VERSION = 1
+
+
+class ScoresReport(TypedDict):
+    """Rates in [0, 1] with their denominators; ``None``: not measured."""
+
+    accuracy: float | None
+    images: int
+    asr: dict[str, float]
+    asr_images: dict[str, int]
+
+
+class TeacherReport(ScoresReport):
+    """The teacher file and what it scored; ``input_size`` is [height, width] in pixels."""
+
+    file: str
+    sha256: str
+    format: str
+    architecture: str | None
+    num_classes: int
+    input_size: list[int]
+    mean: list[float]
+    std: list[float]
+
+
+class StudentReport(ScoresReport):
+    """A student; ``onnx_parity_max_abs`` is ``None`` for one that is not exported (the twin)."""
+
+    architecture: str
+    parameters: int
+    onnx_parity_max_abs: float | None
+    file: NotRequired[str]
+    sha256: NotRequired[str]
+
+
+class VaccineReport(TypedDict):
+    """Outcome of the vaccine check."""
+
+    accepted: bool
+    tail_ratio: float | None
+    trials: int
+
+
+class FindingReport(TypedDict):
+    """As :class:`abd_app.teacher.Finding`."""
+
+    severity: Severity
+    title: str
+    detail: str
+
+
+class Report(TypedDict):
+    """One audit.
+
+    ``estimated`` tells that no labelled images were given: then every ``accuracy`` is the agreement with the teacher
+    on synthetic images, and every ``asr`` that of triggers that a short search found on the teacher.
+    """
+
+    schema_version: int
+    created: str
+    summary: str
+    not_tested: list[str]
+    estimated: bool
+    target_class: int
+    teacher: TeacherReport
+    student: StudentReport
+    twin: StudentReport | None
+    plan: dict[str, Any]
+    method: str
+    method_reason: str
+    seed: int
+    device: str
+    steps: int
+    wall_s: float
+    stopped_early: bool
+    vaccine: VaccineReport | None
+    findings: list[FindingReport]
+    versions: dict[str, str]

@@ -1,0 +1,104 @@
+"""The menu of the window and its keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from PySide6.QtCore import QCoreApplication
+from PySide6.QtGui import QAction, QKeySequence
+from PySide6.QtWidgets import QMainWindow, QMenu
+
+from abd_app.gui import icons
+from abd_app.gui.wording import file_name, visible
+
+
+@dataclass(frozen=True)
+class Actions:
+    """Every action of the window; the window decides which are enabled."""
+
+    open: QAction
+    demo: QAction
+    recent: QMenu
+    quit: QAction
+    distill: QAction
+    pause: QAction
+    stop: QAction
+    cancel: QAction
+    copy_command: QAction
+    export: QAction
+    report: QAction
+    folder: QAction
+    settings: QAction
+    help: QAction
+
+
+def make_actions(window: QMainWindow) -> Actions:
+    """Fills the menu bar of ``window``."""
+    bar = window.menuBar()
+    file = bar.addMenu(_tr("&File"))
+    run = bar.addMenu(_tr("&Run"))
+    result = bar.addMenu(_tr("R&esult"))
+    more = bar.addMenu(_tr("&Help"))
+    opened = _add(file, _tr("&Open a teacher…"), "Ctrl+O", "open")
+    recent = file.addMenu(_tr("Open &recent"))
+    demo = _add(file, _tr("Open the &demo teacher"), "", "demo")
+    file.addSeparator()
+    settings = _add(file, _tr("&Settings…"), "Ctrl+,", "settings")
+    file.addSeparator()
+    quitting = _add(file, _tr("&Quit"), "Ctrl+Q", "close")
+    distill = _add(run, _tr("&Distill safely"), "Ctrl+Return", "distill")
+    run.addSeparator()
+    # The window itself reads Space, because a shortcut would take it away from focused buttons.
+    pause = _add(run, _tr("&Pause or resume") + "\t" + _tr("Space"), "", "pause")
+    stop = _add(run, _tr("&Stop and keep"), "", "stop")
+    cancel = _add(run, _tr("&Cancel…"), "", "cancel")
+    run.addSeparator()
+    copy_command = _add(run, _tr("Copy as c&ommand"), "", "command")
+    export = _add(result, _tr("&Export ONNX…"), "Ctrl+E", "export")
+    report = _add(result, _tr("Save &report…"), "", "report")
+    folder = _add(result, _tr("Open &folder"), "", "folder")
+    helping = _add(more, _tr("&Help"), "F1", "question")
+    return Actions(
+        opened,
+        demo,
+        recent,
+        quitting,
+        distill,
+        pause,
+        stop,
+        cancel,
+        copy_command,
+        export,
+        report,
+        folder,
+        settings,
+        helping,
+    )
+
+
+def fill_recent(menu: QMenu, files: list[str], open_file: Callable[[str], None], forget: Callable[[], None]) -> None:
+    """Shows the files opened before, newest first."""
+    menu.clear()
+    for file in files:
+        # An ampersand in a name is not a key.
+        action = menu.addAction(file_name(file).replace("&", "&&"))
+        action.setToolTip(visible(file))
+        action.triggered.connect(lambda _=False, file=file: open_file(file))
+    if files:
+        menu.addSeparator()
+        menu.addAction(_tr("Forget these"), forget)
+    else:
+        menu.addAction(_tr("No files yet")).setEnabled(False)
+
+
+def _add(menu: QMenu, text: str, keys: str, meaning: str) -> QAction:
+    action = menu.addAction(text)
+    if keys:
+        action.setShortcut(QKeySequence(keys))
+    icons.put(action, meaning, "muted")
+    return action
+
+
+def _tr(text: str) -> str:
+    return QCoreApplication.translate("actions", text)

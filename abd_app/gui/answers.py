@@ -1,0 +1,60 @@
+"""What the user types as answers to the questions about a teacher, as :class:`TeacherFacts`."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+from abd_app.command import size_from_text
+from abd_app.errors import UsageError
+from abd_app.plan import TeacherFacts
+
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+
+
+def fields_of_answer(fact: str, text: str) -> dict[str, Any]:
+    """The fields of :class:`TeacherFacts` that an answer fills.
+
+    Args:
+        fact: A fact of :class:`abd_app.teacher.Question`.
+        text: The answer in the syntax of the command-line option; for ``mean_std`` all means, then all deviations.
+
+    Raises:
+        UsageError: The text is not an answer to this question.
+    """
+    text = text.strip()
+    if fact == "architecture":
+        return {"architecture": text}
+    if fact == "num_classes":
+        if not text.isdecimal():
+            raise UsageError(f"{text!r} is not a number of classes.", where="classes", remedy="Give e.g. 10.")
+        return {"num_classes": int(text)}
+    if fact == "input_size":
+        return {"input_size": size_from_text(text, where="input size")}
+    if fact == "mean_std":
+        numbers = tuple(float(part) for part in _NUMBER.findall(text))
+        if len(numbers) not in (2, 6):
+            raise UsageError(
+                f"{len(numbers)} numbers are not a mean and a standard deviation per channel.",
+                where="mean and deviation",
+                remedy="Give three means, then three deviations (one each for grey images).",
+            )
+        half = len(numbers) // 2
+        return {"mean": numbers[:half], "std": numbers[half:]}
+    if text not in ("logits", "probabilities"):
+        raise UsageError(f"{text!r} is not what a model answers.", where="answers", remedy="logits or probabilities.")
+    return {"answers": text}
+
+
+def with_answers(facts: TeacherFacts, answers: dict[str, str]) -> TeacherFacts:
+    """``facts`` completed by all answers that are not empty.
+
+    Raises:
+        UsageError: One of the answers makes no sense.
+    """
+    fields: dict[str, Any] = {}
+    for fact, text in answers.items():
+        if text.strip():
+            fields.update(fields_of_answer(fact, text))
+    return dataclasses.replace(facts, **fields)

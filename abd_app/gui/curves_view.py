@@ -1,0 +1,209 @@
+"""Accuracy above, attack success rate below, over the same steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import QPointF, Qt
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QHBoxLayout, QStackedLayout, QVBoxLayout, QWidget
+
+from abd_app.events import Event, Measured, PhaseStarted, StepDone
+from abd_app.gui import plotting
+from abd_app.gui.curves import ACCURACY, CurveKey, CurveStore
+from abd_app.gui.labels import ElidedLabel, plain_label
+from abd_app.gui.legend import Legend
+from abd_app.gui.phase_bands import PhaseBands
+from abd_app.gui.theme import Theme
+from abd_app.gui.wording import count, percent, role_name, visible
+
+_LAST_PART = 0.25
+
+
+class CurvesView(QWidget):
+    """Takes events at any rate; :meth:`refresh` draws what has changed."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._theme = theme
+        self.store = CurveStore()
+        self._items: dict[CurveKey, Any] = {}
+        self._total_steps = self._last_step = 0
+        self._dirty = True
+        self.canvas = plotting.plot_canvas()
+        self.canvas.setAccessibleName(self.tr("Curves of accuracy and attack success rate"))
+        self._plots = [plotting.add_plot(self.canvas, row, rates=True) for row in (0, 1)]
+        self._plots[1].setXLink(self._plots[0])
+        self._plots[0].getAxis("bottom").setStyle(showValues=False)
+        self._bands = PhaseBands(self._plots)
+        self._cursors = [pg.InfiniteLine(angle=90, movable=False) for _ in self._plots]
+        for plot, cursor in zip(self._plots, self._cursors, strict=True):
+            cursor.hide()
+            plot.addItem(cursor, ignoreBounds=True)
+        self._plots[0].getViewBox().sigResized.connect(self._draw_bands)
+        self._build()
+        self.canvas.scene().sigMouseMoved.connect(self._on_mouse_moved)
+        theme.changed.connect(self._on_theme_changed)
+        self._on_theme_changed()
+
+    def _build(self) -> None:
+        self.legend = Legend()
+        self.legend.toggled.connect(self._redraw)
+        self.smooth, self.last_part, self.logarithmic = (
+            self._make_option(text)
+            for text in (self.tr("Smooth"), self.tr("Last quarter only"), self.tr("Logarithmic ASR"))
+        )
+        self.estimated = plain_label(self.tr("Estimated"), "badge")
+        self.estimated.setToolTip(self.tr("No labelled images were given: synthetic ones stand in for them."))
+        self.readout = ElidedLabel(mode=Qt.TextElideMode.ElideRight, role="small")
+        top = QHBoxLayout()
+        top.setSpacing(10)
+        top.addWidget(self.legend, 1, Qt.AlignmentFlag.AlignVCenter)
+        top.addWidget(self.estimated)
+        self._stack = QStackedLayout()
+        waiting = plain_label(self.tr("The first measurement appears here."), "muted")
+        waiting.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._stack.addWidget(waiting)
+        self._stack.addWidget(self.canvas)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(12, 10, 8, 8)
+        layout.setSpacing(6)
+        layout.addLayout(top)
+        layout.addLayout(self._stack, 1)
+        layout.addWidget(self.readout)
+
+    def _make_option(self, text: str) -> QAction:
+        option = QAction(text, self)
+        option.setCheckable(True)
+        option.toggled.connect(self._redraw)
+        return option
+
+    def clear(self) -> None:
+        """A new run begins."""
+        self.store = CurveStore()
+        for key, item in self._items.items():
+            self._plots[key.trigger != ACCURACY].removeItem(item)
+        self._items = {}
+        self._bands.clear()
+        self._total_steps = self._last_step = 0
+        self._dirty = True
+        self.refresh()
+
+    def take(self, event: Event) -> None:
+        """Remembers what an event says about the curves."""
+        if isinstance(event, Measured):
+            self.store.take(event)
+            self._last_step = max(self._last_step, event.step)
+            self._dirty = True
+        elif isinstance(event, PhaseStarted):
+            self._bands.take(event)
+            self._dirty = True
+        elif isinstance(event, StepDone) and event.total_steps > self._total_steps:
+            self._total_steps = event.total_steps
+            self._dirty = True
+
+    def refresh(self) -> None:
+        """Draws, if something has changed since the last time."""
+        if self._dirty:
+            self._redraw()
+
+    def _redraw(self) -> None:
+        self._dirty = False
+        measured = bool(self.store.curves)
+        self._stack.setCurrentIndex(1 if measured else 0)
+        self.legend.setVisible(measured)
+        self.estimated.setVisible(self.store.estimated)
+        self.readout.set_whole_text(self._hint() if measured else "")
+        if not measured:
+            return
+        self._show_titles()
+        self._show_legend()
+        end = max(self._total_steps, self._last_step, 1)
+        start = end * (1 - _LAST_PART) if self.last_part.isChecked() else 0
+        plotting.scale_rates(self._plots[1], logarithmic=self.logarithmic.isChecked())
+        self._plots[0].setXRange(start, end, padding=0.01)
+        for key in self.store.curves:
+            self._draw(key, end)
+        self._draw_bands()
+
+    def _draw_bands(self) -> None:
+        self._bands.draw(self._last_step, self._theme.colours)
+
+    def _draw(self, key: CurveKey, end: float) -> None:
+        item = self._items.get(key)
+        if item is None:
+            item = self._items[key] = pg.PlotCurveItem()
+            self._plots[key.trigger != ACCURACY].addItem(item)
+        shown = self.legend.shows(key.role) and self.legend.shows(f"trigger {key.trigger}")
+        item.setVisible(shown)
+        if not shown:
+            return
+        curve = self.store.curves[key]
+        x, y = curve.drawn(smooth=self.smooth.isChecked())
+        if len(x) == 1 and key.role == "teacher":  # Measured once: a line to compare with, all along.
+            x, y = x.repeat(2), y.repeat(2)
+            x = x.copy()
+            x[:] = (0, end)
+        y = 100 * y
+        if key.trigger != ACCURACY and self.logarithmic.isChecked():
+            y = np.log10(np.maximum(y, plotting.SMALLEST_PERCENT))
+        item.setData(x, y, pen=self._pen(key))
+
+    def _pen(self, key: CurveKey) -> Any:
+        triggers = self.store.triggers
+        several = key.trigger != ACCURACY and len(triggers) > 1
+        return plotting.role_pen(key.role, self._theme.colours, triggers.index(key.trigger) if several else None)
+
+    def _show_titles(self) -> None:
+        accuracy = self.tr("Agreement with the teacher") if self.store.estimated else self.tr("Clean accuracy")
+        asr = self.tr("Attack success rate (ASR)")
+        if len(self.store.triggers) == 1:
+            asr += f": {visible(self.store.triggers[0])}"
+        for plot, title in zip(self._plots, (accuracy, asr), strict=True):
+            plotting.set_title(plot, title, self._theme.colours)
+        self._plots[1].setVisible(bool(self.store.triggers))
+        self._plots[0].getAxis("bottom").setStyle(showValues=not self.store.triggers)
+
+    def _show_legend(self) -> None:
+        colours = self._theme.colours
+        entries = {role: (role_name(role), plotting.role_pen(role, colours)) for role in self.store.roles}
+        if len(self.store.triggers) > 1:
+            for index, trigger in enumerate(self.store.triggers):
+                entries[f"trigger {trigger}"] = (trigger, plotting.role_pen("student", colours, index))
+        self.legend.show_entries(entries)
+
+    def _on_mouse_moved(self, position: QPointF) -> None:
+        view = self._plots[0].getViewBox()
+        inside = any(plot.sceneBoundingRect().contains(position) for plot in self._plots)
+        step = view.mapSceneToView(position).x()
+        for cursor in self._cursors:
+            cursor.setVisible(inside and bool(self.store.curves))
+            cursor.setPos(step)
+        self.readout.set_whole_text(self.values_at(step) if inside and step >= 0 else self._hint())
+
+    def values_at(self, step: float) -> str:
+        """What the curves say at ``step``, as one line."""
+        parts = []
+        for role in self.store.roles:
+            values = []
+            for key, curve in self.store.curves.items():
+                value = curve.at(step)
+                if key.role == role and value is not None:
+                    name = self.tr("accuracy") if key.trigger == ACCURACY else f"ASR {visible(key.trigger)}"
+                    values.append(f"{name} {percent(value)}")
+            if values:
+                parts.append(f"{role_name(role)}: {', '.join(values)}")
+        where = self.tr("Step {step}").format(step=count(round(step)))
+        phase = self._bands.phase_at(step)
+        return "   ·   ".join([f"{where} ({phase})" if phase else where, *parts])
+
+    def _hint(self) -> str:
+        return self.tr("Steps of training. Point at the curves to read their values.")
+
+    def _on_theme_changed(self) -> None:
+        plotting.recolour(self.canvas, self._plots, self._theme.colours)
+        for cursor in self._cursors:
+            cursor.setPen(pg.mkPen(self._theme.colours.muted, width=1))
+        self._redraw()

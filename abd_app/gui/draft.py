@@ -1,0 +1,75 @@
+"""The plan while the user is still making it."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal
+
+from abd_app.errors import UsageError
+from abd_app.gui.folders import new_run_folder
+from abd_app.plan import AuditPlan, TeacherFacts
+
+
+class Draft(QObject):
+    """Every choice of an :class:`AuditPlan`, editable; views write single choices and read them back."""
+
+    changed = Signal()
+    """The user has changed a choice."""
+    replaced = Signal()
+    """All choices are new: views show them afresh."""
+
+    def __init__(self, runs: Path, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.runs = runs
+        self._values = _defaults()
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def choose(self, **choices: Any) -> None:
+        """Sets choices by the names of :class:`AuditPlan`."""
+        unknown = set(choices) - set(self._values)
+        if unknown:
+            raise KeyError(f"no such choice: {sorted(unknown)}")
+        if any(self._values[name] != value for name, value in choices.items()):
+            self._values.update(choices)
+            self.changed.emit()
+
+    def replace(self, plan: AuditPlan) -> None:
+        """Takes over every choice of a plan."""
+        self._values = {field.name: getattr(plan, field.name) for field in dataclasses.fields(plan)}
+        self.replaced.emit()
+
+    def forget_teacher(self) -> None:
+        """Another teacher: what only made sense for the last one goes back to its default."""
+        fresh = _defaults()
+        kept = ("method", "defense", "student", "effort", "device", "precision", "compare", "seed")
+        self._values = {name: self._values[name] if name in kept else value for name, value in fresh.items()}
+        self.replaced.emit()
+
+    def plan(self, file: str, facts: TeacherFacts, *, now: datetime | None = None) -> AuditPlan:
+        """The finished plan; without a chosen output folder it gets a fresh one below ``runs``.
+
+        Raises:
+            UsageError: A choice is out of range, or the chosen folder is already in use.
+        """
+        out = str(self._values["out"])
+        if not out:
+            out = str(new_run_folder(self.runs, file, now or datetime.now()))
+        elif Path(out).exists() and (not Path(out).is_dir() or any(Path(out).iterdir())):
+            raise UsageError(
+                "The output folder is not empty.",
+                where=out,
+                why="A run never writes over what is already there.",
+                remedy="Choose another folder under Plan, Advanced.",
+            )
+        return AuditPlan(**{**self._values, "teacher_file": file, "facts": facts, "out": out})
+
+
+def _defaults() -> dict[str, Any]:
+    plan = AuditPlan(teacher_file="", out="")
+    return {field.name: getattr(plan, field.name) for field in dataclasses.fields(plan)}

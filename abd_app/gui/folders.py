@@ -1,0 +1,37 @@
+"""Where the window keeps runs, settings and its log."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from pathlib import Path, PurePath
+
+import platformdirs
+
+_APP = "abd-app"
+
+
+def default_runs_folder() -> Path:
+    """The folder that holds one folder per run, unless the user has chosen another."""
+    return Path(platformdirs.user_data_dir(_APP, appauthor=False)) / "runs"
+
+
+def settings_file() -> Path:
+    """The file of the window's settings."""
+    return Path(platformdirs.user_config_dir(_APP, appauthor=False)) / "window.ini"
+
+
+def log_file() -> Path:
+    """The newest log file."""
+    return Path(platformdirs.user_log_dir(_APP, appauthor=False)) / "abd-app.log"
+
+
+def new_run_folder(runs: Path, teacher_file: str, now: datetime) -> Path:
+    """A folder below ``runs`` that does not exist yet: time, then the teacher's name."""
+    name = re.sub(r"[^\w.-]+", "_", PurePath(teacher_file).stem)[:60].strip("._") or "teacher"
+    folder = runs / f"{now:%Y-%m-%d_%H-%M-%S}-{name}"
+    number = 2
+    while folder.exists():
+        folder = folder.with_name(f"{now:%Y-%m-%d_%H-%M-%S}-{name}-{number}")
+        number += 1
+    return folder

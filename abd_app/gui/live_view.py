@@ -1,0 +1,135 @@
+"""The live view: tabs that follow a run, redrawn at most ten times a second whatever the engine sends."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from PySide6.QtCore import QTimer, Signal
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QPlainTextEdit, QTabWidget, QToolButton, QWidget
+
+from abd_app.errors import AuditError, RunFailedError
+from abd_app.events import Event, ImagesDrawn, StepDone, TeacherInspected
+from abd_app.gui import plotting
+from abd_app.gui.card import icon_button
+from abd_app.gui.curves_view import CurvesView
+from abd_app.gui.file_chooser import FileChooser
+from abd_app.gui.images_view import ImagesView
+from abd_app.gui.losses_view import LossesView
+from abd_app.gui.narration import narrate
+from abd_app.gui.session import Session
+from abd_app.gui.theme import Theme
+
+REDRAW_INTERVAL_MS = 100
+_LOG_LINES = 5000
+
+
+class LiveView(QTabWidget):
+    """Curves, synthetic images, losses and log."""
+
+    writeFailed = Signal(AuditError)
+    """A curve file could not be written."""
+
+    def __init__(self, session: Session, theme: Theme, chooser: FileChooser) -> None:
+        super().__init__()
+        self._session = session
+        self._chooser = chooser
+        self.curves = CurvesView(theme)
+        self.images = ImagesView(theme)
+        self.losses = LossesView(theme)
+        self.log = QPlainTextEdit()
+        self.log.setReadOnly(True)
+        self.log.setMaximumBlockCount(_LOG_LINES)
+        self.log.setAccessibleName(self.tr("Log of this run"))
+        for page, title in (
+            (self.curves, self.tr("Curves")),
+            (self.images, self.tr("Synthetic images")),
+            (self.losses, self.tr("Losses")),
+            (self.log, self.tr("Log")),
+        ):
+            self.addTab(page, title)
+        self.setDocumentMode(False)
+        self.options = self._make_options_button()
+        self.save_curves = self._make_save_button()
+        corner = QWidget()
+        line = QHBoxLayout(corner)
+        line.setContentsMargins(0, 0, 0, 0)
+        line.addWidget(self.options)
+        line.addWidget(self.save_curves)
+        self.setCornerWidget(corner)
+        self._timer = QTimer(self)
+        self._timer.setInterval(REDRAW_INTERVAL_MS)
+        self._timer.timeout.connect(self._on_tick)
+        self.currentChanged.connect(self._on_tick)
+        session.runStarted.connect(self._on_run_started)
+        session.eventHappened.connect(self._on_event)
+
+    def _make_options_button(self) -> QToolButton:
+        button = icon_button("options", self.tr("How the curves are drawn"))
+        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(button)
+        menu.addActions([self.curves.smooth, self.curves.last_part, self.curves.logarithmic])
+        menu.addSeparator()
+        menu.addActions([self.losses.smooth, self.losses.logarithmic])
+        button.setMenu(menu)
+        return button
+
+    def _make_save_button(self) -> QToolButton:
+        button = icon_button("save", self.tr("Save the curves"))
+        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(button)
+        for kind in ("PNG", "SVG", "CSV"):
+            action = QAction(self.tr("Save the curves as {kind}…").format(kind=kind), menu)
+            action.triggered.connect(lambda _=False, kind=kind: self._on_save_wanted(kind.lower()))
+            menu.addAction(action)
+        button.setMenu(menu)
+        return button
+
+    def _on_run_started(self) -> None:
+        for view in (self.curves, self.images, self.losses):
+            view.clear()
+        self.log.clear()
+        self._timer.start()
+
+    def _on_event(self, event: Event) -> None:
+        self.curves.take(event)
+        if isinstance(event, StepDone):
+            self.losses.take(event)
+        elif isinstance(event, ImagesDrawn):
+            self.images.take(event)
+        elif isinstance(event, TeacherInspected):
+            self.images.grid.class_names = event.card.class_names
+        if line := narrate(event):
+            self.log.appendPlainText(f"{datetime.now():%H:%M:%S}  {line}")
+
+    def _on_tick(self) -> None:
+        view = self.currentWidget()
+        if isinstance(view, CurvesView | ImagesView | LossesView):
+            view.refresh()
+        if not self._session.running:
+            self._timer.stop()
+
+    def _on_save_wanted(self, kind: str) -> None:
+        path = self._chooser.save(self.tr("Save the curves"), f"curves.{kind}", f"{kind.upper()} (*.{kind})")
+        if path:
+            self.save(Path(path if path.lower().endswith(f".{kind}") else f"{path}.{kind}"), kind)
+
+    def save(self, path: Path, kind: str) -> None:
+        """Writes the curves as ``png``, ``svg`` or ``csv``."""
+        try:
+            if kind == "csv":
+                with path.open("w", encoding="utf-8", newline="") as file:
+                    self.curves.store.write_csv(file)
+            else:
+                path.open("wb").close()  # Qt does not say why it cannot write.
+                plotting.draw_to_file(self.curves.canvas, path, kind)
+        except OSError as error:
+            self.writeFailed.emit(
+                RunFailedError(
+                    self.tr("The curves could not be saved."),
+                    where=str(path),
+                    why=str(error.strerror or error),
+                    remedy=self.tr("Choose another place."),
+                )
+            )

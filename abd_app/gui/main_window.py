@@ -1,0 +1,327 @@
+"""The window: lays the places out and connects them. What they do is in their own files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import (
+    QCloseEvent,
+    QDragEnterEvent,
+    QDragLeaveEvent,
+    QDropEvent,
+    QGuiApplication,
+    QKeyEvent,
+)
+from PySide6.QtWidgets import QMainWindow, QSplitter, QStackedWidget, QToolTip, QVBoxLayout, QWidget
+
+from abd_app.errors import AuditError
+from abd_app.events import AuditFailed, AuditFinished
+from abd_app.gui.actions import fill_recent, make_actions
+from abd_app.gui.banner import Banner
+from abd_app.gui.dialogs import HelpDialog, SettingsDialog
+from abd_app.gui.draft import Draft
+from abd_app.gui.file_chooser import FileChooser
+from abd_app.gui.handover import Handover
+from abd_app.gui.live_view import LiveView
+from abd_app.gui.outcome import outcome_of
+from abd_app.gui.result_panel import ResultPanel
+from abd_app.gui.run_bar import RunBar
+from abd_app.gui.session import Session, State
+from abd_app.gui.settings import Settings
+from abd_app.gui.setup_column import MIN_WIDTH_PX, SetupColumn
+from abd_app.gui.theme import Theme
+from abd_app.gui.welcome import Welcome
+from abd_app.gui.wording import file_name, visible
+from abd_app.plan import AuditPlan
+from abd_app.worker.failure import failure_of
+
+_WELCOME_STATES = (State.EMPTY, State.INSPECTING, State.ASKING, State.READY, State.REFUSED)
+_MARGIN_PX = 14
+
+
+class MainWindow(QMainWindow):
+    """One window, no wizard.
+
+    Args:
+        session: The state machine; the engine behind it is not the window's to close.
+        settings: What is remembered.
+        theme: The colours.
+        log: Path of the log, told in error messages.
+        demo: Makes the plan of the demo, given an output folder; ``None``: there is no demo.
+        chooser: The file dialogs; ``None``: real ones.
+        clock: Seconds, monotonic, for speed and time left.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        settings: Settings,
+        theme: Theme,
+        *,
+        log: Path,
+        demo: Callable[[str], AuditPlan] | None = None,
+        chooser: FileChooser | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__()
+        self.session = session
+        self.draft = Draft(settings.runs_folder, self)
+        self._settings = settings
+        self._theme = theme
+        self._log = log
+        self._demo = demo
+        self._chooser = chooser or FileChooser(self)
+        self._clock = clock
+        self._closing = False
+        self.handover = Handover(session, self.draft, self._chooser, self)
+        self._build()
+        self._connect()
+        self.setAcceptDrops(True)
+        self.setMinimumSize(940, 620)
+        self.resize(1280, 820)
+        if (geometry := settings.geometry("window")) is not None:
+            self.restoreGeometry(geometry)
+        if (state := settings.geometry("columns")) is not None:
+            self._columns.restoreState(state)
+        self._on_state_changed(session.state)
+
+    def _build(self) -> None:
+        self.actions_ = make_actions(self)
+        self.setup = SetupColumn(self.session, self.draft, self._chooser)
+        self.banner = Banner()
+        self.welcome = Welcome(with_demo=self._demo is not None)
+        self.live = LiveView(self.session, self._theme, self._chooser)
+        self.result = ResultPanel()
+        self.run_bar = RunBar(self.session, self._clock)
+        run_page = QWidget()
+        column = QVBoxLayout(run_page)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(12)
+        column.addWidget(self.result)
+        column.addWidget(self.live, 1)
+        self.centre = QStackedWidget()
+        self.centre.addWidget(self.welcome)
+        self.centre.addWidget(run_page)
+        self._columns = QSplitter(Qt.Orientation.Horizontal)
+        self._columns.setChildrenCollapsible(False)
+        self._columns.setHandleWidth(12)
+        self._columns.addWidget(self.setup)
+        self._columns.addWidget(self.centre)
+        self._columns.setStretchFactor(1, 1)
+        self._columns.setSizes([MIN_WIDTH_PX, 900])
+        middle = QVBoxLayout()
+        middle.setContentsMargins(_MARGIN_PX, _MARGIN_PX, _MARGIN_PX, 10)
+        middle.setSpacing(12)
+        middle.addWidget(self.banner)
+        middle.addWidget(self._columns, 1)
+        whole = QWidget()
+        outer = QVBoxLayout(whole)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.setSpacing(0)
+        outer.addLayout(middle, 1)
+        outer.addWidget(self.run_bar)
+        self.setCentralWidget(whole)
+
+    def _connect(self) -> None:
+        actions, session, handover = self.actions_, self.session, self.handover
+        for signal, slot in (
+            (actions.open.triggered, self._on_open_wanted),
+            (actions.demo.triggered, self.open_demo),
+            (actions.quit.triggered, self.close),
+            (actions.distill.triggered, self.distill),
+            (actions.pause.triggered, session.pause_or_resume),
+            (actions.stop.triggered, session.stop_and_keep),
+            (actions.cancel.triggered, self.run_bar.ask_to_cancel),
+            (actions.copy_command.triggered, self._on_copy_wanted),
+            (actions.export.triggered, handover.export_onnx),
+            (actions.report.triggered, handover.save_report),
+            (actions.folder.triggered, handover.open_folder),
+            (actions.settings.triggered, self._on_settings_wanted),
+            (actions.help.triggered, self._on_help_wanted),
+            (self.setup.teacher.openRequested, self._on_open_wanted),
+            (self.setup.distillRequested, self.distill),
+            (self.setup.plan.copyCommandRequested, self._on_copy_wanted),
+            (self.welcome.demoRequested, self.open_demo),
+            (self.result.exportRequested, handover.export_onnx),
+            (self.result.reportRequested, handover.save_report),
+            (self.result.folderRequested, handover.open_folder),
+            (session.stateChanged, self._on_state_changed),
+            (session.devicesChanged, self.run_bar.show_devices),
+            (session.jobFailed, self._on_job_failed),
+            (session.runFinished, self._on_run_finished),
+            (handover.saved, self._on_saved),
+            (handover.failed, self._on_error),
+            (self.live.writeFailed, self._on_error),
+        ):
+            signal.connect(slot)
+        actions.recent.aboutToShow.connect(
+            lambda: fill_recent(
+                actions.recent, self._settings.recent_files, self.open_file, self._settings.clear_recent_files
+            )
+        )
+
+    # --- the three acts ---
+
+    def open_file(self, file: str) -> None:
+        """Act one: looks into a teacher file."""
+        if self.session.running:
+            return
+        self.banner.hide()
+        file = str(Path(file).absolute())
+        if file != self.session.file:
+            self.draft.forget_teacher()
+        self._settings.add_recent_file(file)
+        self.session.open_file(file)
+
+    def open_demo(self) -> None:
+        """Act one with the built-in teacher: everything is filled in."""
+        if self._demo is None or self.session.running:
+            return
+        try:
+            plan = self._demo(str(self.draft.runs / "demo"))
+        except AuditError as error:
+            self._on_error(error)
+            return
+        self.banner.hide()
+        self.draft.replace(plan)
+        self.draft.choose(out="")  # Each run gets a folder of its own.
+        self.session.open_file(plan.teacher_file, plan.facts)
+
+    def distill(self) -> None:
+        """Act two: starts the run as planned."""
+        if not self.session.can_start:
+            return
+        try:
+            plan = self.draft.plan(self.session.file, self.session.facts)
+        except AuditError as error:
+            self._on_error(error)
+            return
+        self.banner.hide()
+        self.session.start(plan)
+        self.live.setFocus()
+
+    # --- everything else ---
+
+    def _on_copy_wanted(self) -> None:
+        if self.handover.copy_command():
+            button = self.setup.plan.copy_command
+            place = button.mapToGlobal(button.rect().bottomLeft())
+            QToolTip.showText(place, self.tr("Copied to the clipboard"), button)
+
+    def _on_saved(self, path: str) -> None:
+        self.banner.show_message("good", self.tr("Saved {file}").format(file=file_name(path)), visible(path))
+
+    def _on_error(self, error: AuditError) -> None:
+        self._on_job_failed(failure_of(error))
+
+    def _on_open_wanted(self) -> None:
+        path = "" if self.session.running else self._chooser.teacher()
+        if path:
+            self.open_file(path)
+
+    def _on_settings_wanted(self) -> None:
+        dialog = SettingsDialog(self._settings, self._theme, self._chooser, self)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.runsFolderChanged.connect(lambda folder: setattr(self.draft, "runs", folder))
+        dialog.show()
+
+    def _on_help_wanted(self) -> None:
+        dialog = HelpDialog(self._log, self)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.show()
+
+    def _on_state_changed(self, state: State) -> None:
+        actions, session = self.actions_, self.session
+        if state in _WELCOME_STATES:
+            self.welcome.show_state(state)
+        self.centre.setCurrentIndex(0 if state in _WELCOME_STATES else 1)
+        self.result.setVisible(state is State.FINISHED)
+        for action in (actions.open, actions.recent, actions.demo):
+            action.setEnabled(not session.running)
+        actions.demo.setVisible(self._demo is not None)
+        actions.distill.setEnabled(session.can_start)
+        actions.copy_command.setEnabled(session.card is not None)
+        self.setup.plan.copy_command.setEnabled(session.card is not None)
+        for action in (actions.pause, actions.stop):
+            action.setEnabled(state in (State.RUNNING, State.PAUSED))
+        actions.cancel.setEnabled(session.running and state is not State.CANCELLING)
+        for action in (actions.export, actions.report, actions.folder):
+            action.setEnabled(state is State.FINISHED)
+        self.setWindowTitle(f"{file_name(session.file)} – ABD App" if session.file else "ABD App")
+        if self._closing and not session.running:
+            self.close()
+
+    def _on_run_finished(self, event: AuditFinished) -> None:
+        self.live.curves.refresh()
+        self.result.show_outcome(outcome_of(event.report, self.live.curves.store))
+
+    def _on_job_failed(self, failure: AuditFailed) -> None:
+        self._closing = False
+        named = (
+            (self.tr("Where"), failure.where),
+            (self.tr("Why"), failure.why),
+            (self.tr("What to do"), failure.remedy),
+        )
+        parts = [f"{name}: {visible(part)}" for name, part in named if part]
+        text = "\n".join([*parts, self.tr("Log: {path}").format(path=visible(str(self._log)))])
+        details = "\n".join([failure.what, *parts, failure.details])
+        self.banner.show_message(
+            "danger",
+            visible(failure.what),
+            text,
+            {self.tr("Copy details"): lambda: QGuiApplication.clipboard().setText(details)},
+        )
+
+    # --- Qt ---
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() == Qt.Key.Key_Space and self.session.running:
+            self.session.pause_or_resume()
+        else:
+            super().keyPressEvent(event)
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if not self.session.running and any(url.isLocalFile() for url in event.mimeData().urls()):
+            event.acceptProposedAction()
+            self.setup.teacher.drop_zone.set_dragging(True)
+
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
+        self.setup.teacher.drop_zone.set_dragging(False)
+        super().dragLeaveEvent(event)
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        self.setup.teacher.drop_zone.set_dragging(False)
+        files = [url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()]
+        if files and not self.session.running:
+            event.acceptProposedAction()
+            self.open_file(files[0])
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        if self.session.running:
+            event.ignore()
+            if not self._closing:
+                self._ask_how_to_close()
+            return
+        self._settings.set_geometry("window", self.saveGeometry())
+        self._settings.set_geometry("columns", self._columns.saveState())
+        super().closeEvent(event)
+
+    def _ask_how_to_close(self) -> None:
+        self.banner.show_message(
+            "warning",
+            self.tr("A run is on."),
+            self.tr("The window can close when it is over."),
+            {
+                self.tr("Stop, keep and close"): lambda: self._close_after(self.session.stop_and_keep),
+                self.tr("Discard and close"): lambda: self._close_after(self.session.cancel),
+                self.tr("Stay"): self.banner.hide,
+            },
+        )
+
+    def _close_after(self, end_run: Callable[[], None]) -> None:
+        self._closing = True
+        self.banner.hide()
+        end_run()

@@ -1,0 +1,124 @@
+"""The plots of the live view: pens and axes in the colours of the theme."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pyqtgraph as pg
+from PySide6.QtCore import QPoint, QRect, Qt
+from PySide6.QtGui import QColor, QFont, QImage, QPainter, QPen, QPixmap
+from PySide6.QtSvg import QSvgGenerator
+from PySide6.QtWidgets import QApplication
+
+from abd_app.gui.theme import TRIGGER_COLOURS, Colours
+
+DASHES = {"teacher": Qt.PenStyle.DashLine, "student": Qt.PenStyle.SolidLine, "twin": Qt.PenStyle.DotLine}
+RATE_RANGE = (-5, 118)
+"""Percent; above 100 % the phases are named."""
+
+SMALLEST_PERCENT = 0.1
+"""Where a logarithmic axis ends: zero has no logarithm."""
+
+_AXIS_WIDTH_PX = 58
+
+
+def role_pen(role: str, colours: Colours, trigger_index: int | None = None) -> QPen:
+    """The pen of a curve: dash by role; colour by role, or by trigger where there are several."""
+    roles = {"teacher": colours.teacher, "student": colours.student, "twin": colours.twin}
+    colour = roles[role] if trigger_index is None else TRIGGER_COLOURS[trigger_index % len(TRIGGER_COLOURS)]
+    width = {"student": 2.2, "twin": 2.2, "teacher": 1.6}[role]
+    pen = QPen(QColor(colour), width, DASHES[role])
+    pen.setCosmetic(True)
+    return pen
+
+
+def line_sample(pen: QPen) -> QPixmap:
+    """A piece of line for a legend."""
+    pixmap = QPixmap(28, 12)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(pixmap)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(pen)
+    painter.drawLine(1, 6, 27, 6)
+    painter.end()
+    return pixmap
+
+
+def plot_canvas() -> Any:
+    """An empty canvas for plots, without pyqtgraph's own menu and mouse wheel."""
+    canvas = pg.GraphicsLayoutWidget()
+    canvas.setAntialiasing(True)
+    canvas.setFrameShape(canvas.Shape.NoFrame)
+    canvas.ci.layout.setContentsMargins(4, 4, 12, 4)
+    canvas.ci.layout.setVerticalSpacing(6)
+    return canvas
+
+
+def add_plot(canvas: Any, row: int, *, rates: bool) -> Any:
+    """A plot with quiet axes; ``rates`` fixes y to 0 to 100 %."""
+    plot = canvas.addPlot(row=row, col=0)
+    plot.hideButtons()
+    plot.setMenuEnabled(False)
+    plot.setMouseEnabled(x=False, y=False)
+    plot.getAxis("left").setWidth(_AXIS_WIDTH_PX)
+    plot.showGrid(x=False, y=True, alpha=0.18)
+    plot.setClipToView(False)
+    if rates:
+        scale_rates(plot, logarithmic=False)
+    return plot
+
+
+def scale_rates(plot: Any, *, logarithmic: bool) -> None:
+    """Sets the y axis for rates in percent, or for their decimal logarithms."""
+    if logarithmic:
+        plot.setYRange(-1.1, 2.4, padding=0)
+        plot.getAxis("left").setTicks([[(math.log10(value), f"{value} %") for value in (SMALLEST_PERCENT, 1, 10, 100)]])
+    else:
+        plot.setYRange(*RATE_RANGE, padding=0)
+        ticks = [[(value, f"{value} %") for value in values] for values in ((0, 50, 100), (25, 75))]
+        plot.getAxis("left").setTicks(ticks)
+
+
+def recolour(canvas: Any, plots: list[Any], colours: Colours) -> None:
+    """Gives a canvas and its plots the colours and the text size of the theme."""
+    canvas.setBackground(QColor(colours.surface))
+    font = QFont(QApplication.font())
+    font.setPointSizeF(font.pointSizeF() * 0.9)
+    for plot in plots:
+        for name in ("left", "bottom"):
+            axis = plot.getAxis(name)
+            axis.setPen(QColor(colours.strong_border))
+            axis.setTextPen(QColor(colours.muted))
+            axis.setStyle(tickFont=font, tickLength=-4)
+
+
+def set_title(plot: Any, text: str, colours: Colours) -> None:
+    """A heading above a plot, at its left."""
+    points = QApplication.font().pointSizeF()
+    plot.setTitle(text, color=colours.text, size=f"{points:.1f}pt", justify="left", bold=True)
+    plot.titleLabel.item.setPos(_AXIS_WIDTH_PX, 0)
+
+
+def draw_to_file(canvas: Any, path: Path, kind: str) -> None:
+    """Draws a canvas as ``png``, twice as fine as on the screen, or as ``svg``; ``path`` ends in ``kind``."""
+    size = canvas.size()
+    if kind == "svg":
+        drawing = QSvgGenerator()
+        drawing.setFileName(str(path))
+        drawing.setSize(size)
+        drawing.setViewBox(QRect(QPoint(0, 0), size))
+        _draw(canvas, QPainter(drawing))
+        return
+    picture = QImage(size * 2, QImage.Format.Format_RGB32)
+    picture.setDevicePixelRatio(2)
+    _draw(canvas, QPainter(picture))
+    picture.save(str(path))
+
+
+def _draw(canvas: Any, painter: QPainter) -> None:
+    area = QRect(QPoint(0, 0), canvas.size())
+    painter.fillRect(area, canvas.backgroundBrush())
+    canvas.render(painter, area, area)
+    painter.end()

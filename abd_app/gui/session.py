@@ -1,0 +1,223 @@
+"""What the window is doing: the state, the teacher, the run. Knows no widget."""
+
+from __future__ import annotations
+
+import enum
+import logging
+from typing import Protocol
+
+from PySide6.QtCore import QObject, Signal, SignalInstance
+
+from abd_app.events import (
+    AuditCancelled,
+    AuditFailed,
+    AuditFinished,
+    CostEstimated,
+    DevicesListed,
+    Event,
+    TeacherInspected,
+)
+from abd_app.plan import AuditPlan, TeacherFacts
+from abd_app.teacher import TeacherCard
+from abd_app.worker.messages import AuditJob, CommandName, InspectionFinished, InspectJob, Job, PauseChanged
+
+_log = logging.getLogger(__name__)
+
+
+class State(enum.Enum):
+    """The states of the window."""
+
+    EMPTY = "empty"
+    INSPECTING = "inspecting"
+    ASKING = "asking"
+    READY = "ready"
+    REFUSED = "refused"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    CANCELLING = "cancelling"
+    FINISHED = "finished"
+    FAILED = "failed"
+
+
+RUN_STATES = (State.RUNNING, State.PAUSED, State.STOPPING, State.CANCELLING)
+STARTABLE_STATES = (State.READY, State.FINISHED, State.FAILED)
+
+
+class Engine(Protocol):
+    """What the session needs of :class:`abd_app.gui.engine_thread.EngineThread`."""
+
+    @property
+    def eventsArrived(self) -> SignalInstance:
+        """Job number and events."""
+        ...
+
+    def submit(self, job: Job) -> int:
+        """Queues a job; its number."""
+        ...
+
+    def command(self, name: CommandName) -> None:
+        """Orders something for the job that runs."""
+        ...
+
+
+class Session(QObject):
+    """The state machine between the engine and the views.
+
+    Attributes:
+        state: Where the window is.
+        file: The teacher file that was opened last, or "".
+        facts: What the user has said about it.
+        card: What is known about it; ``None`` until it is inspected.
+        plan: The plan of the run that is on or was the last.
+        failure: Why the last job failed.
+        result: How the last run ended, if it ended well.
+    """
+
+    stateChanged = Signal(State)
+    cardChanged = Signal(object)
+    costChanged = Signal(object)
+    devicesChanged = Signal(object)
+    runStarted = Signal(object)
+    eventHappened = Signal(object)
+    jobFailed = Signal(object)
+    runFinished = Signal(object)
+    runCancelled = Signal()
+
+    def __init__(self, engine: Engine, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.state = State.EMPTY
+        self.file = ""
+        self.facts = TeacherFacts()
+        self.card: TeacherCard | None = None
+        self.plan: AuditPlan | None = None
+        self.failure: AuditFailed | None = None
+        self.result: AuditFinished | None = None
+        self._engine = engine
+        self._job = 0
+        engine.eventsArrived.connect(self._on_events_arrived)
+
+    @property
+    def running(self) -> bool:
+        """True from the start of a run to its end."""
+        return self.state in RUN_STATES
+
+    @property
+    def can_start(self) -> bool:
+        """True if a run could start now."""
+        return self.state in STARTABLE_STATES and self.card is not None and not self._open_questions()
+
+    def open_file(self, file: str, facts: TeacherFacts | None = None) -> None:
+        """Inspects a teacher file; does nothing while a run is on."""
+        if self.running:
+            return
+        _log.info("open %r", file)
+        self.file, self.facts, self.card = file, facts or TeacherFacts(), None
+        self.cardChanged.emit(None)
+        self._inspect()
+
+    def answer(self, facts: TeacherFacts) -> None:
+        """Inspects the same file again, with what the user has said."""
+        if not self.running and self.file:
+            self.facts = facts
+            self._inspect()
+
+    def start(self, plan: AuditPlan) -> None:
+        """Starts a run if one may start."""
+        if not self.can_start:
+            return
+        _log.info("run %s", plan.to_json())
+        self.plan, self.failure, self.result = plan, None, None
+        self.runStarted.emit(plan)
+        self._job = self._engine.submit(AuditJob(plan))
+        self._enter(State.RUNNING)
+
+    def pause_or_resume(self) -> None:
+        """Asks the engine to stand still or to go on; the state follows when it does."""
+        if self.state is State.RUNNING:
+            self._engine.command("pause")
+        elif self.state is State.PAUSED:
+            self._engine.command("resume")
+
+    def stop_and_keep(self) -> None:
+        """Ends the run here, keeping the student as it is."""
+        if self.state in (State.RUNNING, State.PAUSED):
+            self._engine.command("stop")
+            self._enter(State.STOPPING)
+
+    def cancel(self) -> None:
+        """Drops the run."""
+        if self.state in (State.RUNNING, State.PAUSED, State.STOPPING):
+            self._engine.command("cancel")
+            self._enter(State.CANCELLING)
+
+    def _inspect(self) -> None:
+        if self.state is State.INSPECTING:
+            self._engine.command("cancel")
+        self.failure = None
+        self._job = self._engine.submit(InspectJob(self.file, self.facts))
+        self._enter(State.INSPECTING)
+
+    def _on_events_arrived(self, job: int, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, DevicesListed):
+                self.devicesChanged.emit(event)
+            elif job == self._job:
+                self._take(event)
+            elif job == 0 and isinstance(event, AuditFailed):  # The engine could not even start.
+                self._report(event)
+
+    def _take(self, event: Event) -> None:
+        was_running = self.running
+        if isinstance(event, TeacherInspected):
+            self.card = event.card
+            self.cardChanged.emit(event.card)
+        elif isinstance(event, CostEstimated):
+            self.costChanged.emit(event)
+        elif isinstance(event, PauseChanged):
+            self._enter_if_running(State.PAUSED if event.paused else State.RUNNING)
+        elif isinstance(event, InspectionFinished):
+            self._enter(State.ASKING if self._open_questions() else State.READY)
+        elif isinstance(event, AuditFinished):
+            _log.info("finished in %r", event.folder)
+            self.result = event
+            self.runFinished.emit(event)
+            self._enter(State.FINISHED)
+        elif isinstance(event, AuditCancelled):
+            self._on_cancelled()
+        elif isinstance(event, AuditFailed):
+            self._on_failed(event)
+        if was_running:
+            self.eventHappened.emit(event)
+
+    def _on_cancelled(self) -> None:
+        if self.running:
+            _log.info("cancelled")
+            self.runCancelled.emit()
+            self._enter(State.READY)
+
+    def _on_failed(self, event: AuditFailed) -> None:
+        if self.state is State.INSPECTING:
+            self.card = None
+            self.cardChanged.emit(None)
+            self._enter(State.REFUSED)
+        elif self.running:
+            self._enter(State.FAILED)
+        self._report(event)
+
+    def _report(self, event: AuditFailed) -> None:
+        _log.error("failed: %s (%s) %s\n%s", event.what, event.where, event.why, event.details)
+        self.failure = event
+        self.jobFailed.emit(event)
+
+    def _open_questions(self) -> bool:
+        return self.card is None or any(question.required for question in self.card.questions)
+
+    def _enter_if_running(self, state: State) -> None:
+        if self.state in (State.RUNNING, State.PAUSED):
+            self._enter(state)
+
+    def _enter(self, state: State) -> None:
+        if state is not self.state:
+            self.state = state
+            self.stateChanged.emit(state)

@@ -1,0 +1,118 @@
+"""The left column: teacher, evaluation and plan, with the one big button below them."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QEvent, Qt, Signal
+from PySide6.QtWidgets import QFrame, QPushButton, QScrollArea, QVBoxLayout, QWidget
+
+from abd_app.events import CostEstimated
+from abd_app.gui import icons
+from abd_app.gui.draft import Draft
+from abd_app.gui.evaluation_panel import EvaluationPanel
+from abd_app.gui.file_chooser import FileChooser
+from abd_app.gui.labels import plain_label
+from abd_app.gui.plan_panel import PlanPanel
+from abd_app.gui.session import Session, State
+from abd_app.gui.teacher_panel import TeacherPanel
+from abd_app.gui.wording import duration
+
+MIN_WIDTH_PX = 344
+_MAX_MIN_WIDTH_PX = 440
+_MIN_CHARS = 44
+
+
+class SetupColumn(QWidget):
+    """Everything that is decided before a run."""
+
+    distillRequested = Signal()
+
+    def __init__(self, session: Session, draft: Draft, chooser: FileChooser) -> None:
+        super().__init__()
+        self._session = session
+        self._draft = draft
+        self.teacher = TeacherPanel(session)
+        self.evaluation = EvaluationPanel(draft, chooser)
+        self.plan = PlanPanel(draft, chooser)
+        self.distill = QPushButton(self.tr("Distill safely"))
+        self.distill.setProperty("role", "primary")
+        self.distill.setMinimumHeight(42)
+        icons.put(self.distill, "distill", "on_accent", 20)
+        self.distill.clicked.connect(self.distillRequested)
+        self._estimate = plain_label(role="small", wrap=True)
+        self._estimate.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(8)
+        layout.addWidget(self._make_scroll(), 1)
+        layout.addWidget(self.distill)
+        layout.addWidget(self._estimate)
+        session.stateChanged.connect(self._on_state_changed)
+        session.cardChanged.connect(self.evaluation.show_card)
+        session.costChanged.connect(self._on_cost_changed)
+        session.devicesChanged.connect(self.plan.show_devices)
+        draft.changed.connect(self._show_estimate)
+        draft.replaced.connect(self._show_estimate)
+        self._on_state_changed(session.state)
+        self._fit_to_font()
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange:
+            self._fit_to_font()
+
+    def _fit_to_font(self) -> None:
+        self.setMinimumWidth(
+            min(_MAX_MIN_WIDTH_PX, max(MIN_WIDTH_PX, self.fontMetrics().averageCharWidth() * _MIN_CHARS))
+        )
+
+    def _make_scroll(self) -> QScrollArea:
+        content = QWidget()
+        content.setObjectName("scrolled")
+        cards = QVBoxLayout(content)
+        cards.setContentsMargins(0, 0, 6, 0)
+        cards.setSpacing(12)
+        for card in (self.teacher, self.evaluation, self.plan):
+            cards.addWidget(card)
+        cards.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setWidgetResizable(True)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        scroll.setWidget(content)
+        self.scroll_area = scroll
+        return scroll
+
+    def _on_state_changed(self, state: State) -> None:
+        for panel in (self.evaluation, self.plan):
+            panel.setEnabled(not self._session.running)
+        self.distill.setEnabled(self._session.can_start)
+        reasons = {
+            State.EMPTY: self.tr("Open a model file first"),
+            State.INSPECTING: self.tr("One moment: the file is being looked into"),
+            State.ASKING: self.tr("Answer the questions about the teacher first"),
+            State.REFUSED: self.tr("Open another model file first"),
+        }
+        self.distill.setToolTip(reasons.get(state, self.tr("Train a student without the backdoor (Ctrl+Return)")))
+        if state is State.READY:
+            self.distill.setFocus()
+        if state in (State.EMPTY, State.INSPECTING, State.ASKING, State.REFUSED):
+            self.scroll_area.verticalScrollBar().setValue(0)
+        self._show_estimate()
+
+    def _on_cost_changed(self, cost: CostEstimated) -> None:
+        self.plan.show_cost(cost)
+        self._show_estimate()
+
+    def _show_estimate(self) -> None:
+        text = self.distill.toolTip()
+        if self._session.can_start:
+            seconds = self.plan.budget.seconds()
+            text = self.tr("This takes as long as you allow")
+            if seconds is not None:
+                twin = self._draft["compare"]
+                text = self.tr("about {time}").format(time=duration(seconds * (2 if twin else 1)))
+                text += self.tr(", twin included") if twin else ""
+        elif self._session.running:
+            text = self.tr("A run is on")
+        self._estimate.setText(text)

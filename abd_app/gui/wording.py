@@ -1,0 +1,84 @@
+"""Numbers, names and durations as people read them."""
+
+from __future__ import annotations
+
+import html
+import unicodedata
+from pathlib import PurePath
+
+from PySide6.QtCore import QCoreApplication
+
+
+def percent(rate: float, digits: int = 1) -> str:
+    """A rate in [0, 1] as ``97.5 %``."""
+    return f"{100 * rate:.{digits}f} %"
+
+
+def count(number: int) -> str:
+    """``12,000``."""
+    return f"{number:,}"
+
+
+def byte_size(size_bytes: int) -> str:
+    """A size in bytes as ``1.4 GiB``."""
+    size = float(size_bytes)
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit != "MiB" or size >= 100 else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
+
+
+def duration(seconds: float) -> str:
+    """A time span, rounded to what matters: ``40 s``, ``3 min``, ``2 h 10 min``."""
+    if seconds < 90:
+        return QCoreApplication.translate("wording", "{n} s").format(n=max(1, round(seconds)))
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return QCoreApplication.translate("wording", "{n} min").format(n=minutes)
+    hours, minutes = divmod(minutes, 60)
+    if hours >= 48:
+        return QCoreApplication.translate("wording", "{n} days").format(n=round(hours / 24))
+    return QCoreApplication.translate("wording", "{h} h {m} min").format(h=hours, m=minutes)
+
+
+def visible(text: str) -> str:
+    """A text from a file, with control and direction-changing characters made visible instead of obeyed."""
+    return "".join(
+        f"\\u{ord(char):04x}" if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char for char in text
+    )
+
+
+def file_name(path: str) -> str:
+    """The last part of a path, safe to show."""
+    return visible(PurePath(path).name or path)
+
+
+def tooltip(text: str) -> str:
+    """A plain text as a tooltip: markup in it is shown, not obeyed."""
+    return f"<p style='white-space:pre-wrap'>{html.escape(text)}</p>" if text else ""
+
+
+def phase_name(phase: str) -> str:
+    """The translated name of a phase of :data:`abd_app.events.Phase`."""
+    names = {
+        "intake": QCoreApplication.translate("wording", "Opening the teacher"),
+        "warm-up": QCoreApplication.translate("wording", "Warm-up"),
+        "vaccine check": QCoreApplication.translate("wording", "Vaccine check"),
+        "distilling": QCoreApplication.translate("wording", "Distilling"),
+        "self-retrospection": QCoreApplication.translate("wording", "Self-retrospection"),
+        "twin": QCoreApplication.translate("wording", "Undefended twin"),
+        "measuring": QCoreApplication.translate("wording", "Measuring"),
+        "export": QCoreApplication.translate("wording", "Exporting"),
+    }
+    return names.get(phase, phase)
+
+
+def role_name(role: str) -> str:
+    """The translated name of a role of :data:`abd_app.events.Role`."""
+    names = {
+        "teacher": QCoreApplication.translate("wording", "Teacher"),
+        "student": QCoreApplication.translate("wording", "Student"),
+        "twin": QCoreApplication.translate("wording", "Undefended twin"),
+    }
+    return names.get(role, role)

@@ -1,0 +1,89 @@
+"""Proposals for facts no file states. They are shown with their reason and never used without the user's word."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+Channels = tuple[float, ...]
+
+_CIFAR_MEAN = (0.4914, 0.4822, 0.4465)
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_UNIT = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+_BACKDOORBENCH: dict[str, tuple[Channels, Channels]] = {
+    "cifar10": (_CIFAR_MEAN, (0.247, 0.243, 0.261)),
+    "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+    "tiny": ((0.4802, 0.4481, 0.3975), (0.2302, 0.2265, 0.2262)),
+    "gtsrb": _UNIT,
+    "celeba": _UNIT,
+    "mnist": ((0.5,), (0.5,)),
+    "imagenet": _IMAGENET,
+}
+"""What that benchmark subtracts and divides by, by its name of the training data."""
+
+_GTSRB_CLASSES = 43
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A proposal in the syntax of the command-line option, and where it comes from."""
+
+    text: str
+    why: str
+
+
+def guess_mean_std(
+    architecture: str | None, channels: int, num_classes: int | None, dataset: str | None, network: nn.Module | None
+) -> Guess:
+    """The usual normalisation for such a teacher."""
+    if dataset in _BACKDOORBENCH:
+        return _written(*_BACKDOORBENCH[dataset], f"BackdoorBench trains on {dataset} with these numbers.")
+    if channels == 1:
+        return _written((0.1307,), (0.3081,), "Mean and standard deviation of MNIST, the usual grey training data.")
+    name = architecture or ""
+    if name.startswith("timm/"):
+        configuration = getattr(network, "pretrained_cfg", None) or {}
+        mean, std = configuration.get("mean", _IMAGENET[0]), configuration.get("std", _IMAGENET[1])
+        return _written(mean, std, "timm's own weights of this architecture expect these numbers.")
+    if name.startswith("torchvision/"):
+        return _written(*_IMAGENET, "torchvision's own weights expect these numbers (ImageNet).")
+    if name == "onnx":
+        return _written(*_UNIT, "Most exported graphs take pixels in [0, 1] and normalise inside.")
+    if num_classes == _GTSRB_CLASSES:
+        return _written(
+            *_UNIT, "Road-sign classifiers (GTSRB has 43 classes) are usually trained on plain pixels in [0, 1]."
+        )
+    if name.startswith("preact-"):
+        return _written(
+            *_BACKDOORBENCH["cifar10"], "BackdoorBench, where this key layout comes from, uses them for CIFAR-10."
+        )
+    return _written(
+        _CIFAR_MEAN, (0.2023, 0.1994, 0.201), "The ABD authors' CIFAR-10 numbers; others use std 0.247,0.243,0.261."
+    )
+
+
+def guess_input_size(architecture: str | None, network: nn.Module | None) -> Guess:
+    """The usual image size for such a teacher."""
+    name = architecture or ""
+    if name.startswith("timm/"):
+        height, width = (getattr(network, "pretrained_cfg", None) or {}).get("input_size", (3, 224, 224))[1:]
+        return Guess(f"{height}x{width}", "timm's own weights of this architecture are trained at this size.")
+    if name.startswith("torchvision/"):
+        side = 299 if "inception" in name else 224
+        return Guess(f"{side}x{side}", "The size of torchvision's own weights; smaller ones are possible.")
+    if name == "onnx":
+        return Guess("224x224", "The graph takes images of any size; this is the usual one.")
+    return Guess(
+        "32x32", "Networks of this family are made for 32-pixel images (CIFAR, GTSRB); smaller ones are possible."
+    )
+
+
+def written(values: Channels) -> str:
+    """Numbers in the syntax of ``--mean`` and ``--std``."""
+    return ",".join(f"{value:g}" for value in values)
+
+
+def _written(mean: Channels, std: Channels, why: str) -> Guess:
+    return Guess(f"{written(mean)} / {written(std)}", why)

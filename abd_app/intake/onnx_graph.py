@@ -1,0 +1,172 @@
+"""An ONNX file as a graph: static checks, and the facts that its inputs, outputs and first nodes state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from abd_app.errors import TeacherRefusedError
+
+if TYPE_CHECKING:
+    import onnx
+
+_MAX_BYTES = 2**31 - 1
+"""A protobuf message cannot be larger."""
+_MAX_NODES = 50_000
+_DEFAULT_DOMAINS = ("", "ai.onnx")
+_CONTROL_FLOW = frozenset(("If", "Loop", "Scan", "SequenceMap"))
+_AFFINE = frozenset(("Sub", "Div", "Mul", "Add"))
+_PASSES_THROUGH = frozenset(("Identity", "Cast", "Dropout"))
+
+
+@dataclass(frozen=True)
+class GraphFacts:
+    """What the graph says about its images and answers.
+
+    Attributes:
+        batch: A fixed batch size; ``None`` if the graph takes any.
+        size: (height, width); ``None`` if the graph takes any.
+        scale: Per-channel factor of the arithmetic on the input, before the first layer; ``None`` if there is none.
+    """
+
+    input_name: str
+    output_name: str
+    batch: int | None
+    channels: int
+    size: tuple[int, int] | None
+    num_classes: int | None
+    scale: tuple[float, ...] | None
+
+
+def read_graph(path: Path, original: Path) -> onnx.ModelProto:
+    """The model, checked by onnx and found to be one plain graph of standard operators.
+
+    Raises:
+        TeacherRefusedError: It is damaged, invalid, or holds something the app does not convert; the message names it.
+    """
+    import onnx
+
+    if path.stat().st_size > _MAX_BYTES:
+        raise _refused(original, "larger than an ONNX file can be", "", "Use safetensors for models of more than 2 GB.")
+    try:
+        model = onnx.load(str(path), format="protobuf", load_external_data=False)
+    except Exception as error:  # The protobuf parser has several, by back end.
+        why = f"{type(error).__name__}: {str(error)[:200]}"
+        raise _refused(original, "incomplete or damaged", why, "Download or copy it again.") from error
+    _check_contents(model, original)
+    try:
+        onnx.checker.check_model(model)
+    except Exception as error:  # ValidationError has no common base with what malformed protobufs raise.
+        first = str(error).strip().splitlines()[0][:300]
+        raise _refused(original, "not valid ONNX", first, "Export the model again.") from error
+    return model
+
+
+def read_facts(model: onnx.ModelProto, original: Path) -> GraphFacts:
+    """What inputs, outputs and first nodes state.
+
+    Raises:
+        TeacherRefusedError: It is not a classifier of images: input or output have another number, type or shape.
+    """
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    if len(inputs) != 1 or len(model.graph.output) != 1:
+        what = f"a model with {len(inputs)} inputs and {len(model.graph.output)} outputs"
+        raise _refused(original, what, "", "Export the classifier alone: images in, one row of logits per image out.")
+    source, answer = inputs[0], model.graph.output[0]
+    shape, answer_shape = _dimensions(source), _dimensions(answer)
+    if len(shape) != 4 or _element_type(source) != "float32":
+        what = f"not a classifier of images: its input {source.name!r} is {_element_type(source)} {_written(shape)}"
+        raise _refused(original, what, "", "The app takes float32 images (N, C, H, W).")
+    if shape[1] not in (1, 3):
+        channels_last = shape[3] in (1, 3)
+        why = f"Its input {source.name!r} is {_written(shape)}" + (", channels last." if channels_last else ".")
+        raise _refused(
+            original, "not a classifier of RGB or grey images", why, "Export it with the input (N, C, H, W)."
+        )
+    num_classes = answer_shape[1] if len(answer_shape) == 2 else None
+    if (answer_shape and len(answer_shape) != 2) or (num_classes is not None and num_classes < 2):
+        why = f"Its output {answer.name!r} is {_written(answer_shape)}."
+        raise _refused(
+            original, "not a classifier", why, "The app takes models with one row of 2 or more logits per image."
+        )
+    size = (shape[2], shape[3]) if shape[2] and shape[3] else None
+    scale = _leading_scale(model, source.name, shape[1])
+    return GraphFacts(source.name, answer.name, shape[0], shape[1], size, num_classes, scale)
+
+
+def _check_contents(model: onnx.ModelProto, original: Path) -> None:
+    import onnx
+
+    graph = model.graph
+    attributes = [a for node in graph.node for a in node.attribute]
+    tensors = [*graph.initializer, *(a.t for a in attributes), *(t for a in attributes for t in a.tensors)]
+    external = [t.name for t in tensors if t.data_location == onnx.TensorProto.EXTERNAL or t.external_data]
+    if external:
+        why = f"The tensor {external[0]!r} and {len(external) - 1} more lie in other files."
+        remedy = "Save it as one file: onnx.save(onnx.load('model.onnx'), 'single.onnx')."
+        raise _refused(original, "an ONNX model with external data", why, remedy)
+    if len(graph.node) > _MAX_NODES:
+        raise _refused(original, f"a graph of {len(graph.node)} nodes", "", "Open an image classifier.")
+    if model.functions:
+        remedy = "Inline them: onnx.inliner.inline_local_functions(model)."
+        raise _refused(original, "an ONNX model with functions of its own", f"e.g. {model.functions[0].name}", remedy)
+    for node in graph.node:
+        foreign = node.domain not in _DEFAULT_DOMAINS
+        if foreign or node.op_type in _CONTROL_FLOW or any(a.HasField("g") or a.graphs for a in node.attribute):
+            name = f"{node.domain}.{node.op_type}" if foreign else node.op_type
+            why = f"Node {node.name!r} is the operator {name}, which the app does not convert."
+            raise _refused(
+                original, "an ONNX model with an operator out of reach", why, "Export it with standard operators."
+            )
+
+
+def _leading_scale(model: onnx.ModelProto, name: str, channels: int) -> tuple[float, ...] | None:
+    """The factor of a chain of Sub, Div, Mul and Add with constants, right behind the input."""
+    from onnx import numpy_helper
+
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            constants[node.output[0]] = node.attribute[0].t
+    scale: npt.NDArray[np.float64] = np.ones(channels)
+    found = False
+    while True:
+        readers = [node for node in model.graph.node if name in node.input]
+        if len(readers) != 1 or readers[0].op_type not in _AFFINE | _PASSES_THROUGH:
+            break
+        node = readers[0]
+        if node.op_type in _AFFINE:
+            others = [constants[other] for other in node.input if other in constants]
+            value = numpy_helper.to_array(others[0]).astype(np.float64).ravel() if others else np.empty(0)
+            if value.size not in (1, channels) or (node.op_type == "Div" and node.input[0] != name):
+                break
+            scale = scale * value if node.op_type == "Mul" else scale / value if node.op_type == "Div" else scale
+            found = True
+        name = node.output[0]
+    return tuple(float(factor) for factor in scale) if found and np.isfinite(scale).all() and scale.all() else None
+
+
+def _dimensions(value: onnx.ValueInfoProto) -> list[int | None]:
+    return [d.dim_value if d.dim_value > 0 else None for d in value.type.tensor_type.shape.dim]
+
+
+def _element_type(value: onnx.ValueInfoProto) -> str:
+    import onnx
+
+    try:
+        return str(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
+    except (KeyError, ValueError):
+        return "no tensor"
+
+
+def _written(shape: list[int | None]) -> str:
+    return "x".join("?" if side is None else str(side) for side in shape) or "of unknown shape"
+
+
+def _refused(original: Path, what: str, why: str, remedy: str) -> TeacherRefusedError:
+    return TeacherRefusedError(f"The file is {what}.", where=str(original), why=why, remedy=remedy)

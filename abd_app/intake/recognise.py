@@ -1,0 +1,170 @@
+"""Which architecture a state_dict belongs to: own families by structure, then torchvision and timm by every tensor."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+
+import torch
+
+from abd_app.errors import UsageError
+from abd_app.networks.fingerprints import Fit, Shapes, exact_candidates, fit, nearest, shapes_of
+from abd_app.networks.residual import RESNET_STAGES
+from abd_app.networks.vgg import VGG_STAGES
+
+Tensors = dict[str, torch.Tensor]
+
+_ALIASES = (("downsample.", "shortcut."), ("fc.", "linear."))
+"""Other spellings in the residual families: (theirs, ours). The arithmetic is the same."""
+_TRAINING_ONLY = re.compile(r"(AuxLogits|aux\d?|aux_classifier)\.")
+"""Auxiliary classifiers, which only training uses."""
+_MAX_BUILT = 6
+_SHOWN_NEAREST = 3
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """An architecture that fits every tensor.
+
+    Attributes:
+        tensors: The weights under the architecture's names.
+        also_fit: Other architectures that the tensors fit; they may differ in activations, strides or padding.
+        left_out: Tensors that only training uses.
+        renamed: The file uses other names for the same layers.
+        hinted: The file or its configuration names this architecture.
+    """
+
+    fit: Fit
+    tensors: Tensors
+    also_fit: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    renamed: bool = False
+    hinted: bool = False
+
+
+def recognise(tensors: Tensors, hint: str | None = None) -> Recognised | None:
+    """The architecture that ``tensors`` fit exactly; ``None`` if none does.
+
+    Args:
+        tensors: A plain state_dict.
+        hint: An architecture's name as the file or its configuration spells it; decides between several that fit.
+    """
+    own = _own_family(shapes_of(tensors))
+    if own is not None:
+        fitted = _try(own, tensors)
+        if fitted is not None:
+            return fitted
+        fitted = _try(own, _renamed(tensors))
+        if fitted is not None:
+            return dataclasses.replace(fitted, renamed=True)
+    body, left_out = without_training_parts(tensors)
+    shapes = shapes_of(body)
+    plain_hint = (hint or "").partition(".")[0]
+    names = sorted(exact_candidates(shapes), key=lambda name: _plain(name) != plain_hint)
+    for index, name in enumerate(names[:_MAX_BUILT]):
+        fitted = _try(name, body)
+        if fitted is not None:
+            others = tuple(other for other in (*names[:index], *names[index + 1 :]) if _plain(other) != _plain(name))
+            return Recognised(fitted.fit, body, others, left_out, hinted=_plain(name) == plain_hint)
+    return None
+
+
+def fit_named(name: str, tensors: Tensors) -> Recognised:
+    """The weights in the architecture that the user named.
+
+    Raises:
+        UsageError: There is no such architecture, or the weights do not fit it; the message says what differs.
+    """
+    body, left_out = without_training_parts(tensors)
+    attempts = [
+        Recognised(fit(name, shapes_of(tensors)), tensors),
+        Recognised(fit(name, shapes_of(body)), body, left_out=left_out),
+    ]
+    if "/" not in name:
+        renamed = _renamed(tensors)
+        attempts.append(Recognised(fit(name, shapes_of(renamed)), renamed, renamed=True))
+    best = min(attempts, key=lambda attempt: attempt.fit.differences)
+    if best.fit.exact:
+        return best
+    raise UsageError(
+        f"The weights do not fit {name}.",
+        where="--arch",
+        why=best.fit.describe(),
+        remedy="Leave --arch out to let the app find the architecture, or give the one the teacher was trained with.",
+    )
+
+
+def nearest_fits(tensors: Tensors) -> tuple[Fit, ...]:
+    """The architectures that come closest, best first, with what differs."""
+    shapes = shapes_of(tensors)
+    names = [name for name, _share in nearest(shapes)]
+    own = _own_family(shapes)
+    fits = []
+    for name in dict.fromkeys(([own] if own else []) + names):
+        try:
+            fits.append(fit(name, shapes))
+        except UsageError:  # The index knows a name that the installed library has dropped.
+            continue
+    return tuple(sorted(fits, key=lambda found: found.differences)[:_SHOWN_NEAREST])
+
+
+def without_training_parts(tensors: Tensors) -> tuple[Tensors, tuple[str, ...]]:
+    """The tensors without auxiliary classifiers, and the names of those."""
+    left_out = tuple(name for name in tensors if _TRAINING_ONLY.match(name))
+    return {name: value for name, value in tensors.items() if name not in left_out}, left_out
+
+
+def _plain(name: str) -> str:
+    """Without its library: an architecture that both libraries have under one name computes the same in both."""
+    return name.partition("/")[2]
+
+
+def _try(name: str, tensors: Tensors) -> Recognised | None:
+    try:
+        found = fit(name, shapes_of(tensors))
+    except UsageError:
+        return None
+    return Recognised(found, tensors) if found.exact else None
+
+
+def _renamed(tensors: Tensors) -> Tensors:
+    renamed = {}
+    for name, value in tensors.items():
+        for theirs, ours in _ALIASES:
+            name = re.sub(rf"(^|\.){re.escape(theirs)}", rf"\g<1>{ours}", name)
+        renamed[name] = value
+    return renamed
+
+
+def _own_family(shapes: Shapes) -> str | None:
+    """The name that depth and width of the layers spell in one of the app's own families; it may still not fit."""
+    if "block1.layer.0.conv1.weight" in shapes:
+        blocks = _count(shapes, r"block1\.layer\.(\d+)\.conv1\.weight")
+        return f"wrn-{6 * blocks + 4}-{shapes['block1.layer.0.conv1.weight'][0] // 16}"
+    if "features.0.weight" in shapes and "features.1.running_mean" in shapes:
+        return _vgg(shapes)
+    stem = shapes.get("conv1.weight", ())
+    if "layer1.0.conv1.weight" not in shapes or len(stem) != 4 or stem[-1] != 3:
+        return None
+    stages = tuple(_count(shapes, rf"layer{stage}\.(\d+)\.conv1\.weight") for stage in (1, 2, 3, 4))
+    depth = next((depth for depth, blocks in RESNET_STAGES.items() if blocks == stages), None)
+    if depth is not None:
+        return f"resnet{depth}-cifar" if "bn1.weight" in shapes else f"preact-resnet{depth}"
+    if stages[3] == 0 and len(set(stages[:3])) == 1:
+        projection = any(re.match(r"layer2\.0\.(shortcut|downsample)\.0\.weight", key) for key in shapes)
+        return f"resnet{6 * stages[0] + 2}-cifar" + ("-projection" if projection else "")
+    return None
+
+
+def _vgg(shapes: Shapes) -> str | None:
+    convolutions = _count(shapes, r"features\.(\d+)\.running_mean")
+    depth = next((depth for depth, stages in VGG_STAGES.items() if sum(stages) == convolutions), None)
+    if depth is None:
+        return None
+    hidden = shapes.get("classifier.0.weight", (0, 0))
+    return f"vgg{depth}-bn-cifar" + (f"-h{hidden[0]}" if hidden[0] and hidden[1] == 512 else "")
+
+
+def _count(shapes: Shapes, pattern: str) -> int:
+    return sum(re.fullmatch(pattern, key) is not None for key in shapes)

@@ -1,0 +1,154 @@
+"""From what a weights file holds to one flat state_dict in fp32, and the facts that came with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from abd_app.errors import TeacherRefusedError
+from abd_app.intake.stated import StatedFacts, from_dict
+from abd_app.teacher import Finding
+
+Tensors = dict[str, torch.Tensor]
+
+_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "net")
+_PREFIXES = ("module.", "_orig_mod.")
+_BOOKKEEPING = frozenset(("total_ops", "total_params", "n_averaged"))
+"""Leaves that profilers and weight averaging add to a state_dict."""
+_MAX_DEPTH = 4
+_SHOWN_KEYS = 3
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A state_dict without wrappers and prefixes.
+
+    Attributes:
+        tensors: Floating-point ones in fp32.
+        stated: What the file says besides.
+        findings: What was done to get here, and what a reviewer should know.
+    """
+
+    tensors: Tensors
+    stated: StatedFacts
+    findings: tuple[Finding, ...]
+
+
+def unwrap(content: object, original: Path) -> Weights:
+    """Finds the weights in ``content`` and brings them into their plain form.
+
+    Raises:
+        TeacherRefusedError: There are no weights, or tensors of a kind that no classifier has.
+    """
+    findings: list[Finding] = []
+    stated = StatedFacts()
+    path: list[str] = []
+    while not _is_state_dict(content):
+        if isinstance(content, Mapping):
+            stated = stated.merged(from_dict(content, "the file"))
+        name = _wrapper(content) if len(path) < _MAX_DEPTH else None
+        if name is None or not isinstance(content, Mapping):
+            raise _no_weights(content, original)
+        path.append(name)
+        content = content[name]
+    if path and path[-1] not in _WRAPPERS:
+        findings.append(Finding("info", "Weights found under an unusual name", "/".join(path)))
+    if path and "ema" in path[-1]:
+        findings.append(Finding("info", "The averaged (EMA) weights are used", "/".join(path)))
+    assert isinstance(content, Mapping)
+    tensors = _plain(content, original, findings)
+    tensors, normalisation = _strip(tensors)
+    return Weights(tensors, stated.merged(normalisation), tuple(findings))
+
+
+def _is_state_dict(content: object) -> bool:
+    if not isinstance(content, Mapping) or not content:
+        return False
+    tensors = sum(isinstance(value, torch.Tensor) for value in content.values())
+    return all(isinstance(key, str) for key in content) and tensors > len(content) / 2
+
+
+def _wrapper(content: object) -> str | None:
+    """The key under which the weights are: a usual one, or the only one that holds a state_dict."""
+    if not isinstance(content, Mapping):
+        return None
+    for name in _WRAPPERS:
+        if isinstance(content.get(name), Mapping):
+            return name
+    found = [name for name, value in content.items() if isinstance(name, str) and _is_state_dict(value)]
+    return found[0] if len(found) == 1 else None
+
+
+def _plain(content: Mapping[str, object], original: Path, findings: list[Finding]) -> Tensors:
+    """Drops bookkeeping, turns every float type to fp32, and reports both."""
+    tensors: Tensors = {}
+    dropped: list[str] = []
+    dtypes: set[torch.dtype] = set()
+    for name, value in content.items():
+        if not isinstance(value, torch.Tensor) or name.rpartition(".")[2] in _BOOKKEEPING:
+            dropped.append(name)
+            continue
+        if value.layout is not torch.strided or value.is_quantized or value.is_complex():
+            raise TeacherRefusedError(
+                "The file holds sparse, quantised or complex tensors.",
+                where=f"{original}: {name}",
+                remedy="Save the model with ordinary floating-point weights.",
+            )
+        if value.is_floating_point() and value.dtype is not torch.float32:
+            dtypes.add(value.dtype)
+            value = value.float()
+        tensors[name] = value.detach()
+    if dropped:
+        findings.append(Finding("info", f"{len(dropped)} entries that are not weights were left out", _shown(dropped)))
+    if dtypes:
+        types = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
+        findings.append(Finding("info", "Weights converted to fp32", f"The file stores {types}."))
+    broken = [name for name, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        findings.append(Finding("danger", "Weights that are not numbers (NaN or infinite)", _shown(broken)))
+    return tensors
+
+
+def _strip(tensors: Tensors) -> tuple[Tensors, StatedFacts]:
+    """Removes training wrappers' prefixes, and a normalisation layer in front, whose numbers become stated facts."""
+    while any(name.startswith(_PREFIXES) for name in tensors):
+        for prefix in _PREFIXES:
+            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    stated = StatedFacts()
+    constants = {leaf: [n for n in tensors if n.rpartition(".")[2] == leaf] for leaf in ("mean", "std")}
+    if all(len(names) == 1 and tensors[names[0]].numel() in (1, 3) for names in constants.values()):
+        values = {leaf: tensors.pop(names[0]).flatten().tolist() for leaf, names in constants.items()}
+        if min(values["std"]) > 0:
+            mean, std = tuple(values["mean"]), tuple(values["std"])
+            stated = StatedFacts(mean=mean, std=std, source="the normalisation layer in the file")
+    while prefix := _common_prefix(tensors):
+        tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    return tensors, stated
+
+
+def _common_prefix(tensors: Tensors) -> str:
+    """The first component of all names, with its dot, if it is a wrapper's: shared by several different modules."""
+    first = {name.partition(".")[0] for name in tensors}
+    second = {name.partition(".")[2].partition(".")[0] for name in tensors}
+    return f"{first.pop()}." if len(first) == 1 and len(second) > 1 and "" not in second else ""
+
+
+def _no_weights(content: object, original: Path) -> TeacherRefusedError:
+    held = type(content).__name__
+    if isinstance(content, Mapping):
+        held = "a dictionary with " + (_shown([repr(key) for key in content]) or "nothing in it")
+    return TeacherRefusedError(
+        "There are no weights in the file.",
+        where=str(original),
+        why=f"It holds {held}, and no state_dict under {', '.join(_WRAPPERS)}.",
+        remedy="Save the model's state_dict: torch.save(model.state_dict(), 'weights.pth').",
+    )
+
+
+def _shown(names: list[str]) -> str:
+    printable = [re.sub(r"[^\x20-\x7e]", "?", name)[:80] for name in names[:_SHOWN_KEYS]]
+    return ", ".join(printable) + (f" and {len(names) - _SHOWN_KEYS} more" if len(names) > _SHOWN_KEYS else "")

@@ -1,0 +1,109 @@
+"""The only place that decodes a weights file: ``torch.load`` in weights-only mode, and safetensors."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+
+from abd_app.errors import TeacherRefusedError
+
+_SHOWN_GLOBALS = 5
+
+
+class IgnoredValue:
+    """Stands for a value the app has no use for (arrays, options of a training script): holds nothing, does nothing."""
+
+    def __new__(cls, *_args: object, **_options: object) -> IgnoredValue:
+        """Takes whatever the original constructor took."""
+        return super().__new__(cls)
+
+    def __init__(self, *_args: object, **_options: object) -> None:
+        pass
+
+    def __setstate__(self, _state: object) -> None:
+        pass
+
+
+_IGNORED_GLOBALS = (
+    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
+    *("numpy.ndarray", "numpy.dtype", "argparse.Namespace", "PIL.Image.Image"),
+)
+"""What backdoor benchmarks and training scripts put beside the weights; the file gets a stand-in for it."""
+
+
+def load_weights_only(path: str | Path, *, ignore_extras: bool = False) -> object:
+    """What a PyTorch file holds, on the CPU; no code of the file runs.
+
+    Args:
+        path: The file.
+        ignore_extras: Accept NumPy arrays, PIL images and argparse options, and put an empty stand-in in their place.
+
+    Raises:
+        TeacherRefusedError: The file is damaged, or it names something other than tensors and plain values.
+    """
+    stand_ins: list[Any] = [(IgnoredValue, name) for name in _IGNORED_GLOBALS] if ignore_extras else []
+    try:
+        with safe_globals(stand_ins):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # Whatever the decoder trips over, the file is at fault.
+        raise _load_refusal(Path(path), error) from error
+
+
+def load_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """The tensors of a safetensors file and its metadata.
+
+    Raises:
+        TeacherRefusedError: The file is damaged.
+    """
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, framework="pt", device="cpu") as archive:
+            return {name: archive.get_tensor(name) for name in archive.keys()}, dict(archive.metadata() or {})  # noqa: SIM118
+    except Exception as error:  # The reader has no base class for what it raises.
+        raise TeacherRefusedError(
+            "The safetensors file is incomplete or damaged.",
+            where=str(path),
+            why=_first_line(error),
+            remedy="Download or copy it again and compare its size with the source.",
+        ) from error
+
+
+def _load_refusal(path: Path, error: Exception) -> TeacherRefusedError:
+    names = _named_globals(path, error)
+    if names:
+        shown = ", ".join(names[:_SHOWN_GLOBALS]) + (" and more" if len(names) > _SHOWN_GLOBALS else "")
+        return TeacherRefusedError(
+            "The file holds more than weights: opening it would run code that it names.",
+            where=str(path),
+            why=f"It names {shown}. Nothing of it was run.",
+            remedy="If you trust its source, load it there and save only the weights: "
+            "torch.save(model.state_dict(), 'weights.pth').",
+        )
+    return TeacherRefusedError(
+        "The file is incomplete or damaged.",
+        where=str(path),
+        why=_first_line(error),
+        remedy="Download or copy it again and compare its size with the source.",
+    )
+
+
+def _named_globals(path: Path, error: Exception) -> list[str]:
+    """The globals a pickle asks for and may not have, in reading order; empty if that was not the trouble."""
+    if type(error).__name__ != "UnpicklingError":
+        return []
+    try:
+        listed = get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # Only zip files can be listed; the decoder's message names the first offender of the others.
+        listed = []
+    names = [name for name in listed if name not in _IGNORED_GLOBALS]
+    return sorted(names) or re.findall(r"GLOBAL ([\w.]+)", str(error))[:1]
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__

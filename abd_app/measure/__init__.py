@@ -1,0 +1,21 @@
+"""Measures models: clean accuracy, the attack success of known triggers, and estimates where no data is given."""
+
+from __future__ import annotations
+
+from abd_app.measure.estimate import UniversalTriggerSearch
+from abd_app.measure.evaluation import EvaluationSet, load_evaluation
+from abd_app.measure.scores import Meter, Rate, Scores, attack_success, clean_accuracy
+from abd_app.measure.triggers import Trigger, build_trigger
+
+__all__ = [
+    "EvaluationSet",
+    "Meter",
+    "Rate",
+    "Scores",
+    "Trigger",
+    "UniversalTriggerSearch",
+    "attack_success",
+    "build_trigger",
+    "clean_accuracy",
+    "load_evaluation",
+]

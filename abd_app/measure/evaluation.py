@@ -1,0 +1,186 @@
+"""Labelled evaluation images: a folder per class, or an ``.npz``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from abd_app.errors import UsageError
+from abd_app.measure.arrays import read_arrays
+from abd_app.measure.pictures import PICTURE_SUFFIXES, fit_picture, open_picture
+from abd_app.teacher import Finding, ImageSpec
+
+MAX_BYTES = 2 * 2**30
+"""Memory for the decoded images; of a larger set, an even share is used and a finding says so."""
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationSet:
+    """Labelled images in the size and colours of a teacher.
+
+    Attributes:
+        images: ``(N, C, H, W)`` uint8, on the CPU.
+        labels: ``(N,)`` int64 class indices.
+        class_names: By class index; empty if the data does not name every class.
+        findings: What was done to the images to make them fit.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    class_names: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+def load_evaluation(path: str | Path, spec: ImageSpec, *, class_names: Sequence[str] = ()) -> EvaluationSet:
+    """Reads labelled images and brings them to the size and colours of ``spec``.
+
+    A folder has one sub-folder per class. Its name is a class index if all names are whole numbers, else one of
+    ``class_names`` if all are, else its place in the sorted order is the index. An ``.npz`` has ``images``
+    ``(N, H, W, C)`` or ``(N, H, W)`` uint8, ``labels`` ``(N,)`` of whole numbers and perhaps ``classes``, their names.
+
+    Args:
+        class_names: The teacher's class names, when its file states them.
+
+    Raises:
+        UsageError: Anything missing, unreadable, empty or outside the teacher's classes.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _from_folder(path, spec, class_names)
+    if path.is_file():
+        return _from_arrays(path, spec)
+    raise UsageError(
+        "There are no evaluation images at this path.",
+        where=f"--data {path}",
+        why="The path does not exist." if not path.exists() else "It is neither a folder nor a regular file.",
+        remedy="Give a folder with one sub-folder per class, or an .npz with images and labels.",
+    )
+
+
+def _from_folder(root: Path, spec: ImageSpec, teacher_names: Sequence[str]) -> EvaluationSet:
+    try:
+        folders = sorted(child for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
+        indices = _class_indices(root, [folder.name for folder in folders], spec.num_classes, teacher_names)
+        pictures = [_pictures(folder) for folder in folders]
+    except OSError as error:
+        raise UsageError(
+            "The evaluation folder cannot be read.",
+            where=f"--data {root}",
+            why=str(error),
+            remedy="Check its permissions.",
+        ) from error
+    files = [file for group in pictures for file in group]
+    labels = np.repeat(indices, [len(group) for group in pictures])
+    chosen = _affordable(len(files), spec)
+    pixels = np.empty((len(chosen), spec.channels, spec.height, spec.width), dtype=np.uint8)
+    resized = recoloured = 0
+    for row, index in enumerate(chosen):
+        picture = open_picture(files[index], what="evaluation image", option="--data")
+        resized += picture.size != (spec.width, spec.height)
+        recoloured += (picture.mode == "L") != (spec.channels == 1)
+        pixels[row] = fit_picture(picture, height=spec.height, width=spec.width, channels=spec.channels)
+    names = dict(zip(indices, (folder.name for folder in folders), strict=True))
+    return EvaluationSet(
+        images=torch.from_numpy(pixels),
+        labels=torch.from_numpy(labels[chosen].astype(np.int64)),
+        class_names=tuple(teacher_names) or _all_names(names, spec.num_classes),
+        findings=_findings(spec, total=len(files), used=len(chosen), resized=resized, recoloured=recoloured),
+    )
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """The picture files of a class folder, sorted; other files (lists, thumbnails' indices) are passed over."""
+    pictures = sorted(
+        entry
+        for entry in folder.iterdir()
+        if entry.suffix.lower() in PICTURE_SUFFIXES and not entry.name.startswith(".")
+    )
+    if not pictures:
+        raise UsageError(
+            f"The class folder {folder.name!r} holds no images.",
+            where=f"--data {folder}",
+            remedy="Put PNG or JPEG images into it, or remove the folder.",
+        )
+    return pictures
+
+
+def _class_indices(root: Path, names: list[str], num_classes: int, teacher_names: Sequence[str]) -> list[int]:
+    if not names:
+        raise UsageError(
+            "The evaluation folder has no class folders.",
+            where=f"--data {root}",
+            why="Each class needs a sub-folder of its own.",
+            remedy="Give a folder with one sub-folder per class, or an .npz with images and labels.",
+        )
+    if all(name.isascii() and name.isdigit() for name in names):
+        indices = [int(name) for name in names]
+        if max(indices) >= num_classes or len(set(indices)) < len(indices):
+            raise UsageError(
+                f"The class folders do not fit the teacher's classes 0 to {num_classes - 1}.",
+                where=f"--data {root}",
+                why=f"They are named {names[0]} to {names[-1]}; each class index may occur once.",
+                remedy="Name the folders by class index, counted from 0.",
+            )
+        return indices
+    if set(names) <= set(teacher_names):
+        return [list(teacher_names).index(name) for name in names]
+    if len(names) != num_classes:
+        raise UsageError(
+            f"There are {len(names)} class folders, but the teacher has {num_classes} classes.",
+            where=f"--data {root}",
+            why="Which folder is which class cannot be told from the names.",
+            remedy="Name the folders by class index (0, 1, 2, ...), or give one folder per class in sorted order.",
+        )
+    return list(range(num_classes))
+
+
+def _from_arrays(path: Path, spec: ImageSpec) -> EvaluationSet:
+    images, labels, names = read_arrays(path, num_classes=spec.num_classes)
+    chosen = _affordable(len(images), spec)
+    resized = len(chosen) if images.shape[1:3] != (spec.height, spec.width) else 0
+    recoloured = len(chosen) if (images.shape[3] == 1) != (spec.channels == 1) else 0
+    if resized or recoloured:
+        pixels = np.empty((len(chosen), spec.channels, spec.height, spec.width), dtype=np.uint8)
+        for row, index in enumerate(chosen):
+            picture = Image.fromarray(images[index, :, :, 0] if images.shape[3] == 1 else images[index])
+            pixels[row] = fit_picture(picture, height=spec.height, width=spec.width, channels=spec.channels)
+    else:
+        pixels = np.ascontiguousarray(images[chosen].transpose(0, 3, 1, 2))
+    return EvaluationSet(
+        images=torch.from_numpy(pixels),
+        labels=torch.from_numpy(labels[chosen]),
+        class_names=names if len(names) == spec.num_classes else (),
+        findings=_findings(spec, total=len(images), used=len(chosen), resized=resized, recoloured=recoloured),
+    )
+
+
+def _affordable(count: int, spec: ImageSpec) -> npt.NDArray[np.int64]:
+    """Indices of the images that fit into ``MAX_BYTES``, spread evenly over the set."""
+    limit = max(1, MAX_BYTES // (spec.channels * spec.height * spec.width))
+    return np.arange(count) if count <= limit else np.arange(limit) * count // limit
+
+
+def _findings(spec: ImageSpec, *, total: int, used: int, resized: int, recoloured: int) -> tuple[Finding, ...]:
+    findings = []
+    if used < total:
+        title = f"{used} of {total} evaluation images are used"
+        findings.append(Finding("info", title, "All of them would exceed the memory limit."))
+    if resized:
+        detail = f"{resized} of {used} images were resized and centre-cropped to {spec.height} x {spec.width} pixels."
+        findings.append(Finding("warning", "Evaluation images have another size than the teacher's input", detail))
+    if recoloured:
+        colours = "grey" if spec.channels == 1 else "RGB"
+        findings.append(
+            Finding("warning", f"Evaluation images were converted to {colours}", f"{recoloured} of {used} images.")
+        )
+    return tuple(findings)
+
+
+def _all_names(names: dict[int, str], num_classes: int) -> tuple[str, ...]:
+    return tuple(names[index] for index in range(num_classes)) if len(names) == num_classes else ()

@@ -1,0 +1,79 @@
+"""Opens pictures that a user hands in: evaluation images, triggers and masks."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from abd_app.errors import UsageError
+
+PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".ppm", ".pgm"})
+_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "PPM")
+_MAX_PIXELS = 50_000_000
+
+
+def open_picture(path: Path, *, what: str, option: str) -> Image.Image:
+    """A fully decoded picture, its mode one of ``L``, ``RGB``, ``RGBA``.
+
+    Args:
+        what: What the picture is to the user, e.g. ``trigger picture``.
+        option: The command-line option that named it.
+
+    Raises:
+        UsageError: There is no such file, it is no picture, or it is larger than 50 megapixels.
+    """
+    if not path.is_file():
+        raise UsageError(
+            f"The {what} does not exist or is not a file.",
+            where=f"{option} {path}",
+            remedy="Give the path of a PNG or JPEG file.",
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns about size and odd metadata; size is checked below
+            with Image.open(path, formats=_FORMATS) as opened:
+                _check_size(opened, path, what=what, option=option)
+                return _eight_bit(opened)
+    except UsageError:
+        raise
+    except Exception as error:  # Pillow's decoders raise many types on damaged files
+        raise UsageError(
+            f"The {what} cannot be read.",
+            where=f"{option} {path}",
+            why=str(error) or type(error).__name__,
+            remedy="Replace or remove it; PNG, JPEG, BMP, WebP, GIF and PPM are understood.",
+        ) from error
+
+
+def fit_picture(picture: Image.Image, *, height: int, width: int, channels: int) -> npt.NDArray[np.uint8]:
+    """The picture as ``(channels, height, width)`` uint8, in grey or RGB.
+
+    Another size is resized with antialiasing until it covers the target, then cropped around the centre.
+    """
+    converted = picture.convert("L" if channels == 1 else "RGB")
+    if converted.size != (width, height):
+        converted = ImageOps.fit(converted, (width, height), method=Image.Resampling.BILINEAR)
+    pixels = np.asarray(converted, dtype=np.uint8)
+    return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _check_size(picture: Image.Image, path: Path, *, what: str, option: str) -> None:
+    width, height = picture.size
+    if width * height > _MAX_PIXELS:
+        raise UsageError(
+            f"The {what} is too large: {width} x {height} pixels.",
+            where=f"{option} {path}",
+            remedy=f"Use one of at most {_MAX_PIXELS // 1_000_000} megapixels.",
+        )
+
+
+def _eight_bit(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I"):  # 16-bit grey, which convert() would clip to white
+        return Image.fromarray((np.asarray(picture) // 257).clip(0, 255).astype(np.uint8))
+    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+        return picture.convert("RGBA")
+    return picture.convert("L" if picture.mode in ("1", "L") else "RGB")

@@ -1,0 +1,185 @@
+"""Clean accuracy and attack success rate, on tensors that already live on the device."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from abd_app.errors import UsageError
+from abd_app.measure.evaluation import EvaluationSet
+from abd_app.measure.triggers import Trigger
+
+BATCH_SIZE = 512
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A share of images: ``rate`` in [0, 1] over ``images`` images."""
+
+    rate: float
+    images: int
+
+
+class Scores(NamedTuple):
+    """Everything that :class:`Meter` measures; rates in [0, 1], by trigger name."""
+
+    accuracy: float
+    images: int
+    asr: dict[str, float]
+    asr_images: dict[str, int]
+
+
+def clean_accuracy(
+    network: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    batch_size: int = BATCH_SIZE,
+    precision: str = "fp32",
+) -> Rate:
+    """The share of images that ``network`` answers with their label; an answer with NaN is wrong.
+
+    Args:
+        network: ``(N, C, H, W)`` float images in [0, 1] -> logits, on the device of ``images``.
+        images: ``(N, C, H, W)`` uint8.
+        labels: ``(N,)`` int64, on the same device.
+        precision: ``bf16`` for autocast, else ``fp32``.
+
+    Raises:
+        UsageError: There are no images.
+    """
+    if not len(images):
+        raise UsageError("There are no evaluation images.", where="--data", remedy="Give at least one labelled image.")
+    with evaluating(network, images.device, precision):
+        hits = _hits(network, images, labels, batch_size=batch_size)
+    return Rate(int(hits) / len(images), len(images))
+
+
+def attack_success(
+    network: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    trigger: Trigger,
+    target_class: int,
+    *,
+    batch_size: int = BATCH_SIZE,
+    precision: str = "fp32",
+) -> Rate:
+    """The share of triggered images answered with ``target_class``, over images whose true class is another.
+
+    Arguments as in :func:`clean_accuracy`; an answer with NaN is no success.
+
+    Raises:
+        UsageError: All images belong to the target class.
+    """
+    victims = _victims(images, labels, target_class)
+    with evaluating(network, images.device, precision):
+        hits = _hits(network, victims, target_class, stamp=trigger.to(images.device), batch_size=batch_size)
+    return Rate(int(hits) / len(victims), len(victims))
+
+
+class Meter:
+    """Measures one model after the other on the same images and triggers; waits for the device once per model.
+
+    Args:
+        evaluation: Labelled images; kept on ``device`` as uint8.
+        triggers: Built for these images.
+        target_class: The attacker's class.
+        device: Where the models to be measured live.
+        limit: At most so many images, evenly spread over the set; ``None``: all.
+        precision: ``bf16`` for autocast, else ``fp32``.
+
+    Raises:
+        UsageError: Triggers are given but all images belong to the target class.
+    """
+
+    def __init__(
+        self,
+        evaluation: EvaluationSet,
+        triggers: Sequence[Trigger],
+        *,
+        target_class: int,
+        device: torch.device | str,
+        limit: int | None = None,
+        batch_size: int = BATCH_SIZE,
+        precision: str = "fp32",
+    ) -> None:
+        count = len(evaluation.images)
+        chosen = torch.arange(count) if limit is None or limit >= count else torch.arange(limit) * count // limit
+        self._images = evaluation.images[chosen].to(device)
+        self._labels = evaluation.labels[chosen].to(device)
+        self._triggers = [trigger.to(device) for trigger in triggers]
+        self._victims = _victims(self._images, self._labels, target_class) if triggers else self._images[:0]
+        self._target_class = target_class
+        self._batch_size = batch_size
+        self._precision = precision
+
+    def measure(self, network: nn.Module) -> Scores:
+        """Clean accuracy and the ASR of every trigger; ``network`` keeps its train or eval mode."""
+        images, victims, size = self._images, self._victims, self._batch_size
+        with evaluating(network, images.device, self._precision):
+            hits = [_hits(network, images, self._labels, batch_size=size)]
+            hits += [
+                _hits(network, victims, self._target_class, stamp=trigger, batch_size=size)
+                for trigger in self._triggers
+            ]
+            correct, *successes = torch.stack(hits).tolist()
+        names = [trigger.name for trigger in self._triggers]
+        return Scores(
+            accuracy=correct / len(images),
+            images=len(images),
+            asr={name: count / len(victims) for name, count in zip(names, successes, strict=True)},
+            asr_images={name: len(victims) for name in names},
+        )
+
+
+@contextlib.contextmanager
+def evaluating(network: nn.Module, device: torch.device, precision: str = "fp32") -> Iterator[None]:
+    """Eval mode without gradients, in ``precision``; every module gets its own train or eval mode back."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def predict(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """``(N,)`` int64 classes for float images in [0, 1]; -1 where the answer holds a NaN."""
+    logits = network(images)
+    return logits.argmax(1).masked_fill(logits.isnan().any(1), -1)  # type: ignore[no-any-return]
+
+
+def _victims(images: torch.Tensor, labels: torch.Tensor, target_class: int) -> torch.Tensor:
+    victims = images[labels != target_class]
+    if not len(victims):
+        raise UsageError(
+            f"All evaluation images belong to the target class {target_class}, so no attack can be measured.",
+            where="--data, --target",
+            remedy="Give images of other classes too, or another target class.",
+        )
+    return victims
+
+
+def _hits(
+    network: nn.Module,
+    images: torch.Tensor,
+    wanted: torch.Tensor | int,
+    *,
+    stamp: Callable[[torch.Tensor], torch.Tensor] = lambda images: images,
+    batch_size: int,
+) -> torch.Tensor:
+    """How many uint8 images are answered as ``wanted``: a 0-d tensor that stays on the device."""
+    hits = torch.zeros((), dtype=torch.int64, device=images.device)
+    for start in range(0, len(images), batch_size):
+        batch = stamp(images[start : start + batch_size].float().div_(255))
+        answers = wanted[start : start + batch_size] if isinstance(wanted, torch.Tensor) else wanted
+        hits += (predict(network, batch) == answers).sum()
+    return hits

@@ -1,0 +1,1 @@
+"""The network architectures that teachers arrive in and students are built from."""

@@ -1,0 +1,213 @@
+"""The audit plan: every choice a user can make, validated once, JSON both ways."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any, get_args, get_type_hints
+
+from abd_app.errors import UsageError
+from abd_app.teacher import Answers
+
+METHODS = ("auto", "fast", "ood", "zskt")
+DEFENSES = ("abd", "sv", "sr", "none")
+DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("auto", "fp32", "bf16")
+EFFORTS = ("quick", "standard", "paper")
+STUDENTS = (
+    "auto",
+    "wrn-16-1",
+    "wrn-16-2",
+    "wrn-40-1",
+    "wrn-40-2",
+    "resnet18-cifar",
+    "resnet18-imagenet",
+    "mobilenetv3-small",
+)
+BUILT_IN_TRIGGERS = ("badnets-grid", "badnets-square", "blend", "sig", "sticker")
+POSITIONS = ("bottom-right", "bottom-left", "top-right", "top-left", "center", "full")
+
+
+@dataclass(frozen=True)
+class TeacherFacts:
+    """What the user says about the teacher where the file is silent; ``None`` means: not said.
+
+    Attributes:
+        architecture: e.g. ``wrn-16-2``, ``torchvision/resnet18``, ``timm/vit_tiny_patch16_224``.
+        num_classes: At least 2.
+        input_size: (height, width), pixels.
+        mean: Per channel, for pixels in [0, 1].
+        std: Per channel, positive.
+        answers: Whether the model answers logits or probabilities.
+    """
+
+    architecture: str | None = None
+    num_classes: int | None = None
+    input_size: tuple[int, int] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    answers: Answers | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_classes is not None and self.num_classes < 2:
+            raise UsageError(
+                f"A classifier has at least 2 classes, not {self.num_classes}.",
+                where="--classes",
+                remedy="Give the number of classes the teacher was trained on.",
+            )
+        if self.input_size is not None and not all(8 <= side <= 1024 for side in self.input_size):
+            raise UsageError(
+                f"The input size {self.input_size[0]}x{self.input_size[1]} is out of range.",
+                where="--size",
+                remedy="Give height x width in pixels, each from 8 to 1024, e.g. --size 32x32.",
+            )
+        if (self.mean is None) != (self.std is None):
+            raise UsageError("Mean and standard deviation belong together.", where="--mean, --std", remedy="Give both.")
+        if self.mean is not None and self.std is not None:
+            if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3):
+                raise UsageError(
+                    f"Mean has {len(self.mean)} and standard deviation {len(self.std)} values.",
+                    where="--mean, --std",
+                    remedy="Give 1 value each for grey images, 3 for RGB, for pixels in [0, 1].",
+                )
+            if min(self.std) <= 0:
+                raise UsageError("A standard deviation must be positive.", where="--std", remedy="Give positive values.")
+
+
+@dataclass(frozen=True)
+class TriggerSpec:
+    """A trigger the auditor knows.
+
+    Attributes:
+        name: A built-in name or a path to a picture.
+        position: Where a picture goes; ``full`` stretches it over the image.
+        opacity: In (0, 1]; ``None`` keeps the trigger's own.
+        scale: Width of a picture relative to the image's, in (0, 1]; ignored by built-in triggers.
+        mask: Path of a grey picture of the trigger's size, white where it applies; ``None``: its alpha channel, if any.
+    """
+
+    name: str
+    position: str = "bottom-right"
+    opacity: float | None = None
+    scale: float = 0.2
+    mask: str | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("trigger position", "--trigger", self.position, POSITIONS)
+        if self.opacity is not None and not 0 < self.opacity <= 1:
+            raise UsageError(f"Opacity {self.opacity} is not in (0, 1].", where="--trigger", remedy="Give e.g. 0.2.")
+        if not 0 < self.scale <= 1:
+            raise UsageError(f"Scale {self.scale} is not in (0, 1].", where="--trigger", remedy="Give e.g. 0.2.")
+
+
+@dataclass(frozen=True)
+class AuditPlan:
+    """One audit, completely described. The same plan, seed and device give the same numbers.
+
+    Attributes:
+        teacher_file: Path of the file to open.
+        out: Folder for the results; must be empty or absent, unless ``resume``.
+        facts: What the file does not say.
+        method: Image source; ``auto`` chooses by teacher and device.
+        defense: ``abd`` is Shuffling Vaccine and Self-Retrospection.
+        student: Student architecture; ``auto`` chooses by input size.
+        effort: Budget preset, used where neither ``steps`` nor ``minutes`` is given.
+        steps: Student optimiser steps (``zskt``: pseudo-batches of ten).
+        minutes: Wall time for the student; the undefended twin gets the same again.
+        data: Labelled images: a folder per class or an ``.npz``; ``None``: estimates only.
+        triggers: Triggers to measure.
+        target_class: The attacker's class, an index.
+        compare: Also train an undefended twin with the same budget.
+        picture: The picture from which ``ood`` cuts its patches; ``None``: procedural images.
+        resume: Continue the run in ``out``.
+    """
+
+    teacher_file: str
+    out: str
+    facts: TeacherFacts = field(default_factory=TeacherFacts)
+    method: str = "auto"
+    defense: str = "abd"
+    student: str = "auto"
+    effort: str = "quick"
+    steps: int | None = None
+    minutes: float | None = None
+    device: str = "auto"
+    seed: int = 0
+    precision: str = "auto"
+    data: str | None = None
+    triggers: tuple[TriggerSpec, ...] = ()
+    target_class: int = 0
+    compare: bool = False
+    picture: str | None = None
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        for option, value, choices in (
+            ("--method", self.method, METHODS),
+            ("--defense", self.defense, DEFENSES),
+            ("--student", self.student, STUDENTS),
+            ("--effort", self.effort, EFFORTS),
+            ("--device", self.device, DEVICES),
+            ("--precision", self.precision, PRECISIONS),
+        ):
+            _one_of(option.removeprefix("--"), option, value, choices)
+        if self.steps is not None and self.minutes is not None:
+            raise UsageError("Both a number of steps and of minutes are given.", where="--steps, --minutes", remedy="Give one.")
+        if self.steps is not None and self.steps < 1:
+            raise UsageError(f"{self.steps} steps are not a run.", where="--steps", remedy="Give at least 1.")
+        if self.minutes is not None and not self.minutes > 0:
+            raise UsageError(f"{self.minutes} minutes are not a run.", where="--minutes", remedy="Give a positive number.")
+        if not 0 <= self.seed < 2**31:
+            raise UsageError(f"Seed {self.seed} is out of range.", where="--seed", remedy="Give 0 to 2147483647.")
+        if self.target_class < 0:
+            raise UsageError(
+                f"Class {self.target_class} does not exist.", where="--target", remedy="Classes count from 0."
+            )
+        names = [trigger.name for trigger in self.triggers]
+        if len(set(names)) < len(names):
+            raise UsageError("The same trigger is given twice.", where="--trigger", remedy="Give each trigger once.")
+
+    def to_json(self) -> str:
+        """The plan as indented JSON, the content of ``plan.json``."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as JSON-ready values (tuples stay tuples)."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> AuditPlan:
+        """Reads what :meth:`to_json` wrote.
+
+        Raises:
+            UsageError: The text is not a plan, or one of its values is out of range.
+        """
+        try:
+            raw = json.loads(text)
+            return _build(cls, raw)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UsageError("This is not an audit plan.", why=str(error), remedy="Use a plan.json of this app.") from error
+
+
+def _one_of(what: str, where: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UsageError(f"Unknown {what} {value!r}.", where=where, remedy=f"Use one of: {', '.join(choices)}.")
+
+
+def _build(cls: type[Any], raw: dict[str, Any]) -> Any:
+    """A frozen dataclass from parsed JSON: nested dataclasses and tuples restored, unknown keys refused."""
+    hints = get_type_hints(cls)
+    unknown = set(raw) - set(hints)
+    if unknown:
+        raise ValueError(f"unknown keys: {', '.join(sorted(unknown))}")
+    return cls(**{name: _restore(hints[name], value) for name, value in raw.items()})
+
+
+def _restore(hint: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return _build(hint, value)
+    if isinstance(value, list):
+        inner = next((arg for arg in get_args(hint) if dataclasses.is_dataclass(arg)), None)
+        return tuple(_restore(inner, item) for item in value)
+    return value

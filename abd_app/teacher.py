@@ -1,0 +1,109 @@
+"""The one shape in which a loaded model travels through the app.
+
+Importing this module does not import torch: the window reads :class:`TeacherCard` too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Severity = Literal["info", "warning", "danger"]
+Answers = Literal["logits", "probabilities"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something a reviewer should know, as data; only views and the command line print it."""
+
+    severity: Severity
+    title: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A fact the file does not state.
+
+    Attributes:
+        fact: ``architecture``, ``num_classes``, ``input_size``, ``mean_std`` or ``answers``.
+        prompt: What to ask the user.
+        guess: The proposed answer in the syntax of the command-line option; empty if there is none.
+        why: Where the guess comes from.
+        option: The command-line option(s) that answer it, e.g. ``--size HxW``.
+        required: True if no run can start without an answer; False if the guess is used otherwise.
+    """
+
+    fact: str
+    prompt: str
+    guess: str
+    why: str
+    option: str
+    required: bool
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """The images a model expects, before normalisation always RGB or grey in [0, 1].
+
+    Attributes:
+        height: Pixels.
+        width: Pixels.
+        channels: 1 or 3.
+        mean: Per channel, subtracted from [0, 1] pixels; all 0 when the model normalises inside.
+        std: Per channel divisor; all 1 when the model normalises inside.
+        num_classes: At least 2.
+    """
+
+    height: int
+    width: int
+    channels: int
+    num_classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class TeacherCard:
+    """Everything known about a teacher file, without the weights.
+
+    ``None`` marks a fact that neither the file nor the user has stated.
+    """
+
+    file: str
+    sha256: str
+    size_bytes: int
+    format: str
+    architecture: str | None
+    num_classes: int | None
+    channels: int | None
+    input_size: tuple[int, int] | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    answers: Answers | None
+    parameters: int
+    batchnorm_layers: int
+    class_names: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    questions: tuple[Question, ...] = ()
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A loaded third-party classifier, ready to answer.
+
+    Attributes:
+        network: ``(N, C, H, W)`` float images in [0, 1] -> ``(N, num_classes)`` logits. It normalises inside, is in
+            eval mode on the CPU, and none of its parameters requires a gradient.
+        spec: The images it expects.
+        card: The facts behind it.
+    """
+
+    network: nn.Module
+    spec: ImageSpec
+    card: TeacherCard
+    block_names: tuple[str, ...] = field(default=())
+    """Modules whose outputs are the stage activations (attention transfer); empty if unknown."""

@@ -1,0 +1,69 @@
+"""What crosses the pipe besides the events of an audit: jobs and commands in, two more facts out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from abd_app.events import DevicesListed, Event
+from abd_app.plan import AuditPlan, TeacherFacts
+
+CommandName = Literal["pause", "resume", "stop", "cancel"]
+
+
+@dataclass(frozen=True)
+class InspectJob:
+    """Look into a teacher file."""
+
+    file: str
+    facts: TeacherFacts
+
+
+@dataclass(frozen=True)
+class AuditJob:
+    """Run a whole audit."""
+
+    plan: AuditPlan
+
+
+Job = InspectJob | AuditJob
+
+
+@dataclass(frozen=True)
+class Command:
+    """An order for the job that runs; ``stop`` means: stop here and keep what there is."""
+
+    name: CommandName
+
+
+@dataclass(frozen=True)
+class InspectionFinished(Event):
+    """The end of a successful inspection."""
+
+
+@dataclass(frozen=True)
+class PauseChanged(Event):
+    """The job really stands still now, or really runs again."""
+
+    paused: bool
+
+
+class Runner(Protocol):
+    """The module that does the work inside the child, named by its dotted path."""
+
+    def list_devices(self) -> DevicesListed:
+        """The devices of this machine."""
+        ...
+
+    def run_inspection(self, file: str, facts: TeacherFacts) -> Generator[Event, None, None]:
+        """Yields ``TeacherInspected``, then ``CostEstimated``."""
+        ...
+
+    def run_audit(self, plan: AuditPlan, *, stop_requested: Callable[[], bool]) -> Generator[Event, None, None]:
+        """Yields the events of an audit, ``AuditFinished`` last."""
+        ...
+
+    def release_memory(self) -> None:
+        """Gives back what a finished or cancelled job has left cached."""
+        ...

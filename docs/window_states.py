@@ -1,0 +1,293 @@
+"""Every state of the window, played on the real widgets with made-up events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from made_up_run import FINDINGS, GIB, QUESTIONS, SECONDS, STEPS, card, made_up_run
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtWidgets import QApplication
+
+from abd_app.events import (
+    AuditFailed,
+    AuditFinished,
+    CostEstimated,
+    DevicesListed,
+    Event,
+    FindingMade,
+    StepDone,
+    StudentExported,
+    TeacherInspected,
+)
+from abd_app.gui.curves import CurveKey
+from abd_app.gui.main_window import MainWindow
+from abd_app.gui.session import Session
+from abd_app.gui.settings import Settings
+from abd_app.gui.theme import Theme
+from abd_app.plan import AuditPlan, TriggerSpec
+from abd_app.teacher import Finding, Question
+from abd_app.worker.failure import failure_of_exit
+from abd_app.worker.messages import CommandName, InspectionFinished, Job, PauseChanged
+
+FILE = "/home/ada/models/road-signs-wrn16.safetensors"
+LONG_FILE = "/home/ada/models/модель дорожных знаков – final version (2) really final, downloaded and renamed.pth"
+
+
+class Recorded(QObject):
+    """Stands where the engine stands; the script plays events through it."""
+
+    eventsArrived = Signal(int, list)  # noqa: N815 - Qt
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._jobs = 0
+
+    def submit(self, job: Job) -> int:
+        """Numbers the job and leaves it at that."""
+        self._jobs += 1
+        return self._jobs
+
+    def command(self, name: CommandName) -> None:
+        """Nothing runs, so nothing is ordered."""
+
+    def play(self, *events: Event) -> None:
+        """Says these events on behalf of the newest job."""
+        self.eventsArrived.emit(self._jobs, list(events))
+
+
+class Stage:
+    """A window with a teacher file, in a folder of its own."""
+
+    def __init__(self, theme: Theme, size: tuple[int, int], folder: Path) -> None:
+        self.engine = Recorded()
+        self.steps_played = 0
+        self.settings = Settings(folder / "window.ini")
+        self.theme = theme
+        self.window = MainWindow(
+            Session(self.engine),
+            self.settings,
+            self.theme,
+            log=Path("~/.local/state/abd-app/log/abd-app.log"),
+            demo=demo_plan,
+            clock=self.now_s,
+        )
+        self.window.resize(*size)
+        self.window.show()
+        self.engine.play(DevicesListed((("cuda", "NVIDIA RTX 4070", 11 * GIB), ("cpu", "CPU, 8 cores", 22 * GIB))))
+
+    def now_s(self) -> float:
+        """A clock by which a step takes a seventieth of a second, whatever the machine."""
+        return self.steps_played / 70
+
+    def open(self, file: str, *, questions: tuple[Question, ...] = (), findings: tuple[Finding, ...] = ()) -> None:
+        """Opens a made-up teacher."""
+        self.window.open_file(file)
+        self.engine.play(
+            TeacherInspected(card(file, questions, findings)),
+            CostEstimated("fast", "The teacher has BatchNorm statistics to match, and there is a GPU.", SECONDS),
+            InspectionFinished(),
+        )
+
+    def run(self, *, compare: bool = True, triggers: tuple[str, ...] = ("sticker",), until: float = 1.0) -> None:
+        """Plays a made-up run up to ``until`` of the student's steps."""
+        self.open("/home/ada/models/road-signs-wrn16.safetensors")
+        draft = self.window.draft
+        draft.replace(
+            AuditPlan(
+                "",
+                "",
+                data="/home/ada/data/road-signs" if triggers else None,
+                triggers=tuple(TriggerSpec(name) for name in triggers),
+                target_class=2,
+                compare=compare,
+            )
+        )
+        self.window.distill()
+        for event in made_up_run(compare, triggers, until):
+            self.steps_played += 40 * isinstance(event, StepDone)
+            self.engine.play(event)
+        self.window.live.curves.refresh()
+
+
+def demo_plan(out: str) -> AuditPlan:
+    """A plan for the button to exist."""
+    return AuditPlan("demo/teacher.safetensors", out)
+
+
+def finish(stage: Stage, *, triggers: tuple[str, ...]) -> None:
+    """Ends the made-up run well."""
+    store = stage.window.live.curves.store
+    models = {
+        role: {
+            "accuracy": store.curves[CurveKey(role, "")].y[-1],
+            "asr": {name: store.curves[CurveKey(role, name)].y[-1] for name in triggers},
+        }
+        for role in store.roles
+    }
+    models["student"] |= {"architecture": "wrn-16-1", "parameters": 175_066, "onnx_parity_max_abs": 3e-6}
+    kept = f"The student answers correctly on {models['student']['accuracy']:.0%} of the test images"
+    worst = "the worst trigger that was tried" if len(triggers) > 1 else "the sticker"
+    asr = [max(models[role]["asr"].values(), default=0.0) for role in ("student", "teacher")]
+    summary = f"{kept}; {worst} fools it on {asr[0]:.0%} instead of {asr[1]:.0%} of them."
+    if not triggers:
+        summary = f"{kept.replace('answers correctly', 'agrees with the teacher').replace('test', 'synthetic')}."
+    report = {**models, "summary": summary, "steps": STEPS, "wall_s": 312.0}
+    stage.engine.play(StudentExported("student.onnx", 3e-6, 256), AuditFinished("/home/ada/runs/1", report))
+
+
+State = Callable[[Stage], None]
+
+
+def _asks(stage: Stage) -> None:
+    stage.open(FILE, questions=QUESTIONS)
+
+
+def _ready(stage: Stage) -> None:
+    stage.open(LONG_FILE, findings=FINDINGS)
+
+
+def _ready_plan(stage: Stage) -> None:
+    stage.open(FILE)
+    stage.window.draft.replace(
+        AuditPlan(
+            "",
+            "",
+            data="/home/ada/data/road-signs",
+            triggers=(TriggerSpec("sticker"), TriggerSpec("/home/ada/a very long name of a picture.png")),
+            target_class=2,
+            minutes=5,
+            compare=True,
+        )
+    )
+    stage.window.setup.plan.fold.heading.setChecked(True)
+    for _ in range(3):
+        QApplication.processEvents()
+    bar = stage.window.setup.scroll_area.verticalScrollBar()
+    bar.setValue(bar.maximum())
+
+
+def _evaluation(stage: Stage) -> None:
+    _ready_plan(stage)
+    QApplication.processEvents()
+    stage.window.setup.scroll_area.verticalScrollBar().setValue(330)
+
+
+def _refused(stage: Stage) -> None:
+    stage.window.open_file("/home/ada/models/model.pth")
+    stage.engine.play(
+        AuditFailed(
+            "This is a web page, not a model.",
+            "/home/ada/models/model.pth",
+            "It begins with <!DOCTYPE html>: a download page was saved instead of the file.",
+            "Download the file itself, or ask its author for a .safetensors file.",
+            3,
+            "details",
+        )
+    )
+
+
+def _tab(index: int) -> State:
+    def show(stage: Stage) -> None:
+        stage.run(until=0.62)
+        stage.window.live.setCurrentIndex(index)
+
+    return show
+
+
+def _several(stage: Stage) -> None:
+    stage.run(triggers=("badnets-grid", "blend", "sig"), until=0.9)
+
+
+def _paused(stage: Stage) -> None:
+    stage.run(until=0.62)
+    stage.engine.play(PauseChanged(True))
+
+
+def _asks_cancel(stage: Stage) -> None:
+    stage.run(until=0.62)
+    stage.window.run_bar.ask_to_cancel()
+
+
+def _stopping(stage: Stage) -> None:
+    stage.run(until=0.62)
+    stage.window.session.stop_and_keep()
+
+
+def _closing(stage: Stage) -> None:
+    stage.run(until=0.62)
+    stage.window.close()
+
+
+def _finished(stage: Stage) -> None:
+    stage.run()
+    finish(stage, triggers=("sticker",))
+
+
+def _estimates(stage: Stage) -> None:
+    stage.run(triggers=(), compare=False)
+    finish(stage, triggers=())
+
+
+def _many(stage: Stage) -> None:
+    stage.run(triggers=("badnets-grid", "blend", "sig"))
+    finish(stage, triggers=("badnets-grid", "blend", "sig"))
+
+
+def _died(stage: Stage) -> None:
+    stage.run(until=0.4)
+    stage.engine.play(failure_of_exit(-9, pid=4711))
+
+
+def _phase(until: float) -> State:
+    return lambda stage: stage.run(until=until)
+
+
+def _finding(stage: Stage) -> None:
+    stage.run(compare=False, until=0.3)
+    stage.engine.play(FindingMade(Finding("warning", "The vaccine is off", "Its check failed eight times.")))
+    stage.window.live.setCurrentIndex(3)
+
+
+def _dragging(stage: Stage) -> None:
+    stage.window.setup.teacher.drop_zone.set_dragging(True)
+
+
+def _inspecting(stage: Stage) -> None:
+    stage.window.open_file(FILE)
+
+
+def _starting(stage: Stage) -> None:
+    stage.open(FILE)
+    stage.window.distill()
+
+
+STATES: dict[str, State] = {
+    "empty": lambda stage: None,
+    "drag-over": _dragging,
+    "inspecting": _inspecting,
+    "asks": _asks,
+    "ready": _ready,
+    "ready-evaluation": _evaluation,
+    "ready-plan": _ready_plan,
+    "refused": _refused,
+    "starting": _starting,
+    "running-warm-up": _phase(0.1),
+    "running-vaccine-check": _phase(0.175),
+    "running-distilling": _phase(0.62),
+    "running-self-retrospection": _phase(0.93),
+    "running-several-triggers": _several,
+    "running-images": _tab(1),
+    "running-losses": _tab(2),
+    "running-log": _tab(3),
+    "running-finding": _finding,
+    "paused": _paused,
+    "asks-cancel": _asks_cancel,
+    "stopping": _stopping,
+    "closing": _closing,
+    "finished": _finished,
+    "finished-estimates": _estimates,
+    "finished-several-triggers": _many,
+    "failed": _died,
+}
+"""By the name of the picture."""

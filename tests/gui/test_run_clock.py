@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+
+from abd_app.events import DeviceUsed, PhaseStarted, StepDone
+from abd_app.gui.run_clock import RunClock
+
+
+class Hands:
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def hands() -> Hands:
+    return Hands()
+
+
+def step(clock: RunClock, hands: Hands, number: int, role: str = "student", total: int = 100) -> None:
+    hands.now_s += 0.5
+    clock.take(StepDone(role, number, total, number / total))  # type: ignore[arg-type]
+
+
+def test_speed_and_time_left_come_from_the_last_steps(hands: Hands) -> None:
+    clock = RunClock(clock=hands)
+    for number in range(1, 21):
+        step(clock, hands, number)
+    assert clock.progress == pytest.approx(0.2)
+    assert clock.steps_per_s == pytest.approx(2.0)
+    assert clock.seconds_left == pytest.approx(40.0)
+
+
+def test_nothing_is_said_before_it_can_be_known(hands: Hands) -> None:
+    clock = RunClock(clock=hands)
+    assert (clock.steps_per_s, clock.seconds_left, clock.progress) == (None, None, 0.0)
+    step(clock, hands, 1)
+    assert (clock.steps_per_s, clock.seconds_left) == (None, None)
+
+
+def test_a_pause_does_not_count(hands: Hands) -> None:
+    clock = RunClock(clock=hands)
+    for number in range(1, 11):
+        step(clock, hands, number)
+    clock.pause(True)
+    hands.now_s += 3600
+    clock.pause(False)
+    for number in range(11, 21):
+        step(clock, hands, number)
+    assert clock.seconds_left == pytest.approx(40.0)
+
+
+def test_a_twin_doubles_the_whole(hands: Hands) -> None:
+    clock = RunClock(roles=2, clock=hands)
+    for number in range(1, 101):
+        step(clock, hands, number)
+    assert clock.progress == pytest.approx(0.5)
+    clock.take(PhaseStarted("twin", "twin", 0))
+    assert (clock.role, clock.step, clock.steps_per_s) == ("twin", 0, None)
+    for number in range(1, 51):
+        step(clock, hands, number, "twin")
+    assert clock.progress == pytest.approx(0.75)
+    assert clock.seconds_left == pytest.approx(25.0, rel=0.05)
+
+
+def test_memory_is_the_last_said(hands: Hands) -> None:
+    clock = RunClock(clock=hands)
+    clock.take(DeviceUsed("CPU", 5))
+    assert clock.memory_bytes == 5

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from abd_app.events import (
+    AuditCancelled,
+    AuditFailed,
+    AuditFinished,
+    CostEstimated,
+    Event,
+    StepDone,
+    TeacherInspected,
+)
+from abd_app.gui.session import Session, State
+from abd_app.plan import AuditPlan, TeacherFacts
+from abd_app.worker.messages import AuditJob, InspectionFinished, InspectJob, PauseChanged
+from tests.gui.conftest import StandInEngine
+from tests.gui.fake_runner import card
+
+FAILED = AuditFailed("It failed.", "there", "because", "do this", 4)
+PLAN = AuditPlan("t.pth", "out")
+
+
+@pytest.fixture
+def session(stand_in: StandInEngine) -> Session:
+    return Session(stand_in)
+
+
+def inspected(*, asks: bool = False, facts: TeacherFacts | None = None) -> tuple[Event, ...]:
+    return (TeacherInspected(card("t.pth", facts or TeacherFacts(), asks=asks)), InspectionFinished())
+
+
+def running(session: Session, stand_in: StandInEngine) -> None:
+    session.open_file("t.pth")
+    stand_in.say(*inspected())
+    session.start(PLAN)
+
+
+def test_a_file_goes_from_inspecting_to_ready(session: Session, stand_in: StandInEngine) -> None:
+    session.open_file("t.pth")
+    assert session.state is State.INSPECTING
+    assert not session.can_start
+    stand_in.say(*inspected())
+    assert session.state is State.READY
+    assert session.can_start
+
+
+def test_required_questions_are_asked_before_anything_may_run(session: Session, stand_in: StandInEngine) -> None:
+    session.open_file("t.pth")
+    stand_in.say(*inspected(asks=True))
+    assert session.state is State.ASKING
+    assert not session.can_start
+    session.start(PLAN)
+    assert len(stand_in.jobs) == 1
+    facts = TeacherFacts(input_size=(32, 32))
+    session.answer(facts)
+    assert stand_in.jobs[-1] == InspectJob("t.pth", facts)
+    stand_in.say(*inspected(asks=True, facts=facts))
+    assert session.state is State.READY
+
+
+def test_a_second_file_replaces_the_first_and_its_late_events(session: Session, stand_in: StandInEngine) -> None:
+    session.open_file("a.pth")
+    session.open_file("b.pth")
+    assert stand_in.commands == ["cancel"]
+    stand_in.say(TeacherInspected(card("a.pth", TeacherFacts())), AuditCancelled(), job=1)
+    assert session.card is None
+    assert session.state is State.INSPECTING
+    stand_in.say(TeacherInspected(card("b.pth", TeacherFacts())), InspectionFinished(), job=2)
+    assert session.card is not None
+    assert session.card.file == "b.pth"
+
+
+def test_a_refused_file_leaves_no_card(session: Session, stand_in: StandInEngine) -> None:
+    session.open_file("t.pth")
+    stand_in.say(TeacherInspected(card("t.pth", TeacherFacts())), FAILED)
+    assert (session.state, session.card, session.failure) == (State.REFUSED, None, FAILED)
+
+
+def test_pause_follows_the_engine_and_not_the_click(session: Session, stand_in: StandInEngine) -> None:
+    running(session, stand_in)
+    session.pause_or_resume()
+    assert session.state is State.RUNNING
+    stand_in.say(PauseChanged(True))
+    assert session.state is State.PAUSED
+    session.pause_or_resume()
+    stand_in.say(PauseChanged(False))
+    assert session.state is State.RUNNING
+    assert stand_in.commands == ["pause", "resume"]
+
+
+def test_stop_and_keep_ends_as_finished(session: Session, stand_in: StandInEngine) -> None:
+    running(session, stand_in)
+    session.stop_and_keep()
+    assert session.state is State.STOPPING
+    stand_in.say(PauseChanged(False))
+    assert session.state is State.STOPPING
+    stand_in.say(AuditFinished("out", {}))
+    assert session.state is State.FINISHED
+    assert session.can_start
+
+
+def test_cancel_goes_back_to_ready(session: Session, stand_in: StandInEngine) -> None:
+    running(session, stand_in)
+    session.cancel()
+    assert session.state is State.CANCELLING
+    stand_in.say(StepDone("student", 1, 2, 0.5), AuditCancelled())
+    assert session.state is State.READY
+    assert session.can_start
+
+
+def test_a_failed_run_can_be_started_again(session: Session, stand_in: StandInEngine) -> None:
+    running(session, stand_in)
+    failures: list[AuditFailed] = []
+    session.jobFailed.connect(failures.append)
+    stand_in.say(FAILED)
+    assert (session.state, failures) == (State.FAILED, [FAILED])
+    session.start(PLAN)
+    assert stand_in.jobs[-1] == AuditJob(PLAN)
+    assert session.state is State.RUNNING
+
+
+def test_an_idle_engine_that_dies_is_told_but_changes_nothing(session: Session, stand_in: StandInEngine) -> None:
+    session.open_file("t.pth")
+    stand_in.say(*inspected())
+    failures: list[AuditFailed] = []
+    session.jobFailed.connect(failures.append)
+    stand_in.say(FAILED)
+    assert (session.state, failures) == (State.READY, [FAILED])
+
+
+def test_while_a_run_is_on_no_other_file_is_opened(session: Session, stand_in: StandInEngine, tmp_path: Path) -> None:
+    running(session, stand_in)
+    session.open_file(str(tmp_path))
+    session.answer(TeacherFacts())
+    assert (session.file, len(stand_in.jobs)) == ("t.pth", 2)
+
+
+def test_events_of_a_run_reach_the_views_once(session: Session, stand_in: StandInEngine) -> None:
+    seen: list[Event] = []
+    session.eventHappened.connect(seen.append)
+    running(session, stand_in)
+    step, end = StepDone("student", 1, 2, 0.5), AuditFinished("out", {})
+    stand_in.say(step, CostEstimated("ood", "why", {}), end)
+    assert [event for event in seen if event in (step, end)] == [step, end]

@@ -1,0 +1,49 @@
+"""Every state of the window renders, with the script that makes the screenshots."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtWidgets import QApplication
+
+from abd_app.gui.theme import Theme
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "docs"))
+
+import make_screenshots
+from window_states import STATES
+
+
+@pytest.fixture
+def dark_theme(theme: Theme) -> Iterator[Theme]:
+    theme.choose("dark")
+    yield theme
+    theme.choose("light")
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_every_state_renders(name: str, theme: Theme, tmp_path: Path) -> None:
+    make_screenshots.render(theme, name, "1024x700", tmp_path)
+    (picture,) = tmp_path.glob("*.png")
+    assert picture.stat().st_size > 10_000
+
+
+def test_dark_is_dark_and_light_is_light(theme: Theme, dark_theme: Theme, tmp_path: Path) -> None:
+    from PySide6.QtGui import QImage
+
+    make_screenshots.render(dark_theme, "running-distilling", "1024x700", tmp_path)
+    dark = QImage(str(tmp_path / "running-distilling-dark-1024x700.png"))
+    theme.choose("light")
+    make_screenshots.render(theme, "running-distilling", "1024x700", tmp_path)
+    light = QImage(str(tmp_path / "running-distilling-light-1024x700.png"))
+    for x, y in ((4, 400), (200, 692), (4, 10), (1000, 560)):
+        assert dark.pixelColor(x, y).lightness() < 90
+        assert light.pixelColor(x, y).lightness() > 200
+
+
+def test_dialogs_render(theme: Theme, tmp_path: Path, qapp: QApplication) -> None:
+    make_screenshots.render_dialogs(theme, tmp_path)
+    assert len(list(tmp_path.glob("*.png"))) == 2

@@ -1,0 +1,181 @@
+"""The report: figures with denominators, an honest sentence, and no text that can act."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from abd_app.export.report import write_report
+from abd_app.export.schema import Report, StudentReport
+from abd_app.export.verdict import untested, verdict
+
+
+def _student(accuracy: float | None = 0.93, asr: float = 0.01) -> StudentReport:
+    return {
+        "architecture": "wrn-16-1",
+        "parameters": 175_000,
+        "onnx_parity_max_abs": 2e-6,
+        "accuracy": accuracy,
+        "images": 1000,
+        "asr": {"sticker": asr},
+        "asr_images": {"sticker": 900},
+    }
+
+
+def _report(**changes: Any) -> Report:
+    report: Report = {
+        "schema_version": 1,
+        "created": "2026-11-20T12:00:00+00:00",
+        "summary": "",
+        "not_tested": [],
+        "estimated": False,
+        "target_class": 3,
+        "teacher": {
+            "file": "teacher.pth",
+            "sha256": "ab" * 32,
+            "format": "PyTorch",
+            "architecture": "wrn-16-2",
+            "num_classes": 8,
+            "input_size": [32, 32],
+            "mean": [0.5, 0.5, 0.5],
+            "std": [0.2, 0.2, 0.2],
+            "accuracy": 0.98,
+            "images": 1000,
+            "asr": {"sticker": 0.99},
+            "asr_images": {"sticker": 900},
+        },
+        "student": _student(),
+        "twin": None,
+        "plan": {"teacher_file": "teacher.pth", "defense": "abd", "seed": 0},
+        "method": "ood",
+        "method_reason": "The teacher has no BatchNorm.",
+        "seed": 0,
+        "device": "cpu",
+        "steps": 2400,
+        "wall_s": 200.4,
+        "stopped_early": False,
+        "vaccine": {"accepted": True, "tail_ratio": 0.031, "trials": 2},
+        "findings": [],
+        "versions": {"abd-app": "0.1.0", "torch": "2.15.0"},
+    }
+    report.update(changes)  # type: ignore[typeddict-item]
+    report["summary"] = verdict(report)
+    report["not_tested"] = untested(report)
+    return report
+
+
+class _Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [name for name, _ in attrs]
+
+    def handle_data(self, data: str) -> None:
+        self.text += " " + " ".join(data.split())
+
+
+def _read(folder: Path) -> _Reader:
+    reader = _Reader()
+    reader.feed((folder / "report.html").read_text(encoding="utf-8"))
+    return reader
+
+
+def test_the_json_is_the_report_and_numbers_that_are_none_are_null(tmp_path: Path) -> None:
+    write_report(_report(student=_student(accuracy=float("nan"))), tmp_path)
+    text = (tmp_path / "report.json").read_text()
+    written = json.loads(text)
+    assert "NaN" not in text
+    assert written["student"]["accuracy"] is None
+    assert written["teacher"]["asr"] == {"sticker": 0.99}
+    assert "not measured" in _read(tmp_path).text
+
+
+def test_the_page_shows_rates_with_denominators_and_what_was_not_tested(tmp_path: Path) -> None:
+    report = _report(twin=_student(0.94, 0.8), findings=[{"severity": "warning", "title": "Odd", "detail": "Why"}])
+    write_report(report, tmp_path)
+    text = _read(tmp_path).text
+    for expected in (
+        "93.0 %",
+        "930 of 1,000 images",
+        "1.0 % 9 of 900 images",
+        "80.0 %",
+        "Undefended twin",
+        "3 min 20 s",
+    ):
+        assert expected in text
+    for expected in (report["summary"], *report["not_tested"], "WARNING", "Odd", "ab" * 32, "175,000"):
+        assert expected in text
+
+
+def test_the_curves_are_inside_the_page(tmp_path: Path) -> None:
+    write_report(_report(), tmp_path)
+    assert "img" not in _read(tmp_path).tags
+    (tmp_path / "curves.svg").write_text("<svg><script>alert(1)</script></svg>")
+    write_report(_report(), tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert 'src="data:image/svg+xml;base64,' in page
+    assert "http://" not in page and "https://" not in page
+    assert "script" not in _read(tmp_path).tags
+
+
+def test_markup_and_direction_marks_in_any_text_are_shown_not_obeyed(tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script><img src=x onerror=alert(2)>\u202egnp.exe\n\udcff{{ 7*7 }}"
+    report = _report(
+        plan={"teacher_file": evil, evil: evil},
+        findings=[{"severity": "danger", "title": evil, "detail": evil}],
+        versions={evil: evil},
+        method_reason=evil,
+        device=evil,
+    )
+    report["teacher"].update({"file": evil, "format": evil, "architecture": evil})
+    report["student"]["asr"] = report["student"]["asr_images"] = {evil: 1}  # type: ignore[typeddict-item]
+    write_report(report, tmp_path)
+    reader = _read(tmp_path)
+    assert not {"script", "img"} & set(reader.tags)
+    assert "onerror" not in reader.attributes
+    assert "\u202e" not in reader.text and "\\u202e" in reader.text
+    assert "{{ 7*7 }}" in reader.text
+    assert json.loads((tmp_path / "report.json").read_text())["teacher"]["file"] == evil
+
+
+@pytest.mark.parametrize(
+    ("student", "changes", "expected"),
+    [
+        (_student(0.93, 0.01), {}, "kept 94.9 % of the teacher's accuracy (93.0 % against 98.0 % on 1,000 images)"),
+        (_student(0.93, 0.01), {}, "the tested trigger now works on 1.0 % of 900 images, 99.0 % on the teacher"),
+        (_student(0.93, 0.40), {}, "do not use it yet: the tested trigger still works on 40.0 %"),
+        (_student(0.93, 0.10), {}, "look before use"),
+        (_student(0.45, 0.01), {}, "kept only 45.9 %"),
+        (_student(None, 0.01), {}, "accuracy was not measured"),
+        (_student(0.93, 0.01), {"estimated": True}, "Estimate without labelled images: the student agrees"),
+    ],
+)
+def test_the_sentence_tells_the_case(student: StudentReport, changes: dict[str, Any], expected: str) -> None:
+    assert expected in verdict(_report(student=student, **changes))
+
+
+def test_no_trigger_and_harmless_trigger_are_told_apart() -> None:
+    without = _report(student={**_student(), "asr": {}, "asr_images": {}})
+    assert "nothing is known about backdoors" in without["summary"]
+    assert any(gap.startswith("Any trigger") for gap in without["not_tested"])
+    harmless = _report()
+    harmless["teacher"]["asr"] = {"sticker": 0.02}
+    assert "neither on the teacher nor on the student" in verdict(harmless)
+
+
+def test_nothing_is_ever_called_clean_or_guaranteed(tmp_path: Path) -> None:
+    for accuracy, asr, estimated in itertools.product((None, 0.3, 0.95), (0.0, 0.1, 0.9), (False, True)):
+        report = _report(student=_student(accuracy, asr), estimated=estimated)
+        write_report(report, tmp_path)
+        words = (tmp_path / "report.html").read_text().lower()
+        assert "clean" not in words and "guarantee" not in words

@@ -1,0 +1,266 @@
+"""ONNX files become differentiable networks that answer as onnxruntime does, or are refused by name."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from abd_app.errors import TeacherRefusedError, UsageError
+from abd_app.intake import inspect_teacher, open_teacher
+from abd_app.intake.onnx_graph import GraphFacts
+from abd_app.intake.onnx_network import OnnxNetwork
+from abd_app.intake.onnx_parity import Reference, check_parity
+from abd_app.plan import TeacherFacts
+from abd_app.teacher import Teacher
+
+PLAIN = TeacherFacts(mean=(0.0,) * 3, std=(1.0,) * 3)
+Nodes = list[onnx.NodeProto]
+
+
+def _constants(**values: Any) -> list[onnx.TensorProto]:
+    return [numpy_helper.from_array(np.asarray(value), name) for name, value in values.items()]
+
+
+def _classifier(
+    front: Nodes | None = None,
+    back: Nodes | None = None,
+    *,
+    batch: int | str = "batch",
+    size: int | str = 8,
+    **more: Any,
+) -> onnx.ModelProto:
+    """Images ``x`` -> [front] -> conv, relu, mean, linear -> [back] -> ``y``, three classes, fixed weights."""
+    draw = np.random.default_rng(0)
+    weights = _constants(
+        w=draw.standard_normal((4, 3, 3, 3)).astype(np.float32),
+        m=draw.standard_normal((4, 3)).astype(np.float32),
+        target=np.array([batch if isinstance(batch, int) else 0, 4]),
+        **more,
+    )
+    nodes = [
+        *(front or []),
+        helper.make_node("Conv", ["x1" if front else "x", "w"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("GlobalAveragePool", ["r"], ["g"]),
+        helper.make_node("Reshape", ["g", "target"], ["f"]),
+        helper.make_node("MatMul", ["f", "m"], ["y1" if back else "y"]),
+        *(back or []),
+    ]
+    images = helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 3, size, size])
+    answers = helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, 3])
+    graph = helper.make_graph(nodes, "classifier", [images], [answers], weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def _save(model: onnx.ModelProto, folder: Path) -> str:
+    (folder / "teacher.onnx").write_bytes(model.SerializeToString())
+    return str(folder / "teacher.onnx")
+
+
+def _open(model: onnx.ModelProto, folder: Path, facts: TeacherFacts = PLAIN) -> Teacher:
+    return open_teacher(_save(model, folder), facts)
+
+
+def _run(model: onnx.ModelProto, images: torch.Tensor) -> torch.Tensor:
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return torch.from_numpy(session.run(None, {"x": images.numpy()})[0])
+
+
+def test_the_converted_teacher_is_a_good_module(tmp_path: Path) -> None:
+    model = _classifier()
+    teacher = _open(model, tmp_path)
+    images = torch.rand(5, 3, 8, 8, requires_grad=True)
+    logits = teacher.network(images)
+    logits.sum().backward()
+    logits = logits.detach()
+    assert torch.allclose(logits, _run(model, images.detach()), atol=1e-5)
+    assert images.grad is not None
+    assert images.grad.abs().sum() > 0
+    assert sum(isinstance(module, nn.Conv2d) for _name, module in teacher.network.named_modules()) == 1
+    assert not any(parameter.requires_grad for parameter in teacher.network.parameters())
+    twin = copy.deepcopy(teacher.network).to(memory_format=torch.channels_last)
+    channels_last = images.detach().contiguous(memory_format=torch.channels_last)
+    assert torch.allclose(twin(channels_last), logits, atol=1e-5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.allclose(twin(channels_last), logits, atol=0.05 * float(logits.abs().max()))
+    assert (teacher.card.format, teacher.card.num_classes, teacher.card.input_size) == ("ONNX", 3, (8, 8))
+    assert teacher.card.answers == "logits"
+
+
+def test_a_wide_resnet_as_pytorch_exports_it(wrn: nn.Module, tmp_path: Path) -> None:
+    images = torch.rand(2, 3, 16, 16)
+    program = torch.onnx.export(
+        wrn,
+        (images,),
+        dynamo=True,
+        verbose=False,
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        external_data=False,
+    )
+    assert program is not None
+    program.save(str(tmp_path / "wrn.onnx"))
+    teacher = open_teacher(str(tmp_path / "wrn.onnx"), PLAIN)
+    assert (teacher.card.num_classes, teacher.card.input_size) == (5, (16, 16))
+    assert teacher.card.batchnorm_layers > 0
+    images = torch.rand(7, 3, 16, 16)
+    assert torch.allclose(teacher.network(images), wrn(images), atol=1e-4)
+
+
+def test_constants_of_rank_five_survive_channels_last() -> None:
+    network = OnnxNetwork(nn.Identity())
+    network.register_buffer("indices", torch.arange(12).reshape(1, 2, 1, 3, 2))
+    moved = network.to(memory_format=torch.channels_last)
+    assert torch.equal(moved.get_buffer("indices"), torch.arange(12).reshape(1, 2, 1, 3, 2))
+
+
+def test_without_arithmetic_in_front_the_normalisation_is_asked(tmp_path: Path) -> None:
+    (question,) = inspect_teacher(_save(_classifier(), tmp_path), TeacherFacts()).questions
+    assert (question.fact, question.guess) == ("mean_std", "0,0,0 / 1,1,1")
+
+
+@pytest.mark.parametrize(
+    ("scale", "std"),
+    [(np.array([0.2, 0.3, 0.25], np.float32).reshape(1, 3, 1, 1), 1.0), (np.float32(255), 1 / 255)],
+)
+def test_arithmetic_in_front_states_the_range_of_the_pixels(tmp_path: Path, scale: Any, std: float) -> None:
+    front = [helper.make_node("Sub", ["x", "mu"], ["x0"]), helper.make_node("Div", ["x0", "sd"], ["x1"])]
+    model = _classifier(front, mu=np.float32(0.4), sd=scale)
+    teacher = _open(model, tmp_path, TeacherFacts())
+    assert teacher.card.questions == ()
+    assert teacher.spec.std == pytest.approx((std,) * 3)
+    images = torch.rand(2, 3, 8, 8)
+    assert torch.allclose(teacher.network(images), _run(model, images / std), atol=1e-3)
+
+
+def test_probabilities_are_noticed_and_become_logits(tmp_path: Path) -> None:
+    teacher = _open(_classifier(back=[helper.make_node("Softmax", ["y1"], ["y"], axis=1)]), tmp_path)
+    images = torch.rand(4, 3, 8, 8)
+    assert teacher.card.answers == "probabilities"
+    plain = _run(_classifier(), images)
+    assert torch.allclose(teacher.network(images), plain.log_softmax(1), atol=1e-4)
+    with pytest.raises(UsageError, match="answers probabilities"):
+        _open(
+            _classifier(back=[helper.make_node("Softmax", ["y1"], ["y"], axis=1)]),
+            tmp_path,
+            TeacherFacts(answers="logits"),
+        )
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_fixed_batch_is_freed(tmp_path: Path, batch: int) -> None:
+    teacher = _open(_classifier(batch=batch), tmp_path)
+    images = torch.rand(6, 3, 8, 8)
+    assert torch.allclose(teacher.network(images), _run(_classifier(), images), atol=1e-5)
+    assert any("batch" in finding.title for finding in teacher.card.findings)
+
+
+def test_any_size_is_asked(tmp_path: Path) -> None:
+    model = _classifier(size="side")
+    card = inspect_teacher(_save(model, tmp_path), PLAIN)
+    assert [question.fact for question in card.questions] == ["input_size"]
+    assert _open(model, tmp_path, TeacherFacts(input_size=(12, 16), mean=(0.0,) * 3, std=(1.0,) * 3)).spec.width == 16
+
+
+def test_another_size_than_the_graphs_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="takes 8x8 images, not 32x32"):
+        inspect_teacher(_save(_classifier(), tmp_path), TeacherFacts(input_size=(32, 32)))
+
+
+def _refusal(model: onnx.ModelProto, folder: Path) -> TeacherRefusedError:
+    with pytest.raises(TeacherRefusedError) as caught:
+        inspect_teacher(_save(model, folder), TeacherFacts())
+    assert caught.value.where == str(folder / "teacher.onnx")
+    assert caught.value.remedy
+    return caught.value
+
+
+def test_external_data_is_refused(tmp_path: Path) -> None:
+    model = _classifier()
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../secret.bin")
+    refusal = _refusal(model, tmp_path)
+    assert "external data" in refusal.what
+    assert "'w'" in refusal.why
+
+
+@pytest.mark.parametrize("domain", ["com.example", "ai.onnx.ml"])
+def test_foreign_operators_are_named(tmp_path: Path, domain: str) -> None:
+    model = _classifier(back=[helper.make_node("Load", ["y1"], ["y"], domain=domain)])
+    model.opset_import.append(helper.make_opsetid(domain, 1))
+    assert f"{domain}.Load" in _refusal(model, tmp_path).why
+
+
+def test_control_flow_is_named(tmp_path: Path) -> None:
+    branch = helper.make_graph(
+        [helper.make_node("Identity", ["y1"], ["b"])],
+        "branch",
+        [],
+        [helper.make_tensor_value_info("b", TensorProto.FLOAT, None)],
+    )
+    node = helper.make_node("If", ["yes"], ["y"], then_branch=branch, else_branch=branch)
+    assert "If" in _refusal(_classifier(back=[node], yes=np.array(True)), tmp_path).why
+
+
+def test_an_invalid_graph_is_refused(tmp_path: Path) -> None:
+    assert (
+        "not valid ONNX" in _refusal(_classifier(front=[helper.make_node("Relu", ["nowhere"], ["x1"])]), tmp_path).what
+    )
+
+
+def test_two_outputs_are_refused(tmp_path: Path) -> None:
+    model = _classifier()
+    model.graph.output.append(helper.make_tensor_value_info("f", TensorProto.FLOAT, ["batch", 4]))
+    assert "2 outputs" in _refusal(model, tmp_path).what
+
+
+def test_channels_last_input_is_refused(tmp_path: Path) -> None:
+    model = _classifier(front=[helper.make_node("Transpose", ["x"], ["x1"], perm=[0, 3, 1, 2])])
+    for dimension, value in zip(model.graph.input[0].type.tensor_type.shape.dim[1:], (8, 8, 3), strict=True):
+        dimension.dim_value = value
+    assert "channels last" in _refusal(model, tmp_path).why
+
+
+def test_a_step_without_gradient_is_refused(tmp_path: Path) -> None:
+    front = [helper.make_node("Round", ["x"], ["x1"])]
+    assert "radient" in _refusal(_classifier(front), tmp_path).why
+
+
+def test_parity_fails_for_another_network(tmp_path: Path) -> None:
+    path = Path(_save(_classifier(), tmp_path))
+    reference = Reference(path, path, GraphFacts("x", "y", None, 3, (8, 8), 3, None))
+    network = _open(_classifier(), tmp_path).network
+    answers = check_parity(network, reference, (3, 8, 8), path)
+    assert answers.shape[1] == 3
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data[0, 0, 0, 0] += 0.1
+    with pytest.raises(TeacherRefusedError, match="faithfully"):
+        check_parity(network, reference, (3, 8, 8), path)
+
+
+def test_a_wrong_gradient_is_noticed(tmp_path: Path) -> None:
+    class HalfGradient(nn.Module):
+        def __init__(self, network: nn.Module) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            answer: torch.Tensor = self.network(images)
+            return (answer + answer.detach()) / 2
+
+    path = Path(_save(_classifier(), tmp_path))
+    reference = Reference(path, path, GraphFacts("x", "y", None, 3, (8, 8), 3, None))
+    with pytest.raises(TeacherRefusedError, match="faithfully") as caught:
+        check_parity(HalfGradient(_open(_classifier(), tmp_path).network), reference, (3, 8, 8), path)
+    assert "gradients differ" in caught.value.why

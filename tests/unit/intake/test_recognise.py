@@ -1,0 +1,126 @@
+"""Architectures are recognised from names and shapes alone, exactly or not at all."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from abd_app.errors import UsageError
+from abd_app.intake.recognise import Recognised, fit_named, nearest_fits, recognise
+from abd_app.networks import catalog
+
+Tensors = dict[str, torch.Tensor]
+
+OWN = [
+    *("wrn-16-1", "wrn-16-2", "wrn-40-2", "wrn-10-3", "resnet18-cifar", "resnet34-cifar"),
+    *("preact-resnet18", "preact-resnet34", "vgg11-bn-cifar", "vgg13-bn-cifar", "vgg16-bn-cifar", "vgg19-bn-cifar"),
+    *("resnet20-cifar", "resnet32-cifar", "resnet44-cifar", "resnet56-cifar", "resnet110-cifar"),
+    *("resnet20-cifar-projection", "vgg16-bn-cifar-h512"),
+]
+LIBRARY = [
+    *("torchvision/resnet18", "torchvision/resnet50", "torchvision/densenet161", "torchvision/vgg19_bn"),
+    *("torchvision/mobilenet_v3_large", "torchvision/efficientnet_b3", "torchvision/convnext_tiny"),
+    *("torchvision/vit_b_16", "torchvision/squeezenet1_0", "torchvision/inception_v3", "torchvision/regnet_y_400mf"),
+    *("timm/resnet10t", "timm/vit_tiny_patch16_224", "timm/convnext_atto", "timm/regnetz_005"),
+]
+
+
+def _tensors(name: str, num_classes: int = 17, channels: int = 3) -> Tensors:
+    """Real names and shapes without memory: recognition never looks at values."""
+    with torch.device("meta") if "regnet" not in name else torch.device("cpu"):
+        return dict(catalog.build(name, num_classes, channels).state_dict())
+
+
+def _found(tensors: Tensors, hint: str | None = None) -> Recognised:
+    found = recognise(tensors, hint)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize(("num_classes", "channels"), [(10, 3), (43, 1)])
+def test_own_families(name: str, num_classes: int, channels: int) -> None:
+    found = _found(_tensors(name, num_classes, channels))
+    assert found.fit.architecture == name
+    assert (found.fit.num_classes, found.fit.channels) == (num_classes, channels)
+    assert not found.renamed
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_library_architectures(name: str) -> None:
+    found = _found(_tensors(name), hint=name.partition("/")[2])
+    assert found.fit.architecture.partition("/")[2] == name.partition("/")[2]
+    assert (found.fit.num_classes, found.fit.channels) == (17, 3)
+
+
+def test_a_hint_decides_between_architectures_of_the_same_shape() -> None:
+    tensors = _tensors("timm/efficientnet_b0")
+    assert _found(tensors, hint="tf_efficientnet_b0").fit.architecture == "timm/tf_efficientnet_b0"
+    found = _found(tensors, hint="efficientnet_b0.ra_in1k")
+    assert found.fit.architecture == "timm/efficientnet_b0"
+    assert "timm/tf_efficientnet_b0" in found.also_fit
+
+
+def test_other_names_for_the_same_layers_are_reported() -> None:
+    tensors = {
+        name.replace("shortcut.", "downsample.").replace("linear.", "fc."): value
+        for name, value in _tensors("resnet18-cifar").items()
+    }
+    found = _found(tensors)
+    assert found.fit.architecture == "resnet18-cifar"
+    assert found.renamed
+    assert "linear.weight" in found.tensors
+
+
+def test_an_imagenet_stem_is_not_taken_for_a_cifar_one() -> None:
+    assert _found(_tensors("torchvision/resnet18")).fit.architecture == "torchvision/resnet18"
+
+
+def test_auxiliary_classifiers_are_left_out() -> None:
+    import torchvision
+
+    with torch.device("meta"):
+        network = torchvision.models.inception_v3(weights=None, num_classes=9, aux_logits=True, init_weights=False)
+    found = _found(dict(network.state_dict()))
+    assert found.fit.architecture == "torchvision/inception_v3"
+    assert found.left_out
+    assert all(name.startswith("AuxLogits.") for name in found.left_out)
+
+
+@pytest.mark.parametrize("change", ["missing", "unexpected", "shape"])
+@pytest.mark.parametrize("name", ["wrn-16-2", "torchvision/resnet18"])
+def test_one_tensor_off_is_not_recognised_and_the_nearest_says_so(name: str, change: str) -> None:
+    tensors = _tensors(name)
+    key = next(key for key in tensors if key.endswith("conv2.weight"))
+    if change == "missing":
+        del tensors[key]
+    elif change == "unexpected":
+        tensors["extra.weight"] = torch.empty(3)
+    else:
+        tensors[key] = torch.empty(1, 2, 3, 4)
+    assert recognise(tensors) is None
+    best = nearest_fits(tensors)[0]
+    assert best.architecture == name
+    assert best.differences == 1
+    assert {"missing": key, "unexpected": "extra.weight", "shape": key}[change] in best.describe()
+
+
+def test_nothing_resembles_a_foreign_state_dict() -> None:
+    tensors = {"encoder.lstm.weight": torch.empty(4, 4), "decoder.bias": torch.empty(4)}
+    assert recognise(tensors) is None
+    assert nearest_fits(tensors) == ()
+
+
+def test_a_named_architecture_that_does_not_fit_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="do not fit wrn-16-1") as caught:
+        fit_named("wrn-16-1", _tensors("wrn-16-2"))
+    assert "of another shape" in caught.value.why
+
+
+def test_a_named_architecture_that_fits() -> None:
+    assert fit_named("timm/resnet18", _tensors("torchvision/resnet18")).fit.architecture == "timm/resnet18"
+
+
+def test_an_unknown_name_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="Unknown architecture"):
+        fit_named("resnet-eighteen", _tensors("torchvision/resnet18"))

@@ -1,0 +1,87 @@
+"""No code of a file runs, and what a refused file asked for is named."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from abd_app.errors import TeacherRefusedError
+from abd_app.intake.weights_file import IgnoredValue, load_safetensors, load_weights_only
+
+
+class _Payload:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, (str(self.marker),)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("ignore_extras", [False, True])
+def test_a_payload_is_named_and_does_not_run(
+    tmp_path: Path, saved: Callable[..., str], legacy: bool, ignore_extras: bool
+) -> None:
+    marker = tmp_path / "ran"
+    content = {"weight": torch.rand(2), "x": _Payload(marker)}
+    path = saved(content, _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(TeacherRefusedError, match="would run code") as caught:
+        load_weights_only(path, ignore_extras=ignore_extras)
+    assert "mkdir" in caught.value.why
+    assert not marker.exists()
+
+
+def test_a_whole_module_is_refused_with_the_way_out(saved: Callable[..., str]) -> None:
+    with pytest.raises(TeacherRefusedError) as caught:
+        load_weights_only(saved(nn.Linear(2, 2)))
+    assert "torch.nn.modules.linear.Linear" in caught.value.why
+    assert "state_dict" in caught.value.remedy
+
+
+def test_tensors_and_plain_values_come_back(saved: Callable[..., str]) -> None:
+    content = {"step": 3, "weights": {"a": torch.arange(4.0)}, "names": ["x", None, True]}
+    loaded = load_weights_only(saved(content))
+    assert isinstance(loaded, dict)
+    assert torch.equal(loaded["weights"]["a"], torch.arange(4.0))
+    assert (loaded["step"], loaded["names"]) == (3, ["x", None, True])
+
+
+def test_extras_are_replaced_by_stand_ins(saved: Callable[..., str]) -> None:
+    extras = {
+        "array": np.arange(5),
+        "objects": np.array([{}, "x"], dtype=object),
+        "number": np.float64(0.1),
+        "args": argparse.Namespace(lr=0.1),
+    }
+    path = saved({"model": {"a": torch.ones(2)}, **extras})
+    loaded = load_weights_only(path, ignore_extras=True)
+    assert isinstance(loaded, dict)
+    assert all(isinstance(loaded[name], IgnoredValue) for name in extras)
+    assert torch.equal(loaded["model"]["a"], torch.ones(2))
+    with pytest.raises(TeacherRefusedError, match="more than weights"):
+        load_weights_only(path)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
+def test_truncated_files_are_refused(saved: Callable[..., str], share: float) -> None:
+    path = Path(saved({"a": torch.rand(1000)}))
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(TeacherRefusedError, match="incomplete or damaged"):
+        load_weights_only(path)
+
+
+def test_truncated_safetensors_are_refused(tmp_path: Path) -> None:
+    from safetensors.torch import save
+
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(save({"a": torch.rand(100)})[:-10])
+    with pytest.raises(TeacherRefusedError, match="incomplete or damaged"):
+        load_safetensors(path)

@@ -1,0 +1,169 @@
+"""Reading labelled images, and one clear refusal for each thing that can be wrong with them."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from abd_app.errors import UsageError
+from abd_app.measure import evaluation
+from abd_app.measure.evaluation import load_evaluation
+from abd_app.teacher import ImageSpec
+
+
+def _spec(num_classes: int = 3, size: int = 8, channels: int = 3) -> ImageSpec:
+    return ImageSpec(size, size, channels, num_classes, (0.0,) * channels, (1.0,) * channels)
+
+
+def _folder(root: Path, names: list[str], *, per_class: int = 2, size: int = 8) -> Path:
+    for value, name in enumerate(names):
+        (root / name).mkdir(parents=True)
+        for i in range(per_class):
+            pixels = np.full((size, size, 3), 10 * value + i, dtype=np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{i}.png")
+    return root
+
+
+def _npz(path: Path, **arrays: np.ndarray) -> Path:
+    np.savez(path, **arrays)
+    return path
+
+
+_IMAGES = np.arange(4 * 8 * 8 * 3, dtype=np.uint32).astype(np.uint8).reshape(4, 8, 8, 3)
+_LABELS = np.array([0, 1, 2, 1])
+
+
+def test_sorted_folder_names_are_the_classes(tmp_path: Path) -> None:
+    loaded = load_evaluation(_folder(tmp_path / "data", ["bird", "ant", "cat"]), _spec())
+    assert loaded.class_names == ("ant", "bird", "cat")
+    assert loaded.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert loaded.images[:, 0, 0, 0].tolist() == [10, 11, 0, 1, 20, 21]
+    assert loaded.images.dtype == torch.uint8 and loaded.images.shape == (6, 3, 8, 8)
+    assert loaded.findings == ()
+
+
+def test_whole_numbers_as_folder_names_are_class_indices(tmp_path: Path) -> None:
+    loaded = load_evaluation(_folder(tmp_path / "data", ["00010", "9"], per_class=1), _spec(num_classes=11))
+    assert sorted(loaded.labels.tolist()) == [9, 10]
+    assert loaded.images[loaded.labels == 10].max() == 0
+    assert loaded.class_names == ()
+
+
+def test_the_teachers_class_names_decide_when_they_match(tmp_path: Path) -> None:
+    folder = _folder(tmp_path / "data", ["ant", "cat"], per_class=1)
+    loaded = load_evaluation(folder, _spec(), class_names=("cat", "dog", "ant"))
+    assert loaded.labels.tolist() == [2, 0]
+
+
+@pytest.mark.parametrize("shape", [(4, 8, 8, 3), (4, 8, 8), (4, 8, 8, 1)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_arrays_in_grey_and_colour(tmp_path: Path, shape: tuple[int, ...], channels: int) -> None:
+    images = _IMAGES.reshape(-1)[: int(np.prod(shape))].reshape(shape)
+    loaded = load_evaluation(_npz(tmp_path / "a.npz", images=images, labels=_LABELS[:, None]), _spec(channels=channels))
+    assert loaded.images.shape == (4, channels, 8, 8)
+    assert loaded.labels.tolist() == _LABELS.tolist()
+    same_colours = (shape[-1] == 3) == (channels == 3)
+    assert len(loaded.findings) == (0 if same_colours else 1)
+    if same_colours and channels == 3:
+        assert np.array_equal(loaded.images.numpy(), images.transpose(0, 3, 1, 2))
+
+
+def test_other_sizes_are_resized_with_antialiasing_and_said(tmp_path: Path) -> None:
+    checks = np.indices((64, 64)).sum(0) % 2 * 255
+    images = np.repeat(checks[None, :, :, None], 3, axis=3).astype(np.uint8)
+    loaded = load_evaluation(_npz(tmp_path / "a.npz", images=images, labels=np.array([0])), _spec(size=16))
+    assert loaded.images.shape == (1, 3, 16, 16)
+    assert loaded.images.float().sub(127.5).abs().max() < 40  # without antialiasing: 0 or 255
+    assert "another size" in loaded.findings[0].title
+    folder = load_evaluation(_folder(tmp_path / "data", ["a", "b", "c"], size=20), _spec())
+    assert "6 of 6" in folder.findings[0].detail
+
+
+def test_sixteen_bit_grey_keeps_its_scale(tmp_path: Path) -> None:
+    (tmp_path / "0").mkdir()
+    Image.fromarray(np.full((8, 8), 128 * 257, dtype=np.uint16)).save(tmp_path / "0" / "a.png")
+    assert load_evaluation(tmp_path, _spec(channels=1)).images.unique().tolist() == [128]
+
+
+def test_a_set_beyond_the_memory_limit_is_sampled_evenly_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "MAX_BYTES", 3 * 8 * 8 * 3)
+    loaded = load_evaluation(_folder(tmp_path / "data", ["a", "b", "c"]), _spec())
+    assert loaded.labels.tolist() == [0, 1, 2]
+    assert "3 of 6" in loaded.findings[0].title
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "no class folders"),
+        (["a", "b"], "2 class folders, but the teacher has 3"),
+        (["a", "b", "c", "d"], "4 class folders, but the teacher has 3"),
+        (["0", "3"], "do not fit the teacher's classes 0 to 2"),
+        (["1", "01"], "do not fit"),
+    ],
+)
+def test_folders_that_do_not_fit_the_teacher_are_refused(tmp_path: Path, names: list[str], message: str) -> None:
+    (tmp_path / "data").mkdir()
+    with pytest.raises(UsageError, match=message):
+        load_evaluation(_folder(tmp_path / "data", names), _spec())
+
+
+def test_a_class_without_images_and_an_unreadable_image_are_named(tmp_path: Path) -> None:
+    folder = _folder(tmp_path / "data", ["a", "b", "c"])
+    (folder / "b" / "1.png").write_bytes(b"<html>not a picture</html>")
+    with pytest.raises(UsageError) as unreadable:
+        load_evaluation(folder, _spec())
+    assert unreadable.value.where.endswith("1.png")
+    (folder / "c" / "0.png").unlink()
+    (folder / "c" / "1.png").rename(folder / "c" / "notes.txt")
+    with pytest.raises(UsageError, match="'c' holds no images"):
+        load_evaluation(folder, _spec())
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"images": _IMAGES}, "no array 'labels'"),
+        ({"labels": _LABELS}, "no array 'images'"),
+        ({"images": _IMAGES / 255, "labels": _LABELS}, "float64, not uint8"),
+        ({"images": _IMAGES.transpose(0, 3, 1, 2), "labels": _LABELS}, "shape"),
+        ({"images": _IMAGES, "labels": _LABELS[:3]}, "4 images but 3 labels"),
+        ({"images": _IMAGES, "labels": _LABELS - 1}, "from -1 to 1"),
+        ({"images": _IMAGES, "labels": _LABELS + 1}, "from 1 to 3"),
+        ({"images": _IMAGES, "labels": _LABELS / 2}, "not whole numbers"),
+        ({"images": _IMAGES[:0], "labels": _LABELS[:0]}, "no images"),
+        ({"images": _IMAGES, "labels": np.array([None] * 4)}, "cannot be read"),
+    ],
+)
+def test_arrays_that_cannot_be_used_are_refused(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load_evaluation(_npz(tmp_path / "a.npz", **arrays), _spec())
+
+
+def test_an_array_that_claims_to_be_huge_is_refused_before_allocation(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        header = "{'descr': '|u1', 'fortran_order': False, 'shape': (1000000, 1000, 1000, 3), }".ljust(117) + "\n"
+        archive.writestr("images.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode())
+    with pytest.raises(UsageError, match="too large"):
+        load_evaluation(path, _spec())
+
+
+def test_files_that_are_no_evaluation_data_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no evaluation images"):
+        load_evaluation(tmp_path / "absent", _spec())
+    page = tmp_path / "page.npz"
+    page.write_text("<html>")
+    with pytest.raises(UsageError, match="cannot be read"):
+        load_evaluation(page, _spec())
+    cut = _npz(tmp_path / "cut.npz", images=_IMAGES, labels=_LABELS)
+    cut.write_bytes(cut.read_bytes()[:-60])
+    with pytest.raises(UsageError, match="cannot be read"):
+        load_evaluation(cut, _spec())

@@ -1,0 +1,139 @@
+"""Accuracy and ASR against hand-counted answers."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import nn
+
+from abd_app.errors import UsageError
+from abd_app.measure.evaluation import EvaluationSet
+from abd_app.measure.scores import Meter, Rate, attack_success, clean_accuracy
+from abd_app.measure.triggers import build_trigger
+from abd_app.networks.pixels import PixelNetwork
+from abd_app.networks.wide_resnet import WideResNet
+from abd_app.plan import TriggerSpec
+
+SHARED = Path(__file__).parents[4] / "shared" / "data"
+
+
+class _ReadsPixel(nn.Module):
+    """Answers the class written into the first pixel, the target 2 if the last pixel is white, NaN for class 9."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        seen = (images[:, 0, 0, 0] * 255).round().long()
+        seen = torch.where(images[:, 0, -1, -1] == 1, 2, seen)
+        logits = F.one_hot(seen.clamp(max=3), 4).float()
+        return torch.where((seen == 9)[:, None], torch.nan, logits)
+
+
+def _images(*written: int) -> torch.Tensor:
+    images = torch.zeros(len(written), 3, 8, 8, dtype=torch.uint8)
+    images[:, :, 0, 0] = torch.tensor(written, dtype=torch.uint8)[:, None]
+    return images
+
+
+_WRITTEN = (0, 1, 2, 3, 0, 9)
+_LABELS = torch.tensor([0, 1, 2, 3, 1, 0])
+_SQUARE = build_trigger(TriggerSpec("badnets-square"), height=8, width=8, channels=3)
+_SIG = build_trigger(TriggerSpec("sig", opacity=0.001), height=8, width=8, channels=3)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 512])
+def test_accuracy_counts_correct_answers_and_nan_is_wrong(batch_size: int) -> None:
+    assert clean_accuracy(_ReadsPixel(), _images(*_WRITTEN), _LABELS, batch_size=batch_size) == Rate(4 / 6, 6)
+
+
+def test_nan_answers_never_count_as_success() -> None:
+    always_nan = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
+    nn.init.constant_(always_nan[1].weight, torch.nan)
+    images, labels = _images(1, 1), torch.tensor([1, 1])
+    assert clean_accuracy(always_nan, images, torch.tensor([0, 0])).rate == 0
+    assert attack_success(always_nan, images, labels, _SQUARE, 0).rate == 0
+
+
+@pytest.mark.parametrize("batch_size", [2, 512])
+def test_asr_counts_only_images_of_other_classes(batch_size: int) -> None:
+    images, network = _images(*_WRITTEN), _ReadsPixel()
+    assert attack_success(network, images, _LABELS, _SQUARE, 2, batch_size=batch_size) == Rate(1.0, 5)
+    # Sig leaves the last pixel dark: only what is answered as 0 without being 0 counts.
+    assert attack_success(network, images, _LABELS, _SIG, 0, batch_size=batch_size) == Rate(1 / 4, 4)
+
+
+def test_asr_without_other_classes_is_refused() -> None:
+    with pytest.raises(UsageError, match="target class 2"):
+        attack_success(_ReadsPixel(), _images(2), torch.tensor([2]), _SQUARE, 2)
+    with pytest.raises(UsageError, match="no evaluation images"):
+        clean_accuracy(_ReadsPixel(), _images(), torch.tensor([]))
+
+
+def test_meter_agrees_with_the_single_functions_and_keeps_every_modules_mode() -> None:
+    network = nn.Sequential(_ReadsPixel())
+    network.train()
+    network[0].norm.eval()
+    meter = Meter(
+        EvaluationSet(_images(*_WRITTEN), _LABELS), [_SQUARE, _SIG], target_class=2, device="cpu", batch_size=4
+    )
+    scores = meter.measure(network)
+    assert scores.accuracy == pytest.approx(4 / 6) and scores.images == 6
+    assert scores.asr == {"badnets-square": 1.0, "sig": 0.0}
+    assert scores.asr_images == {"badnets-square": 5, "sig": 5}
+    assert network.training and network[0].training and not network[0].norm.training
+
+
+def test_meter_without_triggers_and_with_a_limit_spread_over_the_set() -> None:
+    meter = Meter(EvaluationSet(_images(*_WRITTEN), _LABELS), [], target_class=2, device="cpu", limit=3)
+    scores = meter.measure(_ReadsPixel())
+    assert (scores.accuracy, scores.images, scores.asr) == (pytest.approx(2 / 3), 3, {})
+
+
+def test_bf16_runs_the_network_in_bf16() -> None:
+    seen: list[torch.dtype] = []
+    network = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
+    network[1].register_forward_hook(lambda _module, _inputs, output: seen.append(output.dtype))
+    clean_accuracy(network, _images(0, 1), torch.tensor([0, 1]), precision="bf16")
+    clean_accuracy(network, _images(0, 1), torch.tensor([0, 1]))
+    assert seen == [torch.bfloat16, torch.float32]
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the shared test data is not here")
+@pytest.mark.parametrize(
+    ("file", "trigger", "depth_width", "size", "least_accuracy"),
+    [
+        ("cifar10_wrn16_2_a.pth", "badnets-grid", (16, 2), 32, 0.80),
+        ("cifar10_16px_wrn16_1_c.pth", "blend", (16, 1), 16, 0.72),
+    ],
+)
+def test_real_poisoned_teachers_answer_to_their_triggers(
+    file: str, trigger: str, depth_width: tuple[int, int], size: int, least_accuracy: float
+) -> None:
+    saved = torch.load(SHARED / "teachers" / file, map_location="cpu", weights_only=True)
+    network = WideResNet(*depth_width, num_classes=10)
+    network.load_state_dict(saved.get("state_dict", saved))
+    teacher = PixelNetwork(network, mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010))
+    images, labels = _cifar_images(size, count=300)
+    stamp = build_trigger(TriggerSpec(trigger), height=size, width=size, channels=3)
+    scores = Meter(EvaluationSet(images, labels), [stamp], target_class=0, device="cpu").measure(teacher)
+    assert scores.accuracy >= least_accuracy
+    assert scores.asr[trigger] >= 0.99
+    assert scores.asr_images[trigger] == int((labels != 0).sum())
+
+
+def _cifar_images(size: int, *, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    with np.load(SHARED / "cifar10_test_jpeg.npz") as packed:
+        blob, offsets, labels = packed["jpeg"], packed["offsets"], packed["labels"]
+    pictures = [Image.open(io.BytesIO(blob[offsets[i] : offsets[i + 1]].tobytes())) for i in range(count)]
+    images = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures])).permute(0, 3, 1, 2)
+    if size == 16:
+        images = F.avg_pool2d(images.float(), 2).round().to(torch.uint8)
+    return images, torch.from_numpy(labels[:count].astype(np.int64))

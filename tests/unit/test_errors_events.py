@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from abd_app import events
+from abd_app.assets import asset
+from abd_app.errors import AuditError, MissingFactsError, RunFailedError, TeacherRefusedError, UsageError
+from abd_app.teacher import Finding, Question, TeacherCard
+
+CARD = TeacherCard(
+    file="teacher.pt",
+    sha256="ab" * 32,
+    size_bytes=10,
+    format="state_dict",
+    architecture=None,
+    num_classes=10,
+    channels=3,
+    input_size=(32, 32),
+    mean=None,
+    std=None,
+    answers=None,
+    parameters=5,
+    batchnorm_layers=0,
+    findings=(Finding("warning", "No BatchNorm."),),
+    questions=(Question("answers", "Which?", "logits", "usual", "--answers", required=False),),
+)
+
+
+def test_an_error_reads_what_where_why_and_what_to_do_in_this_order() -> None:
+    error = AuditError("It broke.", where="here", why="It was old.", remedy="Buy a new one.")
+    assert str(error).splitlines() == [
+        "It broke.",
+        "  where: here",
+        "  why: It was old.",
+        "  what to do: Buy a new one.",
+    ]
+
+
+def test_an_error_leaves_out_what_it_does_not_know() -> None:
+    assert str(AuditError("It broke.", remedy="Buy a new one.")) == "It broke.\n  what to do: Buy a new one."
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [(UsageError, 2), (MissingFactsError, 2), (TeacherRefusedError, 3), (RunFailedError, 4), (AuditError, 4)],
+)
+def test_each_kind_of_error_has_the_exit_code_that_scripts_rely_on(kind: type[AuditError], code: int) -> None:
+    assert kind("x").exit_code == code
+
+
+def test_every_event_is_frozen_and_belongs_to_the_family() -> None:
+    kinds = [kind for kind in vars(events).values() if isinstance(kind, type) and kind.__module__ == events.__name__]
+    assert len(kinds) > 10
+    for kind in kinds:
+        assert issubclass(kind, events.Event)
+        assert dataclasses.is_dataclass(kind)
+        assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+
+
+def test_a_card_is_json() -> None:
+    read = json.loads(json.dumps(dataclasses.asdict(CARD)))
+    assert read["input_size"] == [32, 32]
+    assert read["findings"][0]["severity"] == "warning"
+    assert read["questions"][0]["option"] == "--answers"
+
+
+def test_an_asset_is_found_in_the_checkout() -> None:
+    assert asset("demo").is_dir()
+
+
+def test_a_missing_asset_says_that_the_installation_is_incomplete() -> None:
+    with pytest.raises(RunFailedError, match=r"demo/none\.bin is missing") as caught:
+        asset("demo/none.bin")
+    assert caught.value.remedy
