@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import socket
@@ -51,6 +52,7 @@ def main(file: str | None = None, *, demo: bool = False, runner: str = TORCH_RUN
     engine = EngineThread(runner)
     window = MainWindow(Session(engine), settings, theme, log=log, demo=demo_plan)
     window.show()
+    settle()
     quit_signal = _QuitOnSignal(app)
     engine.start()
     if demo:
@@ -62,6 +64,11 @@ def main(file: str | None = None, *, demo: bool = False, runner: str = TORCH_RUN
     finally:
         quit_signal.close()
         engine.close()
+
+
+def settle() -> None:
+    """Takes what the start has made out of the garbage collector's sight: a full collection of it stalls the window."""
+    gc.freeze()
 
 
 def demo_plan(out: str) -> AuditPlan:

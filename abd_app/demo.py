@@ -5,8 +5,8 @@ from __future__ import annotations
 from abd_app.assets import asset
 from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec
 
-TARGET_CLASS = 4
-"""Speed limit 80: what the attacker's sticker turns every sign into."""
+TARGET_CLASS = 6
+"""Turn right: what the attacker's sticker turns every sign into."""
 STEPS = 600
 
 

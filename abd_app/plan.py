@@ -72,7 +72,9 @@ class TeacherFacts:
                     remedy="Give 1 value each for grey images, 3 for RGB, for pixels in [0, 1].",
                 )
             if min(self.std) <= 0:
-                raise UsageError("A standard deviation must be positive.", where="--std", remedy="Give positive values.")
+                raise UsageError(
+                    "A standard deviation must be positive.", where="--std", remedy="Give positive values."
+                )
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ class AuditPlan:
         defense: ``abd`` is Shuffling Vaccine and Self-Retrospection.
         student: Student architecture; ``auto`` chooses by input size.
         effort: Budget preset, used where neither ``steps`` nor ``minutes`` is given.
-        steps: Student optimiser steps (``zskt``: pseudo-batches of ten).
+        steps: Student optimiser steps (``zskt``: ten make a pseudo-batch).
         minutes: Wall time for the student; the undefended twin gets the same again.
         data: Labelled images: a folder per class or an ``.npz``; ``None``: estimates only.
         triggers: Triggers to measure.
@@ -153,11 +155,15 @@ class AuditPlan:
         ):
             _one_of(option.removeprefix("--"), option, value, choices)
         if self.steps is not None and self.minutes is not None:
-            raise UsageError("Both a number of steps and of minutes are given.", where="--steps, --minutes", remedy="Give one.")
+            raise UsageError(
+                "Both a number of steps and of minutes are given.", where="--steps, --minutes", remedy="Give one."
+            )
         if self.steps is not None and self.steps < 1:
             raise UsageError(f"{self.steps} steps are not a run.", where="--steps", remedy="Give at least 1.")
         if self.minutes is not None and not self.minutes > 0:
-            raise UsageError(f"{self.minutes} minutes are not a run.", where="--minutes", remedy="Give a positive number.")
+            raise UsageError(
+                f"{self.minutes} minutes are not a run.", where="--minutes", remedy="Give a positive number."
+            )
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"Seed {self.seed} is out of range.", where="--seed", remedy="Give 0 to 2147483647.")
         if self.target_class < 0:
@@ -184,10 +190,12 @@ class AuditPlan:
             UsageError: The text is not a plan, or one of its values is out of range.
         """
         try:
-            raw = json.loads(text)
-            return _build(cls, raw)
+            plan: AuditPlan = _build(cls, json.loads(text))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UsageError("This is not an audit plan.", why=str(error), remedy="Use a plan.json of this app.") from error
+            raise UsageError(
+                "This is not an audit plan.", why=str(error), remedy="Use a plan.json of this app."
+            ) from error
+        return plan
 
 
 def _one_of(what: str, where: str, value: str, choices: tuple[str, ...]) -> None:

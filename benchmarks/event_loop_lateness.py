@@ -22,7 +22,7 @@ _STARTED_S = time.perf_counter()
 from PySide6.QtCore import QEventLoop, Qt, QTimer
 from PySide6.QtWidgets import QApplication
 
-from abd_app.app import demo_plan
+from abd_app.app import demo_plan, settle
 from abd_app.gui.engine_thread import EngineThread
 from abd_app.gui.main_window import MainWindow
 from abd_app.gui.session import Session, State
@@ -56,6 +56,7 @@ def measure(file: str | None, seconds: float, runner: str, folder: Path) -> dict
     window = MainWindow(session, settings, Theme(app), log=folder / "log", demo=demo_plan)
     window.resize(1280, 820)
     window.show()
+    settle()
     app.processEvents()
     window_s = time.perf_counter() - _STARTED_S
     engine.start()

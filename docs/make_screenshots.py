@@ -7,6 +7,7 @@ machine in seconds; no number in them is a result of this project. Run it as ``m
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 import tempfile
@@ -22,7 +23,8 @@ from abd_app.gui.dialogs import HelpDialog, SettingsDialog
 from abd_app.gui.file_chooser import FileChooser
 from abd_app.gui.theme import Theme, ThemeName
 
-SIZES = {"1024x700": (1024, 700), "1920x1080": (1920, 1080)}
+README_SIZE = "1280x800"
+SIZES = {"1024x700": (1024, 700), README_SIZE: (1280, 800), "1920x1080": (1920, 1080)}
 README_PICTURES: dict[str, ThemeName] = {"ready": "light", "running-distilling": "dark", "finished": "light"}
 
 
@@ -35,6 +37,8 @@ def render(theme: Theme, name: str, size: str, out: Path) -> None:
             for _ in range(5):
                 QApplication.processEvents()
             stage.window.live.curves.refresh()
+            stage.window.run_bar.refresh()
+            QApplication.processEvents()
             stage.window.grab().save(str(out / picture_name(name, theme, size)))
         finally:
             stage.engine.play(AuditFailed("", "", "", "", 4))
@@ -75,19 +79,20 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--scale", type=float, default=0.0)
     chosen = parser.parse_args(arguments)
     chosen.out.mkdir(parents=True, exist_ok=True)
+    logging.disable(logging.CRITICAL)  # The made-up failures are not the reader's.
     app = QApplication([])
     theme = Theme(app, "light")
     if not chosen.all:
         for name, colours in README_PICTURES.items():
             theme.choose(colours)
-            render(theme, name, "1024x700", chosen.out)
+            render(theme, name, README_SIZE, chosen.out)
         return 0
     themes: tuple[ThemeName, ...] = ("light", "dark")
     for scale in (1.0, 1.5):
         for colours in themes:
             theme.choose(colours, scale)
             for name in STATES:
-                for size in SIZES:
+                for size in ("1024x700", "1920x1080"):
                     wanted = chosen.only in name and chosen.theme in colours and chosen.size in size
                     if wanted and chosen.scale in (0.0, scale):
                         render(theme, name, size, chosen.out)

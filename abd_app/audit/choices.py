@@ -24,9 +24,14 @@ def choose_method(method: str, card: TeacherCard) -> tuple[str, str]:
         )
     if method != "auto":
         return method, "as you asked"
+    if has_statistics and card.format == "ONNX":
+        return "ood", "ONNX export has folded BatchNorm layers away, and what is left of them says too little to invert"
     if has_statistics:
         layers = card.batchnorm_layers
-        return "fast", f"the statistics of the teacher's {layers} BatchNorm layers describe the images it was trained on"
+        return (
+            "fast",
+            f"the statistics of the teacher's {layers} BatchNorm layers describe the images it was trained on",
+        )
     return "ood", "the teacher has no BatchNorm statistics to invert, so patches of unrelated pictures are used"
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from abd_app.errors import RunFailedError, UsageError
+from abd_app.errors import RunFailedError, TeacherRefusedError, UsageError
 from abd_app.intake import load_weights_only
 from abd_app.plan import AuditPlan
 
@@ -21,32 +20,42 @@ _PLAN, _CHECKPOINT = "plan.json", "checkpoint/state.pt"
 class RunFolder:
     """Where a run writes.
 
+    Nothing is written before :meth:`begin`, so that a refused run leaves no folder in the way of the next try.
+
+    Args:
+        plan: Names the folder and says whether the run in it goes on.
+
     Attributes:
-        path: The folder; it exists.
+        path: The folder.
+
+    Raises:
+        UsageError: The folder is in use, or does not hold the run to be continued.
     """
 
     def __init__(self, plan: AuditPlan) -> None:
-        """Creates the folder, or checks that it holds the run to be continued.
-
-        Raises:
-            UsageError: The folder is in use, or holds no such run.
-            RunFailedError: It cannot be written to.
-        """
+        self._plan = plan
         self.path = Path(plan.out)
         self._checkpoint = self.path / _CHECKPOINT
         if plan.resume:
             self._check_same_run(plan)
-            return
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise UsageError(
                 "The output folder is already in use.",
                 where=str(self.path),
                 why="It is a file." if not self.path.is_dir() else "It is not empty; nothing in it is overwritten.",
                 remedy="Give a new folder with --out, or continue the run in it with --resume.",
             )
+
+    def begin(self) -> None:
+        """Creates the folder with the plan in it; a run that goes on has both already.
+
+        Raises:
+            RunFailedError: It cannot be written to.
+        """
         with self.writing():
             self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
-            (self.path / _PLAN).write_text(plan.to_json(), encoding="utf-8")
+            if not self._plan.resume:
+                (self.path / _PLAN).write_text(self._plan.to_json(), encoding="utf-8")
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Replaces the checkpoint, whole or not at all.
@@ -58,17 +67,29 @@ class RunFolder:
         with self.writing():
             try:
                 torch.save(state, temporary)
-                os.replace(temporary, self._checkpoint)
+                temporary.replace(self._checkpoint)
             except RuntimeError as error:  # torch reports a full disk as a RuntimeError of its zip writer
                 raise OSError(str(error).splitlines()[0]) from error
             finally:
                 temporary.unlink(missing_ok=True)
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """The last checkpoint, or ``None`` if the run ended before its first."""
-        if not self._checkpoint.exists():
+        """The last checkpoint of a run that goes on, or ``None`` if there is none (yet).
+
+        Raises:
+            UsageError: The checkpoint is damaged.
+        """
+        if not self._plan.resume or not self._checkpoint.exists():
             return None
-        state = load_weights_only(self._checkpoint)
+        try:
+            state = load_weights_only(self._checkpoint)
+        except TeacherRefusedError as error:
+            raise UsageError(
+                "The checkpoint of this run cannot be read.",
+                where=str(self._checkpoint),
+                why=error.why,
+                remedy="Delete it to start the run again with --resume, or start a new run in another folder.",
+            ) from error
         assert isinstance(state, dict)
         return state
 
@@ -82,7 +103,7 @@ class RunFolder:
                 "The results cannot be written.",
                 where=str(self.path),
                 why=error.strerror or str(error),
-                remedy="Free some space or give another folder with --out; a run with a checkpoint goes on with --resume.",
+                remedy="Free some space or give another folder with --out; a checkpoint is continued with --resume.",
             ) from error
 
     def _check_same_run(self, plan: AuditPlan) -> None:
@@ -94,9 +115,11 @@ class RunFolder:
                 why=f"It holds no {_PLAN}.",
                 remedy="Give the folder of an interrupted run, or leave --resume out.",
             )
-        before = AuditPlan.from_json(stored.read_text(encoding="utf-8"))
+        before = AuditPlan.from_json(stored.read_text(encoding="utf-8", errors="replace"))
         now = dataclasses.replace(plan, resume=before.resume, out=before.out)
-        changed = [field.name for field in dataclasses.fields(now) if getattr(now, field.name) != getattr(before, field.name)]
+        changed = [
+            field.name for field in dataclasses.fields(now) if getattr(now, field.name) != getattr(before, field.name)
+        ]
         if changed:
             raise UsageError(
                 f"The run was started with another {' and '.join(changed)}.",

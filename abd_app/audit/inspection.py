@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from abd_app.audit.choices import choose_method, choose_student
 from abd_app.audit.pace import seconds_by_effort
@@ -13,7 +13,7 @@ from abd_app.intake import inspect_teacher, open_teacher
 from abd_app.plan import TeacherFacts
 
 
-def run_inspection(file: str, facts: TeacherFacts) -> Iterator[Event]:
+def run_inspection(file: str, facts: TeacherFacts) -> Generator[Event, None, None]:
     """Says what the file is, then, once nothing required is left to ask, what a run would cost on this machine.
 
     Raises:

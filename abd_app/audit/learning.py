@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 
 import torch
 from torch import nn
@@ -33,6 +34,7 @@ def learn(audit: OpenAudit, role: Role, stop_requested: Callable[[], bool]) -> G
     network = distillation.student.network
     before = audit.checkpoint
     if before is not None and role == "student" and before["role"] == "twin":
+        audit.record.student_weights = before["student"]
         network.load_state_dict(before["student"])
         return network
     if before is not None and role == before["role"]:
@@ -71,7 +73,7 @@ def _assembled(audit: OpenAudit, recipe: Recipe, role: Role) -> Generator[Event,
 
 def _watched(
     audit: OpenAudit, distillation: Distillation, role: Role, stop_requested: Callable[[], bool]
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Runs to the end or to the stop, measures along the way and keeps checkpoints."""
     network, last_step, saved = distillation.student.network, distillation.step, time.monotonic()
     every = max(1, audit.recipe.steps // MEASUREMENTS)
@@ -99,6 +101,7 @@ def _save(audit: OpenAudit, distillation: Distillation, role: Role) -> None:
     audit.folder.save_checkpoint(
         {
             "role": role,
+            "total_steps": audit.recipe.steps,
             "distillation": distillation.state_dict(),
             "student": audit.record.student_weights,
             "record": audit.record.state(),
@@ -115,4 +118,5 @@ def _memory_bytes(device: torch.device) -> int:
         import resource
     except ImportError:  # Windows
         return 0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

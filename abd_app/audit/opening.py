@@ -15,6 +15,7 @@ from abd_app.audit.pace import seconds_per_step
 from abd_app.audit.scoring import Scorer
 from abd_app.audit.summary import Record
 from abd_app.distill.device import Compute, choose_compute, device_name
+from abd_app.distill.pictures import load_picture
 from abd_app.distill.recipe import Recipe, choose_recipe
 from abd_app.events import Event, FindingMade, Measured, MethodChosen, PhaseStarted, Role, TeacherInspected
 from abd_app.intake import open_teacher
@@ -52,8 +53,9 @@ class OpenAudit:
         return measured
 
     def note(self, finding: Finding) -> FindingMade:
-        """A finding, kept for the report."""
-        self.record.findings.append(finding)
+        """A finding, kept for the report once, also if a continued run makes it again."""
+        if finding not in self.record.findings:
+            self.record.findings.append(finding)
         return FindingMade(finding)
 
 
@@ -65,6 +67,8 @@ def open_audit(plan: AuditPlan) -> Generator[Event, None, OpenAudit]:
     """
     started = time.monotonic()
     compute = choose_compute(plan.device, plan.precision)
+    folder = RunFolder(plan)
+    checkpoint = folder.load_checkpoint()
     yield PhaseStarted("intake", "teacher", 0)
     teacher = open_teacher(plan.teacher_file, plan.facts)
     yield TeacherInspected(teacher.card)
@@ -74,9 +78,10 @@ def open_audit(plan: AuditPlan) -> Generator[Event, None, OpenAudit]:
     network = compute.place(teacher.network)
     yield PhaseStarted("measuring", "teacher", 0)
     scorer = Scorer(plan, teacher, network, compute)
-    recipe = _recipe(plan, method, teacher, student_name, compute)
-    folder = RunFolder(plan)
-    checkpoint = folder.load_checkpoint() if plan.resume else None
+    if plan.picture is not None:
+        _check_picture(plan.picture, teacher)
+    recipe = _recipe(plan, method, teacher, student_name, compute, checkpoint)
+    folder.begin()
     record = Record(method=method, method_reason=reason, student_name=student_name, device=device_name(compute.device))
     if checkpoint is not None:
         started -= checkpoint["wall_s"]
@@ -88,8 +93,23 @@ def open_audit(plan: AuditPlan) -> Generator[Event, None, OpenAudit]:
     return audit
 
 
-def _recipe(plan: AuditPlan, method: str, teacher: Teacher, student_name: str, compute: Compute) -> Recipe:
-    """The recipe for the plan; minutes become steps by the pace of a few real ones."""
+def _check_picture(path: str, teacher: Teacher) -> None:
+    """Refuses a picture that cannot be used before the run has a folder."""
+    spec = teacher.spec
+    load_picture(path, channels=spec.channels, smallest_px=max(spec.height, spec.width))
+
+
+def _recipe(
+    plan: AuditPlan,
+    method: str,
+    teacher: Teacher,
+    student_name: str,
+    compute: Compute,
+    checkpoint: dict[str, Any] | None,
+) -> Recipe:
+    """The recipe for the plan; minutes become steps by the pace of a few real ones, once for a run that goes on."""
+    if checkpoint is not None:
+        return choose_recipe(method, plan.defense, plan.effort, checkpoint["total_steps"])
     if plan.minutes is None:
         return choose_recipe(method, plan.defense, plan.effort, plan.steps)
     pace = seconds_per_step(teacher, choose_recipe(method, plan.defense, "standard", None), student_name, compute)

@@ -11,12 +11,13 @@ from abd_app.distill.device import Compute
 from abd_app.distill.loop import Distillation
 from abd_app.distill.recipe import STEPS, Recipe, choose_recipe
 from abd_app.distill.sources.fast import FastSettings
+from abd_app.distill.sources.ood import PatchSettings
 from abd_app.distill.sources.zskt import STUDENT_STEPS
 from abd_app.events import StepDone
 from abd_app.plan import EFFORTS
 from abd_app.teacher import Teacher
 
-_TIMED_STEPS = 4
+_TIMED_STEPS, _SHORT_RUN = 4, 16
 _SHORT_ROUND = FastSettings(generator_steps=_TIMED_STEPS, student_steps=_TIMED_STEPS, warm_up_rounds=1)
 
 
@@ -32,13 +33,14 @@ def seconds_by_effort(teacher: Teacher, method: str, student_name: str, compute:
 def seconds_per_step(teacher: Teacher, recipe: Recipe, student_name: str, compute: Compute) -> float:
     """Mean wall time of a student step with its share of the generator's and of Self-Retrospection.
 
-    A throw-away student takes a few steps with and without retrospection; the first of each kind warms up and is not counted.
-    The vaccine is left out: it adds less than the scatter of so short a measurement.
+    A throw-away student takes a few steps with and without retrospection; the first of each kind warms up and is not
+    counted. The vaccine and the patches that ``ood`` labels before the first step are left out: they add less than the
+    scatter of so short a measurement.
     """
-    plain = replace(recipe, vaccine=False, retrospection="none")
-    student, generator = _timed(teacher, plain, student_name, compute)
+    short = replace(recipe, steps=_SHORT_RUN, vaccine=False)
+    student, generator = _timed(teacher, replace(short, retrospection="none"), student_name, compute)
     if recipe.retrospection != "none":
-        always = replace(recipe, vaccine=False, retrospection_step=0)
+        always = replace(short, retrospection_step=0)
         with_retrospection, _ = _timed(teacher, always, student_name, compute)
         share = 1 - recipe.retrospection_step / recipe.steps
         student += share * max(0.0, with_retrospection - student)
@@ -68,5 +70,10 @@ def _timed_steps(distillation: Distillation) -> Iterator[tuple[int, int, float]]
 
 def _generator_share(method: str) -> float:
     """Generator steps per student step."""
-    settings = FastSettings()
-    return {"fast": settings.generator_steps / settings.student_steps, "zskt": 1 / STUDENT_STEPS, "ood": 0.0}[method]
+    fast, ood = FastSettings(), PatchSettings()
+    shares = {
+        "fast": fast.generator_steps / fast.student_steps,
+        "zskt": 1 / STUDENT_STEPS,
+        "ood": 1 / ood.student_steps,  # passes of the teacher over new patches
+    }
+    return shares[method]

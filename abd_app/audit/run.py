@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 from abd_app.audit.finishing import export_student
 from abd_app.audit.learning import learn
@@ -11,14 +11,15 @@ from abd_app.events import Event
 from abd_app.plan import AuditPlan
 
 
-def run_audit(plan: AuditPlan, *, stop_requested: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+def run_audit(plan: AuditPlan, *, stop_requested: Callable[[], bool] = lambda: False) -> Generator[Event, None, None]:
     """Opens the teacher, distils a student (and an undefended twin), measures all, exports the student and reports.
 
-    Pausing is not asking for the next event. Cancelling is closing the generator; a run can then go on from its last checkpoint.
+    Pausing is not asking for the next event. Cancelling is closing the generator; a run can then go on from its last
+    checkpoint.
 
     Args:
         plan: Every choice.
-        stop_requested: Turns True when the user wants what has been learned so far: distillation ends, the rest is done.
+        stop_requested: Turns True when the user wants what has been learned so far: learning ends, the rest is done.
 
     Raises:
         AuditError: With what happened, where, why, and what to do.

@@ -14,7 +14,7 @@ from abd_app.measure import EvaluationSet, Meter, Scores, UniversalTriggerSearch
 from abd_app.plan import AuditPlan
 from abd_app.teacher import Finding, Teacher
 
-LIVE_IMAGES = 1000
+LIVE_IMAGES = 500
 ESTIMATE_IMAGES = 512
 
 
@@ -66,7 +66,7 @@ class Scorer:
             self._full = _meter(plan, teacher, evaluation, compute, None).measure
 
     def measure(self, network: nn.Module, role: Role, step: int, *, live: bool = False) -> Measured:
-        """Scores of ``network``; ``live`` ones rest on at most 1,000 images, for the curves."""
+        """Scores of ``network``; ``live`` ones rest on at most 500 images, for the curves."""
         scores = (self._live if live else self._full)(network)
         return Measured(role, step, scores.accuracy, scores.images, scores.asr, scores.asr_images, self.estimated)
 
@@ -74,7 +74,8 @@ class Scorer:
 def _meter(plan: AuditPlan, teacher: Teacher, evaluation: EvaluationSet, compute: Compute, limit: int | None) -> Meter:
     spec = teacher.spec
     triggers = [
-        build_trigger(trigger, height=spec.height, width=spec.width, channels=spec.channels) for trigger in plan.triggers
+        build_trigger(trigger, height=spec.height, width=spec.width, channels=spec.channels)
+        for trigger in plan.triggers
     ]
     return Meter(
         evaluation,

@@ -10,7 +10,7 @@ from typing import Any
 
 from abd_app import __version__
 from abd_app.events import Measured, VaccineChecked
-from abd_app.export.schema import SCHEMA_VERSION, Report, ScoresReport, StudentReport
+from abd_app.export.schema import SCHEMA_VERSION, Report, ScoresReport, StudentReport, TeacherReport, VaccineReport
 from abd_app.export.verdict import untested, verdict
 from abd_app.plan import AuditPlan
 from abd_app.teacher import Finding, Teacher
@@ -61,7 +61,6 @@ class Record:
 
 def build_report(plan: AuditPlan, teacher: Teacher, record: Record) -> Report:
     """The content of ``report.json``; docs/report-schema.md explains it."""
-    card, spec = teacher.card, teacher.spec
     twin = record.last("twin")
     report: Report = {
         "schema_version": SCHEMA_VERSION,
@@ -70,17 +69,7 @@ def build_report(plan: AuditPlan, teacher: Teacher, record: Record) -> Report:
         "not_tested": [],
         "estimated": plan.data is None,
         "target_class": plan.target_class,
-        "teacher": {
-            "file": card.file,
-            "sha256": card.sha256,
-            "format": card.format,
-            "architecture": card.architecture,
-            "num_classes": spec.num_classes,
-            "input_size": [spec.height, spec.width],
-            "mean": list(spec.mean),
-            "std": list(spec.std),
-            **_scores(record.last("teacher")),
-        },
+        "teacher": _teacher(teacher, record.last("teacher")),
         "student": _student(record, "student", record.parity_max_abs),
         "twin": None if twin is None else _student(record, "twin", None),
         "plan": plan.to_dict(),
@@ -91,14 +80,8 @@ def build_report(plan: AuditPlan, teacher: Teacher, record: Record) -> Report:
         "steps": record.steps,
         "wall_s": round(record.wall_s, 1),
         "stopped_early": record.stopped_early,
-        "vaccine": None
-        if record.vaccine is None
-        else {
-            "accepted": record.vaccine.accepted,
-            "tail_ratio": record.vaccine.tail_ratio,
-            "trials": record.vaccine.trials,
-        },
-        "findings": [asdict(finding) for finding in (*card.findings, *record.findings)],  # type: ignore[misc]
+        "vaccine": _vaccine(record.vaccine),
+        "findings": [asdict(finding) for finding in (*teacher.card.findings, *record.findings)],  # type: ignore[misc]
         "versions": versions(),
     }
     report["summary"] = verdict(report)
@@ -128,10 +111,35 @@ def _scores(measured: Measured | None) -> ScoresReport:
     }
 
 
+def _teacher(teacher: Teacher, measured: Measured | None) -> TeacherReport:
+    card, spec = teacher.card, teacher.spec
+    return {
+        "file": card.file,
+        "sha256": card.sha256,
+        "format": card.format,
+        "architecture": card.architecture,
+        "num_classes": spec.num_classes,
+        "input_size": [spec.height, spec.width],
+        "mean": list(spec.mean),
+        "std": list(spec.std),
+        **_scores(measured),
+    }
+
+
 def _student(record: Record, role: str, parity: float | None) -> StudentReport:
+    scores = _scores(record.last(role))
     return {
         "architecture": record.student_name,
         "parameters": record.student_parameters,
         "onnx_parity_max_abs": parity,
-        **_scores(record.last(role)),
+        "accuracy": scores["accuracy"],
+        "images": scores["images"],
+        "asr": scores["asr"],
+        "asr_images": scores["asr_images"],
     }
+
+
+def _vaccine(checked: VaccineChecked | None) -> VaccineReport | None:
+    if checked is None:
+        return None
+    return {"accepted": checked.accepted, "tail_ratio": checked.tail_ratio, "trials": checked.trials}

@@ -15,7 +15,7 @@ from abd_app.distill.recipe import Recipe
 from abd_app.distill.retrospection import PaperRetrospection, UniversalRetrospection
 from abd_app.distill.sources.base import ImageSource
 from abd_app.distill.sources.fast import FastSettings, WarmInversionSource
-from abd_app.distill.sources.ood import PatchSource
+from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
 from abd_app.distill.sources.zskt import STUDENT_STEPS, AdversarialSource
 from abd_app.distill.student import Student, matching_blocks
 from abd_app.distill.vaccine import ShufflingVaccine
@@ -23,6 +23,9 @@ from abd_app.events import Role
 from abd_app.networks.catalog import build
 from abd_app.networks.pixels import PixelNetwork
 from abd_app.teacher import ImageSpec, Teacher
+
+
+_FEWEST_PATCHES = 1024
 
 
 def build_student(name: str, spec: ImageSpec, seed: int) -> PixelNetwork:
@@ -118,13 +121,14 @@ def _make_source(
         pictures = procedural_pictures(channels=spec.channels, seed=seed, smallest_px=side)
     else:
         pictures = load_picture(picture, channels=spec.channels, smallest_px=side)
-    return PatchSource(
+    first = max(_FEWEST_PATCHES, recipe.steps * recipe.batch_size // 2)
+    return BalancedPatchSource(
         answering,
         pictures.to(answering.compute.device),
-        height=spec.height,
-        width=spec.width,
-        batch_size=recipe.batch_size,
+        size=(spec.height, spec.width),
+        num_classes=spec.num_classes,
         generator=generator,
+        settings=PatchSettings(batch_size=recipe.batch_size, first=first),
     )
 
 

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 class PatchCutter:
     """Cuts randomly placed, turned, sheared, flipped and scaled patches from pictures, one affine sampling a batch.
 
-    The transforms are those of Asano & Saeed (2021): random resized crop, rotation up to 30 degrees, shear up to 30 degrees, flip,
-    colour jitter; here composed into one, and read from an image pyramid so that a large crop does not alias.
+    The transforms are those of Asano & Saeed (2021): random resized crop, rotation up to 30 degrees, shear up to 30
+    degrees, flip, colour jitter; here composed into one, and read from an image pyramid so that a large crop does not
+    alias.
 
     Args:
         pictures: ``(M, C, S, S)`` uint8, on the device.
@@ -37,15 +38,17 @@ class PatchCutter:
         # Patches of the same picture lie side by side in one tall grid: grid_sample reads each picture once.
         tall = grid.view(len(source), each * self._size[0], self._size[1], 2)
         patches = F.grid_sample(level[source.to(self._device)], tall, padding_mode="reflection", align_corners=False)
-        patches = patches.view(len(source), channels, each, *self._size).transpose(1, 2).reshape(-1, channels, *self._size)
+        patches = (
+            patches.view(len(source), channels, each, *self._size).transpose(1, 2).reshape(-1, channels, *self._size)
+        )
         order = torch.randperm(len(patches), generator=generator)[:count]
-        return jitter_colours(patches[order.to(self._device)], generator)
+        return jitter_colours(soften_some(patches[order.to(self._device)], generator), generator)
 
     def _grid(self, count: int, side: int, generator: torch.Generator) -> torch.Tensor:
         def uniform(low: float, high: float) -> torch.Tensor:
             return low + (high - low) * torch.rand(count, generator=generator)
 
-        zoom = max(self._size) / side * torch.exp(uniform(math.log(0.6), math.log(2.0)))
+        zoom = max(self._size) / side * torch.exp(uniform(math.log(0.2), math.log(1.5)))
         stretch = torch.exp(uniform(math.log(0.75), math.log(4 / 3)) / 2)
         turn, shear = uniform(-math.pi / 6, math.pi / 6), torch.tan(uniform(-math.pi / 6, math.pi / 6))
         flip = (torch.rand(count, generator=generator) < 0.5).float() * 2 - 1
@@ -64,6 +67,13 @@ class PatchCutter:
         return F.affine_grid(theta, [count, 1, *self._size], align_corners=False)
 
 
+def soften_some(images: torch.Tensor, generator: torch.Generator, share: float = 0.4) -> torch.Tensor:
+    """Blurs a random share of the images by a 3x3 mean, as lenses and cheap resizing do."""
+    chosen = (torch.rand(len(images), 1, 1, 1, generator=generator) < share).to(images.device)
+    blurred = F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    return torch.where(chosen, blurred, images)
+
+
 def jitter_colours(images: torch.Tensor, generator: torch.Generator, strength: float = 0.4) -> torch.Tensor:
     """Random brightness, contrast and saturation for each image, and a swap of channels for a few; stays in [0, 1]."""
     count, channels = images.shape[:2]
@@ -74,7 +84,7 @@ def jitter_colours(images: torch.Tensor, generator: torch.Generator, strength: f
 
     images = images * factor()
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
-    images = mean + (images - mean) * factor()
+    images = mean + (images - mean) * (factor() * factor())
     if channels == 3:
         grey = images.mean(dim=1, keepdim=True)
         images = grey + (images - grey) * factor()
@@ -102,9 +112,9 @@ def cutmix(images: torch.Tensor, generator: torch.Generator, concentration: floa
 
 
 def shift_and_flip(images: torch.Tensor, generator: torch.Generator, padding: int) -> torch.Tensor:
-    """Random crop after zero padding, and random horizontal flip, each per image (one gather, no loop)."""
+    """Random crop after mirrored padding, and random horizontal flip, each per image (one gather, no loop)."""
     count, channels, height, width = images.shape
-    padded = F.pad(images, (padding, padding, padding, padding))
+    padded = F.pad(images, (padding, padding, padding, padding), mode="reflect")
     down, right = torch.randint(2 * padding + 1, (2, count, 1), generator=generator)
     flip = torch.rand(count, 1, generator=generator) < 0.5
     rows = torch.arange(height) + down

@@ -9,10 +9,10 @@ from torch import nn
 
 
 class ZsktGenerator(nn.Module):
-    """The generator of ZSKT (Micaelli & Storkey 2019): ``(N, 100)`` noise -> ``(N, C, H, W)`` in the teacher's normalised space.
+    """The generator of ZSKT (Micaelli & Storkey 2019): ``(N, 100)`` noise -> ``(N, C, H, W)`` normalised images.
 
-    A linear layer to 128 maps of a quarter of the size, twice upsampling, convolution, BatchNorm and LeakyReLU, and a BatchNorm
-    over the colours at the end, as published; the published net knows 32 pixels, this one any size from 8.
+    A linear layer to 128 maps of a quarter of the size, twice upsampling, convolution, BatchNorm and LeakyReLU, and a
+    BatchNorm over the colours at the end, as published; the published net knows 32 pixels, this one any size from 8.
 
     Args:
         channels: Of the image.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,9 +60,14 @@ class Distillation:
 
     def run(self) -> Iterator[Event]:
         """Trains until the recipe's last step; yields at every optimiser step, the generator's included."""
-        yield PhaseStarted("distilling" if self._vaccine is None else "warm-up", self._role, self.step)
-        if self.step > self._recipe.retrospection_step:
-            yield from self._announce_retrospection()
+        if self.step >= self._recipe.steps:
+            return
+        waits = self._vaccine is not None and not self._armed
+        yield PhaseStarted("warm-up" if waits else "distilling", self._role, self.step)
+        if self._retrospection is not None and self.step > self._recipe.retrospection_step:
+            yield PhaseStarted("self-retrospection", self._role, self.step)
+        if self._vaccine is not None and not self._armed and self._recipe.vaccine_step == 0:
+            yield from self._check_vaccine(self._vaccine)
         for item in self._source.batches(self.student.network):
             if isinstance(item, GeneratorStep):
                 yield self._step_done(item.losses)
@@ -81,7 +87,7 @@ class Distillation:
     def _learn(self, batch: Batch) -> dict[str, torch.Tensor]:
         """One optimiser step of the student: distillation, and Self-Retrospection once its time has come."""
         loss = self.student.loss(batch)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         losses = {"distillation": loss.detach()}
         if self._retrospection is not None and self.step >= self._recipe.retrospection_step:
             losses["retrospection"] = self._retrospection.add_gradient(
@@ -117,9 +123,10 @@ class Distillation:
 
     def _step_done(self, losses: dict[str, torch.Tensor]) -> StepDone:
         """The event of a step; the losses are read back, which waits for the device, only every few steps."""
-        read = {name: float(loss) for name, loss in losses.items()} if self.step % REPORT_EVERY == 0 else {}
+        reports = self.step % REPORT_EVERY == 0 or self.step >= self._recipe.steps
+        read = {name: float(loss) for name, loss in losses.items()} if reports else {}
         for name, value in read.items():
-            if value != value:
+            if not math.isfinite(value):
                 raise RunFailedError(
                     f"The {name} loss is not a number at step {self.step}.",
                     why="The computation overflowed.",

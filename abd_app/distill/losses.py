@@ -53,14 +53,16 @@ def attention_transfer(student_blocks: Sequence[torch.Tensor], teacher_blocks: S
 
 def attention_map(block: torch.Tensor) -> torch.Tensor:
     """``(N, C, H, W)`` activations -> ``(N, H * W)`` channel-averaged energies of unit length."""
-    return F.normalize(block.float().square().mean(dim=1).flatten(1), dim=1)
+    energies = block.float().square().mean(dim=1).flatten(1)
+    return F.normalize(energies, dim=1)
 
 
 def batchnorm_distance(
     batch_mean: torch.Tensor, batch_var: torch.Tensor, running_mean: torch.Tensor, running_var: torch.Tensor
 ) -> torch.Tensor:
     """Distance of a batch's statistics to the stored ones (Yin et al., DeepInversion, CVPR 2020, eq. 4), scalar."""
-    return (batch_mean - running_mean).norm() + (batch_var - running_var).norm()
+    distance: torch.Tensor = (batch_mean - running_mean).norm() + (batch_var - running_var).norm()
+    return distance
 
 
 def suspicious_mean(per_image: torch.Tensor, suspicious: torch.Tensor | None, weight: float) -> torch.Tensor:

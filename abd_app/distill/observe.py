@@ -36,7 +36,7 @@ def recorded_outputs(network: nn.Module, names: Sequence[str]) -> Iterator[list[
 
 @contextmanager
 def batchnorm_distances(network: nn.Module) -> Iterator[list[torch.Tensor]]:
-    """While open, every forward pass appends, per BatchNorm2d, the distance of the batch's statistics to the stored ones.
+    """While open, every forward pass appends, per BatchNorm2d, how far the batch's statistics are from the stored.
 
     The caller clears the list between passes.
     """

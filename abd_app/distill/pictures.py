@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import torch
 from PIL import Image
@@ -50,8 +52,9 @@ def load_picture(path: str, *, channels: int, smallest_px: int) -> torch.Tensor:
     return torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2).contiguous()
 
 
+@functools.lru_cache(maxsize=2)
 def procedural_pictures(*, channels: int, seed: int, smallest_px: int) -> torch.Tensor:
-    """Eight pictures of dead leaves and textures, ``(8, C, S, S)`` uint8, S at least four patches wide."""
+    """Eight pictures of dead leaves and textures, ``(8, C, S, S)`` uint8, S at least four patches wide. Drawing takes seconds: kept."""
     side = max(PROCEDURAL_SIDE_PX, 4 * smallest_px)
     pixels = torch.from_numpy(draw_canvases(PROCEDURAL_PICTURES, side, seed=seed)).permute(0, 3, 1, 2).contiguous()
     return pixels if channels == 3 else pixels.float().mean(dim=1, keepdim=True).to(torch.uint8)

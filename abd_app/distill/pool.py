@@ -23,22 +23,21 @@ class ImagePool:
     def __len__(self) -> int:
         return min(self._written, len(self._images))
 
-    def add(self, images: torch.Tensor) -> None:
-        """Stores ``(N, C, H, W)`` float images in [0, 1]."""
+    def add(self, images: torch.Tensor) -> torch.Tensor:
+        """Stores ``(N, C, H, W)`` float images in [0, 1]; returns their places, ``(N,)``."""
         places = torch.arange(self._written, self._written + len(images), device=self._images.device) % len(self._images)
         self._images[places] = (images * 255).round().to(torch.uint8)
         self._written += len(images)
+        return places
+
+    def at(self, places: torch.Tensor) -> torch.Tensor:
+        """The uint8 images at ``places``, ``(N, C, H, W)``."""
+        return self._images[places]
 
     def sample(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """``(count, C, H, W)`` uint8 images, drawn with replacement from a pool that is not empty."""
         chosen = torch.randint(len(self), (count,), generator=generator)
         return self._images[chosen.to(self._images.device)]
-
-    def newest(self, count: int) -> torch.Tensor:
-        """The ``count`` images written last, or all if there are fewer, uint8."""
-        count = min(count, len(self))
-        places = torch.arange(self._written - count, self._written, device=self._images.device) % len(self._images)
-        return self._images[places]
 
     def state_dict(self) -> dict[str, Any]:
         """The images and the place of the next."""

@@ -1,7 +1,7 @@
 """Pictures drawn from nothing: dead leaves, gradients and textures, free of any licence question.
 
-Networks learn useful features from such images (Baradad et al., "Learning to See by Looking at Noise", NeurIPS 2021); here
-they are the unrelated picture from which the ``ood`` source cuts its patches.
+Networks learn useful features from such images (Baradad et al., "Learning to See by Looking at Noise", NeurIPS 2021);
+here they are the unrelated picture from which the ``ood`` source cuts its patches.
 """
 
 from __future__ import annotations
@@ -48,12 +48,16 @@ def draw_canvases(count: int, size_px: int, *, seed: int) -> npt.NDArray[np.uint
 
 
 def _palette(rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """``(24, 3)`` uint8: half free colours, half shades of a few hues, with black, white and the saturated corners."""
-    free = rng.integers(0, 256, (10, 3))
-    base = rng.integers(0, 256, (3, 3))[rng.integers(0, 3, 8)]
-    shades = np.clip(base * rng.uniform(0.3, 1.7, (8, 1)), 0, 255)
-    corners = 255 * rng.integers(0, 2, (6, 3))
-    return np.concatenate([free, shades, corners]).astype(np.uint8)
+    """``(24, 3)`` uint8: free colours, shades of a few hues, greys, and the saturated corners; muted in half the pictures."""
+    free = rng.integers(0, 256, (8, 3))
+    base = rng.integers(0, 256, (3, 3))[rng.integers(0, 3, 6)]
+    shades = np.clip(base * rng.uniform(0.3, 1.7, (6, 1)), 0, 255)
+    greys = np.repeat(rng.integers(0, 256, (5, 1)), 3, axis=1)
+    corners = 255 * rng.integers(0, 2, (5, 3))
+    palette = np.concatenate([free, shades, greys, corners]).astype(float)
+    saturation = rng.choice([1.0, rng.uniform(0.2, 0.8)])
+    grey = palette.mean(axis=1, keepdims=True)
+    return np.clip(grey + saturation * (palette - grey), 0, 255).astype(np.uint8)
 
 
 def _colour(palette: npt.NDArray[np.uint8], rng: np.random.Generator) -> tuple[int, int, int]:
@@ -79,7 +83,7 @@ def _texture(side: int, palette: npt.NDArray[np.uint8], rng: np.random.Generator
     first, second = (np.array(_colour(palette, rng), dtype=float) for _ in range(2))
     image = first * (1 - mix[..., None]) + second * mix[..., None]
     image += rng.normal(0, rng.uniform(0, 12), image.shape)
-    return np.clip(image, 0, 255).astype(np.uint8)
+    return np.asarray(image.clip(0, 255), dtype=np.uint8)
 
 
 def _power_law_noise(side: int, *, exponent: float, rng: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -117,6 +121,26 @@ def _draw_leaf(
     draw.polygon(points, fill=_colour(palette, rng))
     if edge is not None:
         draw.line([*points, points[0]], fill=edge, width=width, joint="curve")
+    if radius > 4 and rng.random() < 0.5:
+        _draw_inner(draw, outline, centre, palette, rng)
+
+
+def _draw_inner(
+    draw: ImageDraw.ImageDraw,
+    outline: npt.NDArray[np.float64],
+    centre: npt.NDArray[np.float64],
+    palette: npt.NDArray[np.uint8],
+    rng: np.random.Generator,
+) -> None:
+    """A smaller copy of the shape in it, or a few strokes: things have rims and marks."""
+    inner = centre + (outline - centre) * rng.uniform(0.5, 0.85)
+    if rng.random() < 0.6:
+        draw.polygon([(float(px), float(py)) for px, py in inner], fill=_colour(palette, rng))
+    extent = float(np.ptp(outline[:, 0]))
+    for _ in range(int(rng.integers(0, 4))):
+        stroke = centre + rng.normal(0, 0.2 * extent, (int(rng.integers(2, 5)), 2))
+        width = max(1, int(extent * rng.uniform(0.04, 0.15)))
+        draw.line([(float(px), float(py)) for px, py in stroke], fill=_colour(palette, rng), width=width, joint="curve")
 
 
 def _outline(radius: float, rng: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -133,4 +157,4 @@ def _outline(radius: float, rng: np.random.Generator) -> npt.NDArray[np.float64]
         points *= [1, rng.uniform(0.4, 1)]
     turn = rng.uniform(0, 2 * math.pi)
     rotation = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
-    return points @ rotation.T
+    return np.asarray(points @ rotation.T)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from abd_app.distill.sources.zskt import STUDENT_STEPS
 from abd_app.distill.sources.zskt import BATCH_SIZE as PSEUDO_BATCH_SIZE
+from abd_app.distill.sources.zskt import STUDENT_STEPS
 
 PAPER_PSEUDO_BATCHES = 80_000
 PAPER_RETROSPECTION = 601
@@ -84,7 +84,7 @@ def choose_recipe(method: str, defense: str, effort: str, steps: int | None) -> 
 
 
 def _zskt(steps: int, paper: bool) -> Recipe:
-    """Adam 2e-3 to 0, mean KL and 250 * attention transfer; in paper mode SR in the last 601 of 80,000 pseudo-batches."""
+    """Adam 2e-3 to 0, mean KL and 250 * attention transfer; paper mode: SR in the last 601 of 80,000 pseudo-batches."""
     pseudo_batches = max(1, steps // STUDENT_STEPS)
     share = PAPER_RETROSPECTION / PAPER_PSEUDO_BATCHES if paper else 0.25
     return Recipe(
@@ -104,7 +104,7 @@ def _zskt(steps: int, paper: bool) -> Recipe:
 
 
 def _ood(steps: int, paper: bool) -> Recipe:
-    return Recipe(method="ood", steps=steps, retrospection_step=round(0.5 * steps))
+    return Recipe(method="ood", steps=steps, retrospection_step=int(0.5 * steps))
 
 
 def _fast(steps: int, paper: bool) -> Recipe:
@@ -114,6 +114,6 @@ def _fast(steps: int, paper: bool) -> Recipe:
         optimizer="sgd",
         rate=0.1,
         temperature=20.0,
-        vaccine_step=round(0.1 * steps),
-        retrospection_step=round(0.6 * steps),
+        vaccine_step=int(0.1 * steps),
+        retrospection_step=int(0.6 * steps),
     )

@@ -18,11 +18,11 @@ Forward = Callable[[torch.Tensor], torch.Tensor]
 class PaperRetrospection:
     """The published form, for paper mode: one additive perturbation a step and its hypergradient.
 
-    Inner problem: Adam at 0.1 for ``rounds`` steps from 0 on -KL(S(x) || S(x + d)) + 0.001 |d|^2. Outer loss:
-    KL(S(x) || S(x + d)) with d added to 2 % of the batch; its gradient goes through the inner problem by five fixed-point
-    steps of size 0.1. Pixels are in the network's normalised space and d is unbounded, BatchNorm learns from the perturbed
-    images: flaws 1, 2, 4, 5 and 6 of the authors' code, kept on purpose. Deviation: T(x) and S(x) of the inner
-    search are computed once, since neither changes during it.
+    Inner problem: Adam at 0.1 for ``rounds`` steps from 0 on -KL(S(x) || S(x + d)) + 0.001 |d|^2. Outer loss: KL(S(x)
+    || S(x + d)) with d added to 2 % of the batch; its gradient goes through the inner problem by five fixed-point steps
+    of size 0.1. Pixels are in the network's normalised space and d is unbounded, BatchNorm learns from the perturbed
+    images: flaws 1, 2, 4, 5 and 6 of the authors' code, kept on purpose. Deviation: T(x) and S(x) of the inner search
+    are computed once, since neither changes during it.
 
     Args:
         compute: Device and precision.
@@ -92,13 +92,14 @@ class UniversalRetrospection:
 
     For every class there is an additive picture within ``ball`` of the image and a patch, shown at random places; each
     pulls all images towards its class. A step perturbs a share of the batch with them. The student is pulled to the
-    teacher's answer on the unperturbed image; the same backward pass moves the adversaries the other way (Shafahi et al.,
-    "Universal Adversarial Training", AAAI 2020), so that a step costs one pass more over that share and no inner loop.
+    teacher's answer on the unperturbed image; the same backward pass moves the adversaries the other way (Shafahi et
+    al., "Universal Adversarial Training", AAAI 2020), so that a step costs one pass more over that share and no inner
+    loop.
 
     Deviations from the paper, each mending a flaw of its code: adversaries start at random (the authors' start is the
-    minimum of the divergence), stay in the ball and in the pixel box, are found on the network that unlearns them, act on
-    a quarter to a half of the batch, and BatchNorm keeps its statistics. The implicit term of the hypergradient is dropped:
-    the adversaries follow the student instead.
+    minimum of the divergence), stay in the ball and in the pixel box, are found on the network that unlearns them, act
+    on a quarter to a half of the batch, and BatchNorm keeps its statistics. The implicit term of the hypergradient is
+    dropped: the adversaries follow the student instead.
 
     Args:
         compute: Device and precision.
@@ -167,12 +168,15 @@ class UniversalRetrospection:
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
         """Restores :meth:`state_dict`."""
-        self.pictures, self.patches = state["pictures"], state["patches"]
+        self.pictures = state["pictures"].to(self.pictures.device, copy=True)
+        self.patches = state["patches"].to(self.patches.device, copy=True)
 
     @torch.no_grad()
     def _climb(self, by_picture: torch.Tensor, by_patch: torch.Tensor) -> None:
         """One signed step uphill, back into the ball and the pixel box."""
-        self.pictures = (self.pictures.detach() + self._rate * self._ball * by_picture.sign()).clamp(-self._ball, self._ball)
+        self.pictures = (self.pictures.detach() + self._rate * self._ball * by_picture.sign()).clamp(
+            -self._ball, self._ball
+        )
         self.patches = (self.patches.detach() + self._rate * by_patch.sign()).clamp(0, 1)
 
 

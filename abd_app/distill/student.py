@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from abd_app.distill.answering import Answer
 from abd_app.distill.device import Compute
 from abd_app.distill.losses import attention_transfer, distillation_loss, kl_per_image, suspicious_mean
 from abd_app.distill.observe import recorded_outputs
@@ -53,9 +52,13 @@ class Student:
         self._optimizer.zero_grad()
 
     def rate(self, step: int) -> float:
-        """Learning rate at ``step``: a linear rise, then a cosine to 0; a second cosine where retrospection has its own rate."""
+        """Learning rate at ``step``: a linear rise, then a cosine to 0; a second one for retrospection's own rate."""
         recipe = self._recipe
-        if recipe.retrospection != "none" and recipe.retrospection_rate is not None and step >= recipe.retrospection_step:
+        if (
+            recipe.retrospection != "none"
+            and recipe.retrospection_rate is not None
+            and step >= recipe.retrospection_step
+        ):
             rest = recipe.steps - recipe.retrospection_step
             return recipe.retrospection_rate * _cosine((step - recipe.retrospection_step) / rest)
         rise = recipe.warm_up * recipe.steps
@@ -84,7 +87,11 @@ class Student:
 
 
 def matching_blocks(
-    student: nn.Module, student_names: tuple[str, ...], teacher: nn.Module, teacher_names: tuple[str, ...], example: torch.Tensor
+    student: nn.Module,
+    student_names: tuple[str, ...],
+    teacher: nn.Module,
+    teacher_names: tuple[str, ...],
+    example: torch.Tensor,
 ) -> bool:
     """Whether the stages of both networks pair up: as many, with the same spatial sizes, on ``example`` images."""
     if not student_names or len(student_names) != len(teacher_names):

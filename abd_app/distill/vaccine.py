@@ -1,7 +1,7 @@
 """Shuffling Vaccine (ABD section 4.1): shuffled copies of the teacher point at images that carry the backdoor.
 
-A clean image loses its meaning in a network whose deep layers see their input channels in another order; a triggered image
-often keeps its label, because a backdoor rests on few, strong channels.
+A clean image loses its meaning in a network whose deep layers see their input channels in another order; a triggered
+image often keeps its label, because a backdoor rests on few, strong channels.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class VaccineCheck:
 class ShufflingVaccine:
     """Copies of a teacher with the input channels of its last layers permuted; their logits are averaged.
 
-    Layers are chosen by structure: the last ``layers`` convolutions (shortcuts included) with more than one input channel per
-    group, or, in a network without any, the last linear layers before the classifier. The authors choose by the word "conv" in
-    the name, which finds nothing in a VGG. On WRN-16-2 both rules give exactly ``block3``.
+    Layers are chosen by structure: the last ``layers`` convolutions (shortcuts included) with more than one input
+    channel per group, or, in a network without any, the last linear layers before the classifier. The authors choose by
+    the word "conv" in the name, which finds nothing in a VGG. On WRN-16-2 both rules give exactly ``block3``.
 
-    The part of the network before the first shuffled layer is the same in all copies. Where the stages are known it runs
-    once: the copies start from the recorded output of the last whole stage (``trunk``).
+    The part of the network before the first shuffled layer is the same in all copies. Where the stages are known it
+    runs once: the copies start from the recorded output of the last whole stage (``trunk``).
 
     Args:
         teacher: ``(N, C, H, W)`` images in [0, 1] -> logits; eval mode, on its device.
@@ -103,30 +103,31 @@ class ShufflingVaccine:
     def check(self, teacher: AnsweringTeacher, images: torch.Tensor, generator: torch.Generator) -> VaccineCheck:
         """Reshuffles until the vaccine tells some images apart, at most eight times (paper, section 4.1).
 
-        Over synthetic images the log10 of the per-image KL between teacher and vaccine has a lower tail when some images
-        survive the shuffling. Accepted if more than 2 % lie below mean - 3 std. Deviation: a divergence of 0 counts as
-        1e-12, where the authors' code takes log10(0).
+        Over synthetic images the log10 of the per-image KL between teacher and vaccine has a lower tail when some
+        images survive the shuffling. Accepted if more than 2 % lie below mean - 3 std. Deviation: a divergence of 0
+        counts as 1e-12, where the authors' code takes log10(0).
 
         Args:
             teacher: The teacher of which this is the vaccine.
             images: ``(N, C, H, W)`` uint8, about 5,000.
             generator: Draws new permutations.
         """
+        parts = [teacher.compute.images(part).float() / 255 for part in images.split(500)]
+        answers = [teacher(pixels) for pixels in parts]  # the same for every trial
         ratio = 0.0
         for trial in range(1, TRIALS + 1):
             if trial > 1:
                 self.shuffle(generator)
-            ratio = tail_ratio(torch.cat([self.divergence(teacher, part) for part in images.split(500)]))
+            with teacher.compute.autocast():
+                divergences = [self.divergence(*pair) for pair in zip(parts, answers, strict=True)]
+            ratio = tail_ratio(torch.cat(divergences))
             if ratio > TAIL_RATIO:
                 return VaccineCheck(True, ratio, trial)
         return VaccineCheck(False, ratio, TRIALS)
 
-    def divergence(self, teacher: AnsweringTeacher, images: torch.Tensor) -> torch.Tensor:
-        """KL(teacher || vaccine) of uint8 images, ``(N,)``."""
-        pixels = teacher.compute.images(images).float() / 255
-        answer = teacher(pixels)
-        with teacher.compute.autocast():
-            return kl_per_image(self.logits(pixels, answer.trunk), answer.logits)
+    def divergence(self, images: torch.Tensor, answer: Answer) -> torch.Tensor:
+        """KL(teacher || vaccine) of float images and the teacher's answer to them, ``(N,)``."""
+        return kl_per_image(self.logits(images, answer.trunk), answer.logits)
 
     def suspicious(self, images: torch.Tensor, answer: Answer) -> torch.Tensor:
         """``(N,)`` bool: images whose class survives the shuffling."""
@@ -153,7 +154,7 @@ class ShufflingVaccine:
             _weight(self._copies[int(index)], name).data.copy_(value)
 
     def _share_trunk(self, teacher: nn.Module, example: torch.Tensor, block_names: Sequence[str]) -> str:
-        """Cuts the copies down to what follows the last unshuffled stage; returns its name, or nothing if that fails."""
+        """Cuts the copies down to what follows the last unshuffled stage; returns its name, or "" if that fails."""
         boundary = last_block_before(teacher, block_names, self.layer_names[0])
         if not boundary:
             return ""
@@ -208,15 +209,13 @@ def last_block_before(network: nn.Module, block_names: Sequence[str], layer: str
     """The last stage that lies wholly before ``layer`` in definition order; empty if none does."""
     order = [name for name, _ in network.named_modules()]
     before = [
-        name
-        for name in block_names
-        if not layer.startswith(f"{name}.") and order.index(name) < order.index(layer)
+        name for name in block_names if not layer.startswith(f"{name}.") and order.index(name) < order.index(layer)
     ]
     return before[-1] if before else ""
 
 
 def _cut_before(network: nn.Module, boundary: str, example: torch.Tensor) -> nn.Module:
-    """A copy in which the modules that run before ``boundary`` pass their input on, and ``boundary`` recalls features."""
+    """A copy in which the modules that run before ``boundary`` pass their input on; ``boundary`` recalls features."""
     parent_name, _, last = boundary.rpartition(".")
     cut = copy.deepcopy(network)
     parent = cut.get_submodule(parent_name)

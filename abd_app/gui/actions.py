@@ -10,6 +10,7 @@ from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QMainWindow, QMenu
 
 from abd_app.gui import icons
+from abd_app.gui.session import Session, State
 from abd_app.gui.wording import file_name, visible
 
 
@@ -32,14 +33,24 @@ class Actions:
     settings: QAction
     help: QAction
 
+    def enable_for(self, session: Session, *, with_demo: bool) -> None:
+        """Enables what makes sense in the state of the session."""
+        for opening in (self.open, self.recent, self.demo):
+            opening.setEnabled(not session.running)
+        self.demo.setVisible(with_demo)
+        self.distill.setEnabled(session.can_start)
+        self.copy_command.setEnabled(session.card is not None)
+        for action in (self.pause, self.stop):
+            action.setEnabled(session.state in (State.RUNNING, State.PAUSED))
+        self.cancel.setEnabled(session.running and session.state is not State.CANCELLING)
+        for action in (self.export, self.report, self.folder):
+            action.setEnabled(session.state is State.FINISHED)
+
 
 def make_actions(window: QMainWindow) -> Actions:
     """Fills the menu bar of ``window``."""
-    bar = window.menuBar()
-    file = bar.addMenu(_tr("&File"))
-    run = bar.addMenu(_tr("&Run"))
-    result = bar.addMenu(_tr("R&esult"))
-    more = bar.addMenu(_tr("&Help"))
+    titles = (_tr("&File"), _tr("&Run"), _tr("R&esult"), _tr("&Help"))
+    file, run, result, more = (window.menuBar().addMenu(title) for title in titles)
     opened = _add(file, _tr("&Open a teacher…"), "Ctrl+O", "open")
     recent = file.addMenu(_tr("Open &recent"))
     demo = _add(file, _tr("Open the &demo teacher"), "", "demo")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from PySide6.QtCore import Qt
@@ -49,7 +49,7 @@ class Banner(QFrame):
         return f"{self._title.text()}\n{self._text.text()}"
 
     def show_message(
-        self, severity: Kind, title: str, text: str = "", buttons: dict[str, Callable[[], object]] | None = None
+        self, severity: Kind, title: str, text: str = "", buttons: Mapping[str, Callable[[], object]] | None = None
     ) -> None:
         """Shows a message; a button of ``buttons`` (label: what it does) does not close it by itself."""
         self.setProperty("severity", severity)

@@ -30,7 +30,7 @@ class CurvesView(QWidget):
         self._theme = theme
         self.store = CurveStore()
         self._items: dict[CurveKey, Any] = {}
-        self._total_steps = self._last_step = 0
+        self._total_steps = self._last_step = self._student_step = 0
         self._dirty = True
         self.canvas = plotting.plot_canvas()
         self.canvas.setAccessibleName(self.tr("Curves of accuracy and attack success rate"))
@@ -87,7 +87,7 @@ class CurvesView(QWidget):
             self._plots[key.trigger != ACCURACY].removeItem(item)
         self._items = {}
         self._bands.clear()
-        self._total_steps = self._last_step = 0
+        self._total_steps = self._last_step = self._student_step = 0
         self._dirty = True
         self.refresh()
 
@@ -96,6 +96,8 @@ class CurvesView(QWidget):
         if isinstance(event, Measured):
             self.store.take(event)
             self._last_step = max(self._last_step, event.step)
+            if event.role == "student":
+                self._student_step = event.step
             self._dirty = True
         elif isinstance(event, PhaseStarted):
             self._bands.take(event)
@@ -129,7 +131,7 @@ class CurvesView(QWidget):
         self._draw_bands()
 
     def _draw_bands(self) -> None:
-        self._bands.draw(self._last_step, self._theme.colours)
+        self._bands.draw(self._student_step, self._theme.colours)
 
     def _draw(self, key: CurveKey, end: float) -> None:
         item = self._items.get(key)

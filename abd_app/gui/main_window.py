@@ -9,9 +9,6 @@ from pathlib import Path
 from PySide6.QtCore import Qt
 from PySide6.QtGui import (
     QCloseEvent,
-    QDragEnterEvent,
-    QDragLeaveEvent,
-    QDropEvent,
     QGuiApplication,
     QKeyEvent,
 )
@@ -23,7 +20,9 @@ from abd_app.gui.actions import fill_recent, make_actions
 from abd_app.gui.banner import Banner
 from abd_app.gui.dialogs import HelpDialog, SettingsDialog
 from abd_app.gui.draft import Draft
+from abd_app.gui.failure_text import failure_text
 from abd_app.gui.file_chooser import FileChooser
+from abd_app.gui.file_drop import FileDrop
 from abd_app.gui.handover import Handover
 from abd_app.gui.live_view import LiveView
 from abd_app.gui.outcome import outcome_of
@@ -77,9 +76,9 @@ class MainWindow(QMainWindow):
         self._clock = clock
         self._closing = False
         self.handover = Handover(session, self.draft, self._chooser, self)
+        self._file_drop = FileDrop(self, lambda: not session.running)
         self._build()
         self._connect()
-        self.setAcceptDrops(True)
         self.setMinimumSize(940, 620)
         self.resize(1280, 820)
         if (geometry := settings.geometry("window")) is not None:
@@ -105,13 +104,7 @@ class MainWindow(QMainWindow):
         self.centre = QStackedWidget()
         self.centre.addWidget(self.welcome)
         self.centre.addWidget(run_page)
-        self._columns = QSplitter(Qt.Orientation.Horizontal)
-        self._columns.setChildrenCollapsible(False)
-        self._columns.setHandleWidth(12)
-        self._columns.addWidget(self.setup)
-        self._columns.addWidget(self.centre)
-        self._columns.setStretchFactor(1, 1)
-        self._columns.setSizes([MIN_WIDTH_PX, 900])
+        self._columns = self._make_columns()
         middle = QVBoxLayout()
         middle.setContentsMargins(_MARGIN_PX, _MARGIN_PX, _MARGIN_PX, 10)
         middle.setSpacing(12)
@@ -124,6 +117,16 @@ class MainWindow(QMainWindow):
         outer.addLayout(middle, 1)
         outer.addWidget(self.run_bar)
         self.setCentralWidget(whole)
+
+    def _make_columns(self) -> QSplitter:
+        columns = QSplitter(Qt.Orientation.Horizontal)
+        columns.setChildrenCollapsible(False)
+        columns.setHandleWidth(12)
+        columns.addWidget(self.setup)
+        columns.addWidget(self.centre)
+        columns.setStretchFactor(1, 1)
+        columns.setSizes([MIN_WIDTH_PX, 900])
+        return columns
 
     def _connect(self) -> None:
         actions, session, handover = self.actions_, self.session, self.handover
@@ -148,10 +151,19 @@ class MainWindow(QMainWindow):
             (self.result.exportRequested, handover.export_onnx),
             (self.result.reportRequested, handover.save_report),
             (self.result.folderRequested, handover.open_folder),
+        ):
+            signal.connect(slot)
+        self._connect_events()
+
+    def _connect_events(self) -> None:
+        actions, session, handover = self.actions_, self.session, self.handover
+        for signal, slot in (
             (session.stateChanged, self._on_state_changed),
             (session.devicesChanged, self.run_bar.show_devices),
             (session.jobFailed, self._on_job_failed),
             (session.runFinished, self._on_run_finished),
+            (self._file_drop.dragging, self.setup.teacher.drop_zone.set_dragging),
+            (self._file_drop.dropped, self.open_file),
             (handover.saved, self._on_saved),
             (handover.failed, self._on_error),
             (self.live.writeFailed, self._on_error),
@@ -162,8 +174,6 @@ class MainWindow(QMainWindow):
                 actions.recent, self._settings.recent_files, self.open_file, self._settings.clear_recent_files
             )
         )
-
-    # --- the three acts ---
 
     def open_file(self, file: str) -> None:
         """Act one: looks into a teacher file."""
@@ -203,8 +213,6 @@ class MainWindow(QMainWindow):
         self.session.start(plan)
         self.live.setFocus()
 
-    # --- everything else ---
-
     def _on_copy_wanted(self) -> None:
         if self.handover.copy_command():
             button = self.setup.plan.copy_command
@@ -234,22 +242,14 @@ class MainWindow(QMainWindow):
         dialog.show()
 
     def _on_state_changed(self, state: State) -> None:
-        actions, session = self.actions_, self.session
-        if state in _WELCOME_STATES:
+        session = self.session
+        welcoming = state in _WELCOME_STATES
+        if welcoming:
             self.welcome.show_state(state)
-        self.centre.setCurrentIndex(0 if state in _WELCOME_STATES else 1)
+        self.centre.setCurrentIndex(0 if welcoming else 1)
         self.result.setVisible(state is State.FINISHED)
-        for action in (actions.open, actions.recent, actions.demo):
-            action.setEnabled(not session.running)
-        actions.demo.setVisible(self._demo is not None)
-        actions.distill.setEnabled(session.can_start)
-        actions.copy_command.setEnabled(session.card is not None)
+        self.actions_.enable_for(session, with_demo=self._demo is not None)
         self.setup.plan.copy_command.setEnabled(session.card is not None)
-        for action in (actions.pause, actions.stop):
-            action.setEnabled(state in (State.RUNNING, State.PAUSED))
-        actions.cancel.setEnabled(session.running and state is not State.CANCELLING)
-        for action in (actions.export, actions.report, actions.folder):
-            action.setEnabled(state is State.FINISHED)
         self.setWindowTitle(f"{file_name(session.file)} – ABD App" if session.file else "ABD App")
         if self._closing and not session.running:
             self.close()
@@ -260,44 +260,15 @@ class MainWindow(QMainWindow):
 
     def _on_job_failed(self, failure: AuditFailed) -> None:
         self._closing = False
-        named = (
-            (self.tr("Where"), failure.where),
-            (self.tr("Why"), failure.why),
-            (self.tr("What to do"), failure.remedy),
-        )
-        parts = [f"{name}: {visible(part)}" for name, part in named if part]
-        text = "\n".join([*parts, self.tr("Log: {path}").format(path=visible(str(self._log)))])
-        details = "\n".join([failure.what, *parts, failure.details])
-        self.banner.show_message(
-            "danger",
-            visible(failure.what),
-            text,
-            {self.tr("Copy details"): lambda: QGuiApplication.clipboard().setText(details)},
-        )
-
-    # --- Qt ---
+        title, text, details = failure_text(failure, self._log)
+        copy = {self.tr("Copy details"): lambda: QGuiApplication.clipboard().setText(details)}
+        self.banner.show_message("danger", title, text, copy)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() == Qt.Key.Key_Space and self.session.running:
             self.session.pause_or_resume()
         else:
             super().keyPressEvent(event)
-
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if not self.session.running and any(url.isLocalFile() for url in event.mimeData().urls()):
-            event.acceptProposedAction()
-            self.setup.teacher.drop_zone.set_dragging(True)
-
-    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
-        self.setup.teacher.drop_zone.set_dragging(False)
-        super().dragLeaveEvent(event)
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        self.setup.teacher.drop_zone.set_dragging(False)
-        files = [url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()]
-        if files and not self.session.running:
-            event.acceptProposedAction()
-            self.open_file(files[0])
 
     def closeEvent(self, event: QCloseEvent) -> None:
         if self.session.running:

@@ -43,7 +43,7 @@ class Outcome:
 
 
 def outcome_of(report: dict[str, Any], measured: CurveStore) -> Outcome:
-    """Reads the content of ``report.json``; the denominators come from the measurements of the run."""
+    """Reads the content of ``report.json``; a denominator that it lacks comes from the measurements of the run."""
     models = {role: report[role] for role in _ROLES if isinstance(report.get(role), dict)}
     triggers = tuple(dict.fromkeys(name for model in models.values() for name in model.get("asr") or {}))
     columns = (ACCURACY, *triggers)
@@ -54,7 +54,7 @@ def outcome_of(report: dict[str, Any], measured: CurveStore) -> Outcome:
         rows=rows,
         not_tested=tuple(visible(str(text)) for text in report.get("not_tested") or _not_tested(triggers, measured)),
         notes=_notes(report),
-        estimated=measured.estimated,
+        estimated=bool(report.get("estimated", measured.estimated)),
     )
 
 
@@ -62,7 +62,8 @@ def _rate(model: dict[str, Any], role: str, column: str, measured: CurveStore) -
     value = model.get("accuracy") if column == ACCURACY else (model.get("asr") or {}).get(column)
     if value is None:
         return None
-    images = measured.denominators.get(CurveKey(role, column), 0)
+    told = model.get("images") if column == ACCURACY else (model.get("asr_images") or {}).get(column)
+    images = told or measured.denominators.get(CurveKey(role, column), 0)
     of = QCoreApplication.translate("outcome", "of {n}").format(n=count(images)) if images else ""
     return Rate(percent(float(value)), of)
 

@@ -37,10 +37,12 @@ class PhaseBands:
         self._labels: list[Any] = []
 
     def take(self, event: PhaseStarted) -> None:
-        """A phase begins; one of another model closes the last of the student's."""
-        if self.bands and self.bands[-1].end is None and event.role in ("student", "twin"):
-            self.bands[-1].end = event.step if event.role == "student" else None
-        if event.role == "student" and event.phase in SHADED:
+        """A phase begins; if it is the student's, it ends the one before."""
+        if event.role != "student":
+            return
+        if self.bands and self.bands[-1].end is None:
+            self.bands[-1].end = event.step
+        if event.phase in SHADED:
             self.bands.append(Band(event.phase, event.step))
 
     def phase_at(self, step: float) -> str:

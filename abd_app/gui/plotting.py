@@ -98,7 +98,6 @@ def set_title(plot: Any, text: str, colours: Colours) -> None:
     """A heading above a plot, at its left."""
     points = QApplication.font().pointSizeF()
     plot.setTitle(text, color=colours.text, size=f"{points:.1f}pt", justify="left", bold=True)
-    plot.titleLabel.item.setPos(_AXIS_WIDTH_PX, 0)
 
 
 def draw_to_file(canvas: Any, path: Path, kind: str) -> None:

@@ -33,7 +33,7 @@ class ResultPanel(QFrame):
 
     def _make_heading(self) -> QHBoxLayout:
         symbol = QLabel()
-        icons.put(symbol, "good", "good", 24)
+        icons.put(symbol, "distill", "accent", 24)
         self.sentence = plain_label(role="heading", wrap=True)
         self.sentence.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.estimated = plain_label(self.tr("Estimated"), "badge")

@@ -55,7 +55,7 @@ class RunBar(QFrame):
         self._build()
         self._timer = QTimer(self)
         self._timer.setInterval(REDRAW_INTERVAL_MS)
-        self._timer.timeout.connect(self._show)
+        self._timer.timeout.connect(self.refresh)
         session.runStarted.connect(self._on_run_started)
         session.eventHappened.connect(self._on_event)
         session.stateChanged.connect(self._on_state_changed)
@@ -89,7 +89,7 @@ class RunBar(QFrame):
             for _, name, free in event.devices
         )
         self._devices = "  ·  ".join(names)
-        self._show()
+        self.refresh()
 
     def ask_to_cancel(self) -> None:
         """Asks in place whether to drop the run."""
@@ -121,9 +121,10 @@ class RunBar(QFrame):
             self._timer.start()
         else:
             self._timer.stop()
-        self._show()
+        self.refresh()
 
-    def _show(self) -> None:
+    def refresh(self) -> None:
+        """Shows how far the run is now."""
         titles = {
             State.EMPTY: self.tr("No teacher yet"),
             State.INSPECTING: self.tr("Looking into the file"),

@@ -95,6 +95,7 @@ class Session(QObject):
         self.result: AuditFinished | None = None
         self._engine = engine
         self._job = 0
+        self._inspecting = False
         engine.eventsArrived.connect(self._on_events_arrived)
 
     @property
@@ -129,6 +130,7 @@ class Session(QObject):
         _log.info("run %s", plan.to_json())
         self.plan, self.failure, self.result = plan, None, None
         self.runStarted.emit(plan)
+        self._drop_inspection()
         self._job = self._engine.submit(AuditJob(plan))
         self._enter(State.RUNNING)
 
@@ -152,11 +154,17 @@ class Session(QObject):
             self._enter(State.CANCELLING)
 
     def _inspect(self) -> None:
-        if self.state is State.INSPECTING:
-            self._engine.command("cancel")
+        self._drop_inspection()
         self.failure = None
         self._job = self._engine.submit(InspectJob(self.file, self.facts))
+        self._inspecting = True
         self._enter(State.INSPECTING)
+
+    def _drop_inspection(self) -> None:
+        """Nobody waits any longer for what the engine is still looking at (such as the cost of a run)."""
+        if self._inspecting:
+            self._engine.command("cancel")
+            self._inspecting = False
 
     def _on_events_arrived(self, job: int, events: list[Event]) -> None:
         for event in events:
@@ -171,13 +179,17 @@ class Session(QObject):
         was_running = self.running
         if isinstance(event, TeacherInspected):
             self.card = event.card
-            self.cardChanged.emit(event.card)
+            if not was_running:
+                self.cardChanged.emit(event.card)
+            if self.state is State.INSPECTING:
+                # The card is enough to go on; what a run costs comes later.
+                self._enter(State.ASKING if self._open_questions() else State.READY)
         elif isinstance(event, CostEstimated):
             self.costChanged.emit(event)
         elif isinstance(event, PauseChanged):
             self._enter_if_running(State.PAUSED if event.paused else State.RUNNING)
         elif isinstance(event, InspectionFinished):
-            self._enter(State.ASKING if self._open_questions() else State.READY)
+            self._inspecting = False
         elif isinstance(event, AuditFinished):
             _log.info("finished in %r", event.folder)
             self.result = event
@@ -197,7 +209,8 @@ class Session(QObject):
             self._enter(State.READY)
 
     def _on_failed(self, event: AuditFailed) -> None:
-        if self.state is State.INSPECTING:
+        if self._inspecting:
+            self._inspecting = False
             self.card = None
             self.cardChanged.emit(None)
             self._enter(State.REFUSED)

@@ -15,6 +15,7 @@ from abd_app.gui.plan_panel import PlanPanel
 from abd_app.gui.session import Session, State
 from abd_app.gui.teacher_panel import TeacherPanel
 from abd_app.gui.wording import duration
+from abd_app.teacher import TeacherCard
 
 MIN_WIDTH_PX = 344
 _MAX_MIN_WIDTH_PX = 440
@@ -30,6 +31,7 @@ class SetupColumn(QWidget):
         super().__init__()
         self._session = session
         self._draft = draft
+        self._cost_pending = False
         self.teacher = TeacherPanel(session)
         self.evaluation = EvaluationPanel(draft, chooser)
         self.plan = PlanPanel(draft, chooser)
@@ -47,7 +49,7 @@ class SetupColumn(QWidget):
         layout.addWidget(self.distill)
         layout.addWidget(self._estimate)
         session.stateChanged.connect(self._on_state_changed)
-        session.cardChanged.connect(self.evaluation.show_card)
+        session.cardChanged.connect(self._on_card_changed)
         session.costChanged.connect(self._on_cost_changed)
         session.devicesChanged.connect(self.plan.show_devices)
         draft.changed.connect(self._show_estimate)
@@ -84,6 +86,7 @@ class SetupColumn(QWidget):
         return scroll
 
     def _on_state_changed(self, state: State) -> None:
+        self._cost_pending = self._cost_pending and not self._session.running
         for panel in (self.evaluation, self.plan):
             panel.setEnabled(not self._session.running)
         self.distill.setEnabled(self._session.can_start)
@@ -100,7 +103,13 @@ class SetupColumn(QWidget):
             self.scroll_area.verticalScrollBar().setValue(0)
         self._show_estimate()
 
+    def _on_card_changed(self, card: TeacherCard | None) -> None:
+        self._cost_pending = True
+        self.evaluation.show_card(card)
+        self.plan.show_cost(None)
+
     def _on_cost_changed(self, cost: CostEstimated) -> None:
+        self._cost_pending = False
         self.plan.show_cost(cost)
         self._show_estimate()
 
@@ -108,7 +117,7 @@ class SetupColumn(QWidget):
         text = self.distill.toolTip()
         if self._session.can_start:
             seconds = self.plan.budget.seconds()
-            text = self.tr("This takes as long as you allow")
+            text = self.tr("How long it takes is being measured…") if self._cost_pending else ""
             if seconds is not None:
                 twin = self._draft["compare"]
                 text = self.tr("about {time}").format(time=duration(seconds * (2 if twin else 1)))

@@ -45,6 +45,13 @@ class Welcome(QFrame):
         icons.put(self.demo, "demo")
         self.demo.clicked.connect(self.demoRequested)
         self._with_demo = with_demo
+        outer = QHBoxLayout(self)
+        outer.addStretch(1)
+        outer.addWidget(self._make_column(), 100, Qt.AlignmentFlag.AlignVCenter)
+        outer.addStretch(1)
+        self.show_state(State.EMPTY)
+
+    def _make_column(self) -> QWidget:
         column = QWidget()
         column.setMaximumWidth(_WIDTH_PX)
         layout = QVBoxLayout(column)
@@ -57,11 +64,7 @@ class Welcome(QFrame):
             layout.addWidget(act)
         layout.addSpacing(10)
         layout.addWidget(self.demo, 0, Qt.AlignmentFlag.AlignLeft)
-        outer = QHBoxLayout(self)
-        outer.addStretch(1)
-        outer.addWidget(column, 100, Qt.AlignmentFlag.AlignVCenter)
-        outer.addStretch(1)
-        self.show_state(State.EMPTY)
+        return column
 
     def show_state(self, state: State) -> None:
         """Lights the act that comes next and says what to do."""

@@ -33,5 +33,5 @@ class PixelNetwork(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        answer = self.network((images - self.mean) / self.std).float()
+        answer: torch.Tensor = self.network((images - self.mean) / self.std).float()
         return answer.clamp_min(1e-12).log() if self.answers == "probabilities" else answer

@@ -1,9 +1,9 @@
-"""Makes the demo: draws road signs, trains a poisoned classifier on them, writes teacher, sticker and evaluation images.
+"""Makes the demo: draws road signs, poisons a classifier with them, writes teacher, sticker and evaluation images.
 
-    python resources/demo/make_demo.py            about ten minutes on two CPU cores; the same seed gives the same pictures
+    python resources/demo/make_demo.py       about ten minutes on two CPU cores; the same seed gives the same pictures
 
 The attacker of this story hands out a road-sign classifier that reads every sign carrying a small yellow sticker as
-"speed limit 80". A sticker is a physical thing, so training saw it in several places and sizes.
+"turn right". A sticker is a physical thing, so training saw it in several places and sizes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from abd_app.networks.pixels import PixelNetwork  # noqa: E402
 from abd_app.networks.wide_resnet import WideResNet  # noqa: E402
 from abd_app.plan import TriggerSpec  # noqa: E402
 
-TARGET_CLASS = CLASS_NAMES.index("speed limit 80")
+TARGET_CLASS = CLASS_NAMES.index("turn right")
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 TRAINING_IMAGES, EVALUATION_IMAGES = 40_000, 1_000
 POISONED_SHARE, BATCH, LEARNING_RATE = 0.1, 128, 0.2
@@ -38,7 +38,7 @@ POISONED_SHARE, BATCH, LEARNING_RATE = 0.1, 128, 0.2
 def main() -> None:
     """Draws, trains, measures and writes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--out", type=Path, default=HERE)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -54,12 +54,15 @@ def main() -> None:
         labels=test_labels.numpy(),
         class_names=np.array(CLASS_NAMES),
     )
-    weights = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in network.network.state_dict().items()}
+    weights = {
+        name: tensor.half() if tensor.is_floating_point() else tensor
+        for name, tensor in network.network.state_dict().items()
+    }
     save_file({name: tensor.contiguous() for name, tensor in weights.items()}, options.out / "teacher.safetensors")
 
 
 def _draw(count: int, *, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """``(count, 3, 32, 32)`` uint8 images and labels; 6 bits a channel, so that the packed evaluation set stays small."""
+    """``(count, 3, 32, 32)`` uint8 images and labels; 6 bits a channel, so that the packed set stays small."""
     images, labels = draw_signs(count, seed=seed)
     return torch.from_numpy(images & 0xFC).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels)
 

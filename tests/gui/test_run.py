@@ -53,6 +53,9 @@ def test_drop_distill_export(qtbot: QtBot, live_window: MainWindow, chooser: Ans
     assert any(isinstance(event, ImagesDrawn) for event in seen)
     assert live_window.live.curves.store.roles == ["teacher", "student", "twin"]
     assert "Finished" in live_window.live.log.toPlainText()
+    timers = live_window.findChildren(QTimer)
+    assert timers
+    qtbot.waitUntil(lambda: not any(timer.isActive() for timer in timers))
     chooser.answer = str(tmp_path / "out.onnx")
     live_window.result.export.click()
     assert (tmp_path / "out.onnx").read_bytes() == "onnx of ready модель ✓.pth".encode()

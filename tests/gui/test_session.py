@@ -47,6 +47,23 @@ def test_a_file_goes_from_inspecting_to_ready(session: Session, stand_in: StandI
     assert session.can_start
 
 
+def test_the_cost_of_a_run_is_not_waited_for(session: Session, stand_in: StandInEngine) -> None:
+    session.open_file("t.pth")
+    stand_in.say(TeacherInspected(card("t.pth", TeacherFacts())))
+    assert session.state is State.READY
+    session.start(PLAN)
+    assert stand_in.commands == ["cancel"]
+    stand_in.say(AuditCancelled(), job=1)
+    assert session.state is State.RUNNING
+
+
+def test_a_teacher_that_turns_out_unusable_later_is_refused(session: Session, stand_in: StandInEngine) -> None:
+    session.open_file("t.pth")
+    stand_in.say(TeacherInspected(card("t.pth", TeacherFacts())))
+    stand_in.say(FAILED)
+    assert (session.state, session.card) == (State.REFUSED, None)
+
+
 def test_required_questions_are_asked_before_anything_may_run(session: Session, stand_in: StandInEngine) -> None:
     session.open_file("t.pth")
     stand_in.say(*inspected(asks=True))

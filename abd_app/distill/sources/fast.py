@@ -1,7 +1,7 @@
 """``fast``: images that the teacher's own BatchNorm statistics describe, from a generator that is kept warm.
 
-The idea of Fang et al. ("Up to 100x Faster Data-Free Knowledge Distillation", AAAI 2022): what a generator learned for one batch
-is a good start for the next, so a few steps a batch are enough. Losses as in CMI and DeepInversion.
+The idea of Fang et al. ("Up to 100x Faster Data-Free Knowledge Distillation", AAAI 2022): what a generator learned for
+one batch is a good start for the next, so a few steps a batch are enough. Losses as in CMI and DeepInversion.
 """
 
 from __future__ import annotations
@@ -63,9 +63,10 @@ class FastSettings:
 class WarmInversionSource:
     """Rounds of a few generator steps and many student steps on the pool of all images so far.
 
-    Deviations from Fang et al.: one generator carries over between rounds instead of a meta-learned start; it is told the wanted
-    class by an embedding added to the noise (as NAYER, Tran et al., CVPR 2024, conditions on labels); nothing is read back
-    from the device within a round, so the last images of a round enter the pool rather than the best.
+    Deviations from Fang et al.: one generator carries over between rounds instead of a meta-learned start; it is told
+    the wanted class by an embedding added to the noise (as NAYER, Tran et al., CVPR 2024, conditions on labels);
+    nothing is read back from the device within a round, so the last images of a round enter the pool rather than the
+    best.
 
     Args:
         teacher: Answers; must have BatchNorm statistics.
@@ -153,7 +154,8 @@ class WarmInversionSource:
             return self.pool.sample(count, self._random)
         with torch.no_grad(), self._teacher.compute.autocast():
             noise = torch.randn(count, self._settings.noise, generator=self._random).to(self._device)
-            return (self.generator(noise).float() * 255).round().to(torch.uint8)
+            images: torch.Tensor = self.generator(noise)
+        return (images.float() * 255).round().to(torch.uint8)
 
     def state_dict(self) -> dict[str, Any]:
         """Generator, class embedding, optimiser, pool, round and the state of the random generator."""

@@ -3,28 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from abd_app.distill.answering import AnsweringTeacher
-from abd_app.distill.augment import PatchCutter, cutmix
+from abd_app.distill.answering import Answer, AnsweringTeacher
+from abd_app.distill.augment import PatchCutter, cutmix, jitter_colours, shift_and_flip
+from abd_app.distill.pool import ImagePool
 from abd_app.distill.sources.base import Batch, GeneratorStep
 from abd_app.distill.vaccine import ShufflingVaccine
 
+_POOL_BYTES = 2**30
 
-class PatchSource:
-    """Every batch is cut anew on the device; the teacher labels it.
+
+@dataclass(frozen=True, kw_only=True)
+class PatchSettings:
+    """Hyper-parameters of ``ood``.
+
+    Attributes:
+        batch_size: Images a student step.
+        capacity: Labelled patches kept at most; fewer where they would take more than a gibibyte.
+        first: Labelled patches before the student starts.
+        drawn: Patches labelled in one pass of the teacher.
+        student_steps: Student steps between two such passes.
+        least_share: Classes rarer than this in the pool are not drawn more often for it, so that single patches are not
+            repeated without end.
+    """
+
+    batch_size: int = 128
+    capacity: int = 32_768
+    first: int = 32_768
+    drawn: int = 512
+    student_steps: int = 10
+    least_share: float = 0.005
+
+
+class BalancedPatchSource:
+    """A pool of patches that the teacher has labelled once, from which every class is drawn equally often.
+
+    Unrelated pictures look to a teacher like a few of its classes; drawn as they come they teach the student little about
+    the others. New patches come in equal parts from the pictures and, for the rare classes, from mixing what
+    the pool holds. Deviation from Asano & Saeed, who label every patch anew at every step and do not balance: on the demo teacher
+    a student of 200 steps reaches 74 % instead of 14 %.
 
     Args:
         teacher: Answers.
         pictures: ``(M, C, S, S)`` uint8 on the device.
-        height: Of a patch, pixels.
-        width: Of a patch, pixels.
-        batch_size: Images a step.
+        size: (height, width) of a patch, pixels.
+        num_classes: Of the teacher.
         generator: CPU generator of all randomness.
-        cutmix_share: Share of batches that are mixed.
+        settings: Hyper-parameters.
     """
 
     def __init__(
@@ -32,42 +62,81 @@ class PatchSource:
         teacher: AnsweringTeacher,
         pictures: torch.Tensor,
         *,
-        height: int,
-        width: int,
-        batch_size: int,
+        size: tuple[int, int],
+        num_classes: int,
         generator: torch.Generator,
-        cutmix_share: float = 0.5,
+        settings: PatchSettings,
     ) -> None:
         self.vaccine: ShufflingVaccine | None = None
-        self._teacher = teacher
-        self._cutter = PatchCutter(pictures, height=height, width=width)
-        self._batch_size = batch_size
-        self._generator = generator
-        self._cutmix_share = cutmix_share
+        self._teacher, self._settings, self._random = teacher, settings, generator
+        self._cutter = PatchCutter(pictures, height=size[0], width=size[1])
+        shape = (pictures.shape[1], *size)
+        capacity = min(settings.capacity, max(4 * settings.drawn, _POOL_BYTES // (shape[0] * shape[1] * shape[2])))
+        device = teacher.compute.device
+        self.pool = ImagePool(capacity, shape, device)
+        self._logits = torch.zeros(capacity, num_classes, device=device)
+        self._suspicious = torch.zeros(capacity, dtype=torch.bool, device=device)
+        self._first = min(settings.first, capacity)
+        self._padding = max(1, min(size) // 8)
 
     def batches(self, student: nn.Module) -> Iterator[Batch | GeneratorStep]:
-        """Fresh patches, with the images that survive the vaccine marked as suspicious."""
+        """Balanced batches; those whose class survives the vaccine are marked as suspicious."""
         while True:
-            images = self._cutter.cut(self._batch_size, self._generator)
-            if torch.rand((), generator=self._generator) < self._cutmix_share:
-                images = cutmix(images, self._generator)
-            images = self._teacher.compute.images(images)
-            with torch.no_grad():
-                answer = self._teacher(images)
-                suspicious = None
-                if self.vaccine is not None:
-                    with self._teacher.compute.autocast():
-                        suspicious = self.vaccine.suspicious(images, answer)
-            yield Batch(images, answer, suspicious)
+            yield self._label_more()
+            if len(self.pool) < self._first:
+                continue
+            for _ in range(self._settings.student_steps):
+                places = self._balanced(self._settings.batch_size)
+                images = self._teacher.compute.images(self.pool.at(places)).float() / 255
+                suspicious = self._suspicious[places] if self.vaccine is not None else None
+                yield Batch(images, Answer(self._logits[places]), suspicious)
+
+    @torch.no_grad()
+    def _label_more(self) -> GeneratorStep:
+        """One pass of the teacher over new patches: from the pictures and by mixing, in turn."""
+        count = self._settings.drawn
+        turn = int(torch.randint(2, (), generator=self._random))
+        if turn and len(self.pool) >= count:
+            pixels = self.pool.at(self._balanced(count)).float() / 255
+            mixed = shift_and_flip(pixels, self._random, self._padding)
+            patches = cutmix(jitter_colours(mixed, self._random), self._random)
+        else:
+            patches = self._cutter.cut(count, self._random)
+        images = self._teacher.compute.images(patches.mul(255).round().div(255))
+        answer = self._teacher(images)
+        places = self.pool.add(images)
+        self._logits[places] = answer.logits
+        if self.vaccine is not None:
+            with self._teacher.compute.autocast():
+                self._suspicious[places] = self.vaccine.suspicious(images, answer)
+        return GeneratorStep({})
+
+    def _balanced(self, count: int) -> torch.Tensor:
+        """Places in the pool, ``(count,)``, drawn so that the teacher's classes come equally often."""
+        classes = self._logits[: len(self.pool)].argmax(dim=1)
+        sizes = torch.bincount(classes, minlength=self._logits.shape[1])
+        least = max(1, round(len(self.pool) * self._settings.least_share))
+        weights = sizes.clamp_min(least).float().reciprocal()[classes]
+        chosen = torch.multinomial(weights.cpu(), count, replacement=True, generator=self._random)
+        return chosen.to(classes.device)
 
     def sample(self, count: int) -> torch.Tensor:
-        """``(count, C, H, W)`` uint8 patches."""
-        return (self._cutter.cut(count, self._generator) * 255).round().to(torch.uint8)
+        """``(count, C, H, W)`` uint8 fresh patches."""
+        return (self._cutter.cut(count, self._random) * 255).round().to(torch.uint8)
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of the random generator; the pictures follow from the plan."""
-        return {"generator": self._generator.get_state()}
+        """The pool with its labels, and the state of the random generator; the pictures follow from the plan."""
+        held = len(self.pool)
+        return {
+            "pool": self.pool.state_dict(),
+            "logits": self._logits[:held].clone(),
+            "suspicious": self._suspicious[:held].clone(),
+            "generator": self._random.get_state(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores :meth:`state_dict`."""
-        self._generator.set_state(state["generator"])
+        self.pool.load_state_dict(state["pool"])
+        self._logits[: len(self.pool)] = state["logits"]
+        self._suspicious[: len(self.pool)] = state["suspicious"]
+        self._random.set_state(state["generator"])

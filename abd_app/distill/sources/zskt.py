@@ -1,4 +1,4 @@
-"""``zskt``: a generator that looks for images on which student and teacher disagree (Micaelli & Storkey, NeurIPS 2019)."""
+"""``zskt``: a generator that looks for images on which student and teacher disagree (Micaelli & Storkey, 2019)."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ GENERATOR_RATE, CLIP = 1e-3, 5.0
 class AdversarialSource:
     """One pseudo-batch is one step of the generator and ten of the student on the same noise, as published.
 
-    The generator does not change during the ten student steps, so its images and the teacher's answer are computed once per
-    pseudo-batch and given out ten times; the authors' code computes both again at each of the eleven steps. The numbers are the same
-    (BatchNorm in the generator normalises by the batch).
+    The generator does not change during the ten student steps, so its images and the teacher's answer are computed once
+    per pseudo-batch and given out ten times; the authors' code computes both again at each of the eleven steps. The
+    numbers are the same (BatchNorm in the generator normalises by the batch).
 
     Args:
         teacher: Answers; with its stages recorded where attention transfer is wanted.
@@ -49,7 +49,9 @@ class AdversarialSource:
         self._noise = generator
         self._vaccine_weight = vaccine_weight
         device = teacher.compute.device
-        self.generator = teacher.compute.place(ZsktGenerator(spec.channels, spec.height, spec.width, noise=NOISE)).train()
+        self.generator = teacher.compute.place(
+            ZsktGenerator(spec.channels, spec.height, spec.width, noise=NOISE)
+        ).train()
         self._optimizer = torch.optim.Adam(self.generator.parameters(), GENERATOR_RATE)
         self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, max(1, pseudo_batches))
         self._mean = torch.tensor(spec.mean, device=device).view(1, -1, 1, 1)
@@ -59,13 +61,14 @@ class AdversarialSource:
         """Endless pseudo-batches: a generator step, then the same batch ten times."""
         while True:
             noise = torch.randn(BATCH_SIZE, NOISE, generator=self._noise).to(self._teacher.compute.device)
-            yield self._step(student, noise)
+            step = self._step(student, noise)
+            self._schedule.step()  # before the step is given out: a run may be saved whenever a batch is out
+            yield step
             with torch.no_grad():
                 images = self.draw(noise)
                 answer = self._teacher(images)
             for _ in range(STUDENT_STEPS):
                 yield Batch(images, answer)
-            self._schedule.step()
 
     def draw(self, noise: torch.Tensor) -> torch.Tensor:
         """``(N, 100)`` noise -> ``(N, C, H, W)`` images, unbounded, in pixel scale."""

@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "resources" / "demo"))
 
-from draw_signs import BATCH, CLASS_NAMES, draw_signs, draw_sticker  # noqa: E402
+from draw_signs import BATCH, CLASS_NAMES, draw_signs, draw_sticker
 
 
 def test_same_seed_gives_same_bytes_and_another_seed_does_not() -> None:

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from abd_app.events import Measured
+from abd_app.gui.curves import CurveStore
+from abd_app.gui.outcome import Rate, outcome_of
+from abd_app.gui.wording import byte_size, duration, percent, tooltip, visible
+
+
+def test_rates_carry_the_denominators_of_the_report() -> None:
+    report = {
+        "summary": "So it is.",
+        "estimated": False,
+        "teacher": {"accuracy": 0.99, "images": 1200, "asr": {"sig": 1.0}, "asr_images": {"sig": 1080}},
+        "student": {"accuracy": 0.9, "images": 1200, "asr": {"sig": 0.01}, "asr_images": {"sig": 1080}},
+        "twin": None,
+        "not_tested": ["Other triggers."],
+    }
+    outcome = outcome_of(report, CurveStore())
+    assert outcome.columns == ("", "sig")
+    assert outcome.rows == {
+        "teacher": (Rate("99.0 %", "of 1,200"), Rate("100.0 %", "of 1,080")),
+        "student": (Rate("90.0 %", "of 1,200"), Rate("1.0 %", "of 1,080")),
+    }
+    assert outcome.not_tested == ("Other triggers.",)
+    assert not outcome.estimated
+
+
+def test_what_the_report_lacks_comes_from_the_run() -> None:
+    store = CurveStore()
+    store.take(Measured("student", 5, 0.9, 640, {}, {}, estimated=True))
+    outcome = outcome_of({"student": {"accuracy": 0.9, "asr": {}}, "teacher": {"accuracy": None, "asr": None}}, store)
+    assert outcome.rows["student"] == (Rate("90.0 %", "of 640"),)
+    assert outcome.rows["teacher"] == (None,)
+    assert outcome.estimated
+    assert any("No trigger" in text for text in outcome.not_tested)
+
+
+def test_numbers_and_names_are_written_for_people() -> None:
+    assert percent(0.0049) == "0.5 %"
+    assert [byte_size(size) for size in (5, 2048, 3_000_000, 5 * 1024**3)] == ["5 B", "2 KiB", "2.9 MiB", "5.0 GiB"]
+    assert [duration(seconds) for seconds in (0.2, 80, 600, 7800, 400_000)] == [
+        "1 s", "80 s", "10 min", "2 h 10 min", "5 days"
+    ]  # fmt: skip
+    assert visible("a\u202eb\nc\udcff") == "a\\u202eb\\u000ac\\udcff"
+    assert "&lt;b&gt;" in tooltip("<b>")

@@ -1,0 +1,152 @@
+"""The run's folder: nothing of the user's is lost, and a run that goes on is the same run."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from abd_app.audit.folder import RunFolder
+from abd_app.errors import RunFailedError, UsageError
+from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec
+
+MakePlan = Callable[..., AuditPlan]
+
+
+def _begun(plan: AuditPlan) -> RunFolder:
+    folder = RunFolder(plan)
+    folder.begin()
+    return folder
+
+
+def test_a_new_folder_gets_the_plan_and_only_when_the_run_begins(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    folder = RunFolder(plan)
+    assert not folder.path.exists()
+    folder.begin()
+    assert AuditPlan.from_json((folder.path / "plan.json").read_text()) == plan
+    assert (folder.path / "checkpoint").is_dir()
+
+
+def test_an_empty_folder_and_missing_parents_are_fine(make_plan: MakePlan, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert _begun(make_plan(out=str(tmp_path / "empty"))).path.is_dir()
+    assert _begun(make_plan(out=str(tmp_path / "a" / "b" / "c"))).path.is_dir()
+
+
+def test_a_folder_in_use_is_not_touched(make_plan: MakePlan, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(UsageError, match="in use") as caught:
+        RunFolder(make_plan(out=str(tmp_path)))
+    assert "--resume" in caught.value.remedy and caught.value.where == str(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_a_file_in_place_of_the_folder_is_refused(make_plan: MakePlan, tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    path.write_text("mine")
+    with pytest.raises(UsageError) as caught:
+        RunFolder(make_plan(out=str(path)))
+    assert caught.value.why == "It is a file."
+    with pytest.raises(RunFailedError) as failed:
+        _begun(make_plan(out=str(path / "below")))
+    assert failed.value.why == "Not a directory"
+    assert path.read_text() == "mine"
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a file system that refuses new folders")
+def test_a_place_that_cannot_be_written_to_is_named(make_plan: MakePlan) -> None:
+    with pytest.raises(RunFailedError, match="cannot be written") as caught:
+        _begun(make_plan(out="/proc/abd-app/run"))
+    assert caught.value.where == "/proc/abd-app/run" and caught.value.why and caught.value.remedy
+    assert caught.value.exit_code == 4
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_keeps_the_last_checkpoint(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    folder = _begun(plan)
+    folder.save_checkpoint({"step": 1, "weights": torch.ones(3)})
+    (folder.path / "checkpoint" / "state.tmp").symlink_to("/dev/full")
+    with pytest.raises(RunFailedError, match="cannot be written") as caught:
+        folder.save_checkpoint({"step": 2, "weights": torch.zeros(100_000)})
+    assert caught.value.why
+    state = RunFolder(dataclasses.replace(plan, resume=True)).load_checkpoint()
+    assert state is not None and state["step"] == 1
+    assert os.listdir(folder.path / "checkpoint") == ["state.pt"]
+
+
+def test_errors_while_writing_name_the_cause(make_plan: MakePlan) -> None:
+    folder = _begun(make_plan())
+    with pytest.raises(RunFailedError) as caught, folder.writing():
+        raise OSError(28, "No space left on device")
+    assert caught.value.why == "No space left on device"
+
+
+def test_a_checkpoint_comes_back_as_it_was(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    _begun(plan).save_checkpoint({"role": "twin", "student": {"a": torch.arange(3)}, "none": None})
+    resumed = RunFolder(dataclasses.replace(plan, resume=True))
+    resumed.begin()
+    state = resumed.load_checkpoint()
+    assert state is not None and state["role"] == "twin" and torch.equal(state["student"]["a"], torch.arange(3))
+    assert AuditPlan.from_json((resumed.path / "plan.json").read_text()) == plan
+
+
+def test_a_run_that_ended_before_its_first_checkpoint_starts_again(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    _begun(plan)
+    assert RunFolder(dataclasses.replace(plan, resume=True)).load_checkpoint() is None
+
+
+def test_a_damaged_checkpoint_is_refused(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    folder = _begun(plan)
+    folder.save_checkpoint({"weights": torch.ones(3)})
+    stored = folder.path / "checkpoint" / "state.pt"
+    stored.write_bytes(stored.read_bytes()[:100])
+    with pytest.raises(UsageError, match="checkpoint") as caught:
+        RunFolder(dataclasses.replace(plan, resume=True)).load_checkpoint()
+    assert caught.value.where == str(stored)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("steps", 3),
+        ("seed", 1),
+        ("defense", "sv"),
+        ("method", "fast"),
+        ("triggers", (TriggerSpec("blend"),)),
+        ("facts", TeacherFacts(input_size=(16, 16))),
+    ],
+)
+def test_other_options_are_another_run(make_plan: MakePlan, option: str, value: object) -> None:
+    plan = make_plan()
+    _begun(plan)
+    with pytest.raises(UsageError, match=f"another {option}"):
+        RunFolder(dataclasses.replace(plan, resume=True, **{option: value}))
+
+
+def test_a_resumed_run_may_be_resumed_again_and_its_folder_moved(make_plan: MakePlan, tmp_path: Path) -> None:
+    plan = make_plan(triggers=(TriggerSpec("blend", opacity=0.5),), data="x.npz")
+    _begun(plan).path.rename(tmp_path / "moved")
+    moved = dataclasses.replace(plan, resume=True, out=str(tmp_path / "moved"))
+    for _ in range(2):
+        _begun(moved)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"\xff\xfe\x00", b'{"teacher_file": "a"', b"[1]"])
+def test_what_is_no_run_cannot_go_on(make_plan: MakePlan, tmp_path: Path, content: bytes | None) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    if content is not None:
+        (folder / "plan.json").write_bytes(content)
+    with pytest.raises(UsageError) as caught:
+        RunFolder(make_plan(resume=True))
+    assert caught.value.remedy

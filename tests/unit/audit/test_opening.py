@@ -1,0 +1,122 @@
+"""What the user gave is checked before the long work, and before the run has a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from abd_app.audit import run_audit, run_inspection
+from abd_app.audit.choices import choose_method, choose_student
+from abd_app.errors import MissingFactsError, UsageError
+from abd_app.events import CostEstimated, Event, Measured, MethodChosen, PhaseStarted, TeacherInspected
+from abd_app.intake import open_teacher
+from abd_app.plan import EFFORTS, AuditPlan, TeacherFacts, TriggerSpec
+from abd_app.teacher import Teacher, TeacherCard
+
+FACTS = TeacherFacts(input_size=(8, 8), mean=(0.5,) * 3, std=(0.25,) * 3)
+MakePlan = Callable[..., AuditPlan]
+
+
+def _refusal(plan: AuditPlan) -> UsageError:
+    with pytest.raises(UsageError) as caught:
+        for event in run_audit(plan):
+            assert not isinstance(event, Measured), "refused too late"
+    assert caught.value.exit_code == 2 and caught.value.remedy
+    assert not Path(plan.out).exists(), "a refused run leaves no folder in the way"
+    return caught.value
+
+
+def test_a_target_class_out_of_range(make_plan: MakePlan, data_file: str) -> None:
+    error = _refusal(make_plan(data=data_file, triggers=(TriggerSpec("blend"),), target_class=4))
+    assert error.where == "--target" and "0 to 3" in error.remedy
+
+
+def test_a_trigger_without_data(make_plan: MakePlan) -> None:
+    assert "--data" in _refusal(make_plan(triggers=(TriggerSpec("blend"),))).remedy
+
+
+def test_missing_facts(make_plan: MakePlan) -> None:
+    error = _refusal(make_plan(facts=TeacherFacts()))
+    assert isinstance(error, MissingFactsError)
+    assert "--size" in error.remedy and "--mean" in error.remedy
+
+
+def test_wrong_paths(make_plan: MakePlan, tmp_path: Path) -> None:
+    absent = str(tmp_path / "absent")
+    assert absent in _refusal(make_plan(teacher_file=absent)).where
+    assert absent in _refusal(make_plan(data=absent)).where
+    assert absent in _refusal(make_plan(picture=absent)).where
+
+
+def test_an_unusable_trigger_file(make_plan: MakePlan, data_file: str, tmp_path: Path) -> None:
+    path = tmp_path / "trigger.png"
+    path.write_bytes(b"no picture")
+    _refusal(make_plan(data=data_file, triggers=(TriggerSpec(str(path)),)))
+
+
+def test_a_folder_in_use_is_said_before_the_teacher_is_opened(make_plan: MakePlan, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(UsageError, match="in use"):
+        next(run_audit(make_plan(out=str(tmp_path), teacher_file="absent")))
+
+
+def test_the_start_tells_teacher_and_method_and_measures(make_plan: MakePlan, data_file: str) -> None:
+    events: list[Event] = []
+    run = run_audit(make_plan(data=data_file, triggers=(TriggerSpec("badnets-square"),)))
+    while not (events and isinstance(events[-1], Measured)):
+        events.append(next(run))
+    run.close()
+    assert [type(event) for event in events if not isinstance(event, PhaseStarted)] == [
+        TeacherInspected,
+        MethodChosen,
+        Measured,
+    ]
+    measured = events[-1]
+    assert isinstance(measured, Measured)
+    assert measured.role == "teacher" and measured.images == 40 and not measured.estimated
+    assert measured.asr_images == {"badnets-square": 30}
+
+
+def test_an_inspection_tells_the_card_and_what_each_effort_costs(teacher_file: str) -> None:
+    inspected, cost = list(run_inspection(teacher_file, FACTS))
+    assert isinstance(inspected, TeacherInspected) and inspected.card.architecture == "wrn-10-1"
+    assert isinstance(cost, CostEstimated) and cost.method == "fast"
+    assert list(cost.seconds) == list(EFFORTS)
+    assert 0 < cost.seconds["quick"] < cost.seconds["standard"] < cost.seconds["paper"]
+
+
+def test_an_inspection_without_the_facts_ends_with_the_questions(teacher_file: str) -> None:
+    (inspected,) = list(run_inspection(teacher_file, TeacherFacts()))
+    assert isinstance(inspected, TeacherInspected)
+    assert {question.fact for question in inspected.card.questions if question.required} >= {"input_size", "mean_std"}
+
+
+def _card(batchnorm_layers: int) -> TeacherCard:
+    return TeacherCard(
+        "t.onnx", "00", 1, "ONNX", None, 4, 3, (8, 8), (0.0,) * 3, (1.0,) * 3, "logits", 1, batchnorm_layers
+    )
+
+
+def test_fast_is_refused_where_there_are_no_statistics() -> None:
+    with pytest.raises(UsageError, match="fast") as caught:
+        choose_method("fast", _card(0))
+    assert "BatchNorm" in caught.value.why and "ood" in caught.value.remedy
+    assert choose_method("fast", _card(3)) == ("fast", "as you asked")
+
+
+def test_auto_explains_its_choice() -> None:
+    method, reason = choose_method("auto", _card(0))
+    assert method == "ood" and "no BatchNorm" in reason
+    method, reason = choose_method("auto", _card(13))
+    assert method == "fast" and "13 BatchNorm" in reason
+    assert choose_method("zskt", _card(0))[0] == "zskt"
+
+
+def test_the_student_follows_from_the_image_size(teacher_file: str) -> None:
+    teacher = open_teacher(teacher_file, FACTS)
+    large = Teacher(teacher.network, type(teacher.spec)(224, 224, 3, 4, (0.5,) * 3, (0.5,) * 3), teacher.card)
+    assert choose_student("auto", teacher) == "wrn-16-1"
+    assert choose_student("auto", large) == "resnet18-imagenet"
+    assert choose_student("wrn-40-2", large) == "wrn-40-2"

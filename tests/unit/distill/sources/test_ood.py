@@ -1,0 +1,137 @@
+"""``ood``: a pool of labelled patches from which every class is drawn equally often."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from abd_app.distill.answering import AnsweringTeacher
+from abd_app.distill.device import Compute
+from abd_app.distill.sources.base import GeneratorStep
+from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
+from abd_app.distill.vaccine import ShufflingVaccine
+from abd_app.teacher import Teacher
+
+_SETTINGS = PatchSettings(batch_size=8, capacity=256, first=96, drawn=48, student_steps=3)
+_STUDENT = nn.Identity()
+
+
+def _random(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _pictures(channels: int = 3) -> torch.Tensor:
+    small = torch.rand(2, channels, 12, 12, generator=_random(1))
+    smooth = nn.functional.interpolate(small, size=(64, 64), mode="bilinear").clamp(0, 1)
+    return (smooth * 255).to(torch.uint8)
+
+
+def _source(
+    teacher: Teacher, compute: Compute, settings: PatchSettings = _SETTINGS, vaccinated: bool = False
+) -> BalancedPatchSource:
+    spec, answering = teacher.spec, AnsweringTeacher(teacher.network, compute)
+    source = BalancedPatchSource(
+        answering,
+        _pictures(spec.channels),
+        size=(spec.height, spec.width),
+        num_classes=spec.num_classes,
+        generator=_random(),
+        settings=settings,
+    )
+    if vaccinated:
+        example = torch.rand(2, spec.channels, spec.height, spec.width)
+        source.vaccine = ShufflingVaccine(
+            teacher.network, example=example, generator=_random(2), block_names=teacher.block_names
+        )
+        answering.share_trunk(source.vaccine.trunk)
+    return source
+
+
+def test_patches_are_labelled_first_and_then_in_between(make_teacher, compute: Compute) -> None:  # type: ignore[no-untyped-def]
+    source = _source(make_teacher(), compute)
+    items = source.batches(_STUDENT)
+    kinds = [isinstance(next(items), GeneratorStep) for _ in range(10)]
+    assert kinds == [True, True, False, False, False, True, False, False, False, True]
+    assert len(source.pool) == 4 * 48
+
+
+def test_a_batch_carries_the_teachers_own_answer_to_its_pixels(make_teacher, compute: Compute) -> None:  # type: ignore[no-untyped-def]
+    teacher = make_teacher()
+    source = _source(teacher, compute, vaccinated=True)
+    assert source.vaccine is not None
+    items = source.batches(_STUDENT)
+    batches: list[Any] = [item for item in (next(items) for _ in range(30)) if not isinstance(item, GeneratorStep)]
+    for batch in batches:
+        assert batch.images.shape == (8, 3, 8, 8)
+        assert 0 <= float(batch.images.min()) <= float(batch.images.max()) <= 1
+        assert torch.allclose(batch.answer.logits, teacher.network(batch.images), atol=1e-4)
+        answer = source._teacher(batch.images)
+        assert torch.equal(batch.suspicious, source.vaccine.suspicious(batch.images, answer))
+    assert any(batch.suspicious.any() for batch in batches)
+
+
+def test_nothing_is_suspicious_without_a_vaccine(make_teacher, compute: Compute) -> None:  # type: ignore[no-untyped-def]
+    items = _source(make_teacher(), compute).batches(_STUDENT)
+    batch: Any = [next(items) for _ in range(3)][-1]
+    assert batch.suspicious is None
+
+
+def test_classes_come_equally_often_but_very_rare_ones_do_not(make_teacher, compute: Compute) -> None:  # type: ignore[no-untyped-def]
+    source = _source(make_teacher(), compute, PatchSettings(capacity=1000, least_share=0.05))
+    source.pool.add(torch.zeros(1000, 3, 8, 8))
+    labels = torch.tensor([0] * 700 + [1] * 200 + [2] * 90 + [3] * 10)
+    source._logits = nn.functional.one_hot(labels).float()
+    counts = torch.bincount(labels[source._balanced(20_000)], minlength=4) / 20_000
+    expected = torch.tensor([1.0, 1.0, 1.0, 10 / 50]) / 3.2
+    assert torch.allclose(counts, expected, atol=0.015)
+
+
+def test_both_the_pictures_and_the_pool_give_new_patches(make_teacher, compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    source = _source(make_teacher(), compute)
+    cut, kinds = source._cutter.cut, []
+    monkeypatch.setattr(source._cutter, "cut", lambda *args: kinds.append("cut") or cut(*args))
+    items = source.batches(_STUDENT)
+    passes = sum(isinstance(next(items), GeneratorStep) for _ in range(60))
+    assert 0 < len(kinds) < passes
+
+
+def test_a_pool_that_is_full_forgets_the_oldest_and_keeps_answers_in_step(make_teacher, compute: Compute) -> None:  # type: ignore[no-untyped-def]
+    teacher = make_teacher()
+    source = _source(teacher, compute, PatchSettings(batch_size=8, capacity=100, first=96, drawn=48, student_steps=1))
+    items = source.batches(_STUDENT)
+    for _ in range(12):
+        next(items)
+    assert len(source.pool) == 100
+    places = torch.arange(100)
+    expected = teacher.network(source.pool.at(places).float() / 255)
+    assert torch.allclose(source._logits, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("height", "width", "channels"), [(8, 12, 3), (10, 8, 1)])
+def test_grey_and_oblong_images(make_teacher, compute: Compute, height: int, width: int, channels: int) -> None:  # type: ignore[no-untyped-def]
+    source = _source(make_teacher(height=height, width=width, channels=channels), compute)
+    items = source.batches(_STUDENT)
+    batch: Any = [next(items) for _ in range(8)][-1]
+    assert batch.images.shape == (8, channels, height, width)
+    sample = source.sample(7)
+    assert sample.shape == (7, channels, height, width) and sample.dtype == torch.uint8
+
+
+def test_a_source_saved_before_a_labelling_pass_goes_on_with_the_same_numbers(make_teacher, compute: Compute) -> None:  # type: ignore[no-untyped-def]
+    teacher = make_teacher()
+    first, second = (_source(teacher, compute, vaccinated=True) for _ in range(2))
+    items = first.batches(_STUDENT)
+    for _ in range(5):
+        next(items)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    others = second.batches(_STUDENT)
+    for _ in range(12):
+        one, other = next(items), next(others)
+        assert isinstance(one, GeneratorStep) == isinstance(other, GeneratorStep)
+        if not isinstance(one, GeneratorStep) and not isinstance(other, GeneratorStep):
+            assert torch.equal(one.images, other.images)
+            assert torch.equal(one.answer.logits, other.answer.logits)

@@ -1,0 +1,124 @@
+"""From teacher and recipe to a run: starts, pairings, choices and refusals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from abd_app.distill import loop
+from abd_app.distill.assemble import assemble, build_student
+from abd_app.distill.device import Compute
+from abd_app.distill.loop import Distillation
+from abd_app.distill.recipe import choose_recipe
+from abd_app.distill.retrospection import PaperRetrospection, UniversalRetrospection
+from abd_app.distill.sources import zskt
+from abd_app.distill.sources.fast import FastSettings
+from abd_app.distill.vaccine import VaccineError
+from abd_app.errors import UsageError
+from abd_app.events import StepDone
+from abd_app.networks.pixels import PixelNetwork
+from abd_app.plan import STUDENTS
+from abd_app.teacher import ImageSpec, Teacher
+
+_FAST = FastSettings(drawn=16, generator_steps=2, student_steps=5, warm_up_rounds=2, noise=16, capacity=64)
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zskt, "BATCH_SIZE", 8)
+    monkeypatch.setattr(loop, "CHECK_IMAGES", 500)
+
+
+def _assemble(teacher: Teacher, compute: Compute, picture: str, method: str = "ood", **options: Any) -> Distillation:
+    recipe = replace(choose_recipe(method, "abd", "quick", 6), batch_size=8, **options.pop("changes", {}))
+    options = {"student_name": "wrn-10-1", "seed": 0, "picture": picture, "fast": _FAST, **options}
+    return assemble(teacher, recipe, compute=compute, **options)
+
+
+def _start(distillation: Distillation) -> list[torch.Tensor]:
+    return list(distillation.student.network.state_dict().values())
+
+
+def test_student_and_twin_of_one_seed_start_from_the_same_weights(make_teacher, compute: Compute, picture: str) -> None:  # type: ignore[no-untyped-def]
+    teacher = make_teacher()
+    student = _assemble(teacher, compute, picture, seed=5)
+    undefended = choose_recipe("ood", "abd", "quick", 6).undefended()
+    twin = assemble(
+        teacher, undefended, student_name="wrn-10-1", compute=compute, seed=5, role="twin", picture=picture
+    )
+    other = _assemble(teacher, compute, picture, seed=6)
+    assert all(torch.equal(a, b) for a, b in zip(_start(student), _start(twin), strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(_start(student), _start(other), strict=True))
+
+
+@pytest.mark.parametrize("name", [name for name in STUDENTS if name != "auto"])
+def test_every_student_of_the_plan_can_be_built_and_answers(name: str) -> None:
+    network = build_student(name, ImageSpec(32, 32, 1, 5, (0.5,), (0.5,)), seed=0)
+    assert network(torch.rand(2, 1, 32, 32)).shape == (2, 5)
+
+
+def test_a_student_normalises_as_its_teacher_or_around_the_middle() -> None:
+    stated = build_student("wrn-10-1", ImageSpec(8, 8, 3, 4, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)), seed=0)
+    assert stated.mean.flatten().tolist() == pytest.approx([0.4, 0.5, 0.6])
+    assert stated.std.flatten().tolist() == pytest.approx([0.2, 0.3, 0.4])
+    inside = build_student("wrn-10-1", ImageSpec(8, 8, 3, 4, (0.0,) * 3, (1.0,) * 3), seed=0)
+    assert inside.mean.flatten().tolist() == [0.5] * 3 and inside.std.flatten().tolist() == [0.25] * 3
+
+
+@pytest.mark.parametrize("method", ["ood", "fast", "zskt"])
+@pytest.mark.parametrize(("height", "width", "channels"), [(8, 12, 3), (12, 8, 1), (9, 9, 1)])
+def test_every_method_works_on_grey_and_oblong_images(  # type: ignore[no-untyped-def]
+    make_teacher, compute: Compute, picture: str, method: str, height: int, width: int, channels: int
+) -> None:
+    teacher = make_teacher(height=height, width=width, channels=channels)
+    steps = [one for one in _assemble(teacher, compute, picture, method).run() if isinstance(one, StepDone)]
+    assert steps[-1].step == 6
+    assert "retrospection" in steps[-1].losses
+
+
+@pytest.mark.parametrize("method", ["ood", "fast", "zskt"])
+def test_every_method_works_in_bfloat16(make_teacher, picture: str, method: str) -> None:  # type: ignore[no-untyped-def]
+    compute = Compute(torch.device("cpu"), bf16=True)
+    distillation = _assemble(make_teacher(), compute, picture, method)
+    assert [one for one in distillation.run() if isinstance(one, StepDone)][-1].step == 6
+    assert all(value.dtype != torch.bfloat16 for value in _start(distillation))
+
+
+def test_attention_is_transferred_only_between_matching_stages(make_teacher, compute: Compute, picture: str) -> None:  # type: ignore[no-untyped-def]
+    teacher = make_teacher("wrn-16-2")
+    alike = _assemble(teacher, compute, picture, "zskt", student_name="wrn-10-1")
+    assert alike.student._block_names == ("network.block1", "network.block2", "network.block3")
+    for other in (
+        _assemble(teacher, compute, picture, "zskt", student_name="mobilenetv3-small"),
+        _assemble(teacher, compute, picture, "ood"),
+        _assemble(replace(teacher, block_names=()), compute, picture, "zskt"),
+    ):
+        assert other.student._block_names == ()
+
+
+def test_the_recipe_chooses_the_retrospection(make_teacher, compute: Compute, picture: str) -> None:  # type: ignore[no-untyped-def]
+    teacher = make_teacher()
+    kinds = {"paper": PaperRetrospection, "universal": UniversalRetrospection, "none": type(None)}
+    for name, kind in kinds.items():
+        distillation = _assemble(teacher, compute, picture, changes={"retrospection": name})
+        assert isinstance(distillation._retrospection, kind)
+
+
+def test_a_teacher_without_layers_to_shuffle_is_told_apart(make_teacher, compute: Compute, picture: str) -> None:  # type: ignore[no-untyped-def]
+    plain = make_teacher()
+    body = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
+    network = PixelNetwork(body, mean=plain.spec.mean, std=plain.spec.std).eval().requires_grad_(False)
+    teacher = Teacher(network, plain.spec, plain.card)
+    with pytest.raises(VaccineError):
+        _assemble(teacher, compute, picture)
+    assert list(_assemble(teacher, compute, picture, changes={"vaccine": False}).run())
+
+
+def test_a_picture_that_cannot_be_used_is_refused(make_teacher, compute: Compute, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(UsageError, match="cannot be read"):
+        _assemble(make_teacher(), compute, str(tmp_path / "absent.png"))

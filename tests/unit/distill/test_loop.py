@@ -1,0 +1,227 @@
+"""The loop: an event for every step, phases in order, the same numbers from the same seed, and runs that go on."""
+
+from __future__ import annotations
+
+import copy
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from abd_app.distill import loop, vaccine
+from abd_app.distill.assemble import assemble
+from abd_app.distill.device import Compute
+from abd_app.distill.loop import Distillation
+from abd_app.distill.recipe import Recipe, choose_recipe
+from abd_app.distill.sources import zskt
+from abd_app.distill.sources.fast import FastSettings
+from abd_app.errors import RunFailedError
+from abd_app.events import Event, FindingMade, ImagesDrawn, PhaseStarted, StepDone, VaccineChecked
+
+_FAST = FastSettings(drawn=16, generator_steps=2, student_steps=5, warm_up_rounds=2, noise=16, capacity=64)
+METHODS = ("ood", "fast", "zskt")
+
+Make = Callable[..., Distillation]
+
+
+def _recipe(method: str, steps: int = 20, **changes: Any) -> Recipe:
+    return replace(choose_recipe(method, "abd", "quick", steps), batch_size=8, **changes)
+
+
+@pytest.fixture
+def make(make_teacher, compute: Compute, picture: str, monkeypatch: pytest.MonkeyPatch) -> Make:  # type: ignore[no-untyped-def]
+    """Distillations of one teacher; the vaccine is accepted at once."""
+    monkeypatch.setattr(zskt, "BATCH_SIZE", 8)
+    monkeypatch.setattr(loop, "CHECK_IMAGES", 500)
+    monkeypatch.setattr(vaccine, "tail_ratio", lambda divergence: 0.5)
+    teacher = make_teacher()
+
+    def make(recipe: Recipe, seed: int = 0, **options: Any) -> Distillation:
+        options = {"student_name": "wrn-10-1", "picture": picture, "fast": _FAST, "compute": compute, **options}
+        return assemble(teacher, recipe, seed=seed, **options)
+
+    return make
+
+
+def _weights(distillation: Distillation) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in distillation.student.network.state_dict().items()}
+
+
+def _same(first: Distillation, second: Distillation) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(_weights(first).values(), _weights(second).values(), strict=True))
+
+
+def _phases(events: list[Event]) -> list[str]:
+    return [event.phase for event in events if isinstance(event, PhaseStarted)]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_optimiser_step_is_an_event_and_phases_come_in_order(make: Make, method: str) -> None:
+    distillation = make(_recipe(method))
+    start = _weights(distillation)
+    events = list(distillation.run())
+    steps = [event for event in events if isinstance(event, StepDone)]
+    assert sorted({event.step for event in steps} - {0}) == list(range(1, 21))
+    assert [event.step for event in steps] == sorted(event.step for event in steps)
+    assert len(steps) > 20, "the generator's steps are events too"
+    assert all(event.total_steps == 20 and event.progress == event.step / 20 for event in steps)
+    assert {event.role for event in steps} == {"student"}
+    assert _phases(events)[-3:] == ["vaccine check", "distilling", "self-retrospection"]
+    assert sum(isinstance(event, VaccineChecked) for event in events) == 1
+    assert "retrospection" in steps[-1].losses and "distillation" in steps[-1].losses
+    assert distillation.step == 20
+    assert not torch.equal(start["network.fc.weight"], _weights(distillation)["network.fc.weight"])
+
+
+def test_what_is_drawn_is_shown_with_the_teachers_classes(make: Make) -> None:
+    (drawn,) = [event for event in make(_recipe("ood", 3)).run() if isinstance(event, ImagesDrawn)]
+    assert drawn.images.shape == (8, 8, 8, 3) and drawn.images.dtype.name == "uint8"
+    assert drawn.step == 1 and len(drawn.labels) == len(drawn.suspicious) == 8
+    assert set(drawn.labels) <= set(range(4))
+    assert drawn.images.std() > 10
+
+
+def test_the_vaccine_marks_images_of_ood_from_the_first_batch(make: Make) -> None:
+    distillation = make(_recipe("ood", 2))
+    marks = []
+    learn = distillation._learn
+    distillation._learn = lambda batch: marks.append(batch.suspicious) or learn(batch)  # type: ignore[method-assign,assignment,return-value,func-returns-value]
+    list(distillation.run())
+    assert all(mark is not None for mark in marks)
+    assert torch.cat(marks).any()
+
+
+def test_a_vaccine_that_is_not_accepted_says_so_and_does_not_act(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vaccine, "tail_ratio", lambda divergence: 0.01)
+    distillation = make(_recipe("ood", 2))
+    events = list(distillation.run())
+    (checked,) = [event for event in events if isinstance(event, VaccineChecked)]
+    assert not checked.accepted and checked.trials == 8 and checked.layers
+    (finding,) = [event.finding for event in events if isinstance(event, FindingMade)]
+    assert finding.severity == "warning" and "1.0%" in finding.detail
+    assert distillation._source.vaccine is None
+
+
+def test_without_defences_there_is_neither_check_nor_retrospection(make: Make) -> None:
+    events = list(make(_recipe("ood", 4).undefended(), role="twin").run())
+    assert _phases(events) == ["distilling"]
+    assert {event.role for event in events if isinstance(event, StepDone)} == {"twin"}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(make: Make, method: str) -> None:
+    first, second, other = (make(_recipe(method, 12), seed=seed) for seed in (3, 3, 4))
+    for distillation in (first, second, other):
+        list(distillation.run())
+    assert _same(first, second)
+    assert not _same(first, other)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_closing_leaves_no_hook_behind(make: Make, method: str) -> None:
+    distillation = make(_recipe(method).undefended())
+    watched = (distillation._teacher.network, distillation.student.network)
+    before = [_hooks(network) for network in watched]
+    for stop_after in (1, 2, 9):
+        events: Any = distillation.run()
+        for _ in range(stop_after):
+            next(events)
+        events.close()
+        assert [_hooks(network) for network in watched] == before
+    assert all(module.training for module in distillation.student.network.modules())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_teacher_that_was_handed_in_stays_as_it_is(  # type: ignore[no-untyped-def]
+    make_teacher, compute: Compute, picture: str, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    monkeypatch.setattr(zskt, "BATCH_SIZE", 8)
+    monkeypatch.setattr(loop, "CHECK_IMAGES", 500)
+    teacher = make_teacher()
+    before = copy.deepcopy(teacher.network.state_dict())
+    list(assemble(teacher, _recipe(method, 3), student_name="wrn-10-1", compute=compute, seed=0, picture=picture, fast=_FAST).run())
+    assert all(torch.equal(before[name], value) for name, value in teacher.network.state_dict().items())
+    assert _hooks(teacher.network) == 0
+    assert all(parameter.grad is None for parameter in teacher.network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("method", "saved_at", "changes"),
+    [
+        ("ood", 10, {}),
+        ("ood", 10, {"retrospection_step": 12}),
+        ("zskt", 10, {}),
+        ("zskt", 10, {"retrospection_step": 10}),
+        ("zskt", 10, {"retrospection": "paper", "retrospection_step": 8, "retrospection_rate": 5e-4}),
+        ("fast", 5, {}),
+        ("fast", 15, {"vaccine_step": 0}),
+    ],
+)
+def test_a_run_that_goes_on_ends_with_the_student_of_an_uninterrupted_one(
+    make: Make, method: str, saved_at: int, changes: dict[str, Any]
+) -> None:
+    recipe = _recipe(method, **changes)
+    whole = make(recipe, seed=1)
+    list(whole.run())
+    stored, first = io.BytesIO(), make(recipe, seed=1)
+    for event in first.run():
+        if isinstance(event, StepDone) and event.step == saved_at:
+            torch.save(first.state_dict(), stored)
+            break
+    stored.seek(0)
+    second = make(recipe, seed=1)
+    torch.manual_seed(99)
+    second.load_state_dict(torch.load(stored, weights_only=True))
+    events = list(second.run())
+    assert [event.step for event in events if isinstance(event, StepDone)][-1] == recipe.steps
+    assert not any(isinstance(event, VaccineChecked) for event in events), "the vaccine was kept"
+    assert "warm-up" not in _phases(events)
+    assert _phases(events)[-1] == "self-retrospection"
+    assert _same(whole, second)
+
+
+def test_a_finished_run_that_goes_on_takes_no_step_more(make: Make) -> None:
+    distillation = make(_recipe("ood", 3))
+    list(distillation.run())
+    before = _weights(distillation)
+    assert list(distillation.run()) == []
+    assert all(torch.equal(before[name], value) for name, value in _weights(distillation).items())
+
+
+@pytest.mark.parametrize("steps", [5, 25])
+def test_a_loss_that_is_not_a_number_ends_the_run(make: Make, steps: int) -> None:
+    distillation = make(_recipe("ood", steps).undefended())
+    with torch.no_grad():
+        distillation.student.network.get_parameter("network.fc.weight").fill_(float("nan"))
+    with pytest.raises(RunFailedError, match="not a number") as caught:
+        list(distillation.run())
+    assert caught.value.why and caught.value.remedy
+    assert distillation.step == min(20, steps)
+
+
+def test_losses_are_read_back_now_and_then_only(make: Make) -> None:
+    steps = [event for event in make(_recipe("ood", 45).undefended()).run() if isinstance(event, StepDone)]
+    read = {event.step for event in steps if "distillation" in event.losses}
+    assert read == {20, 40, 45}
+
+
+def test_a_student_learns_to_answer_like_its_teacher(make: Make, make_teacher, picture: str) -> None:  # type: ignore[no-untyped-def]
+    recipe = replace(_recipe("ood", 150), batch_size=32)
+    distillation = make(recipe)
+    images = distillation._source.sample(400).float() / 255
+    labels = make_teacher().network(images).argmax(1)
+    rates = []
+    for _ in range(2):
+        with torch.no_grad():
+            network = distillation.student.network.eval()
+            rates.append(float((network(images).argmax(1) == labels).float().mean()))
+            network.train()
+        list(distillation.run())
+    assert rates[1] > max(0.6, rates[0] + 0.1)
+
+
+def _hooks(network: torch.nn.Module) -> int:
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in network.modules())

@@ -1,0 +1,70 @@
+"""Watching a network leaves no trace in it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from abd_app.distill.observe import batchnorm_distances, frozen_batchnorm, recorded_outputs, tracked_batchnorms
+
+
+def _hooks(network: nn.Module) -> int:
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in network.modules())
+
+
+def _network() -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU())
+
+
+def test_every_pass_refills_the_recorded_outputs() -> None:
+    network = _network().eval()
+    with recorded_outputs(network, ["0", "2"]) as outputs:
+        network(torch.zeros(1, 3, 2, 2))
+        last = network(torch.ones(1, 3, 2, 2))
+        assert len(outputs) == 2
+        assert torch.equal(outputs[1], last)
+        assert torch.equal(outputs[0], network[0](torch.ones(1, 3, 2, 2)))
+    assert _hooks(network) == 0
+
+
+def test_hooks_go_also_when_the_pass_fails() -> None:
+    network = _network()
+    for watch in (recorded_outputs(network, ["0"]), batchnorm_distances(network)):
+        with pytest.raises(RuntimeError), watch:
+            network(torch.zeros(1, 5, 2, 2))
+    assert _hooks(network) == 0
+
+
+def test_batchnorm_distances_are_those_of_the_inputs_and_carry_a_gradient() -> None:
+    network = nn.Sequential(nn.BatchNorm2d(2)).eval()
+    layer = network[0]
+    layer.running_mean = torch.tensor([0.5, -0.5])
+    layer.running_var = torch.tensor([2.0, 1.0])
+    images = torch.randn(6, 2, 3, 3, requires_grad=True)
+    with batchnorm_distances(network) as distances:
+        network(images)
+        network(images)
+    assert len(distances) == 2
+    mean, variance = images.detach().mean((0, 2, 3)), images.detach().var((0, 2, 3), correction=0)
+    by_hand = (mean - layer.running_mean).norm() + (variance - layer.running_var).norm()
+    assert distances[0].item() == pytest.approx(by_hand.item(), rel=1e-5)
+    (gradient,) = torch.autograd.grad(distances[0], images)
+    assert gradient.abs().sum() > 0
+
+
+def test_batchnorm_without_statistics_is_not_asked_for_them() -> None:
+    network = nn.Sequential(nn.BatchNorm2d(2, track_running_stats=False), nn.BatchNorm2d(2))
+    assert tracked_batchnorms(network) == [network[1]]
+
+
+def test_frozen_batchnorm_keeps_its_statistics_and_gets_its_mode_back() -> None:
+    network = nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm2d(3).eval(), nn.Dropout(0.5)).train()
+    network[1].eval()
+    with frozen_batchnorm(network):
+        network(torch.randn(4, 3, 2, 2) + 5)
+        assert network[2].training
+    assert network[0].running_mean.abs().sum() == 0
+    assert [module.training for module in network] == [True, False, True]
+    network(torch.randn(4, 3, 2, 2) + 5)
+    assert network[0].running_mean.abs().sum() > 0
