@@ -34,10 +34,10 @@ def seconds_per_step(teacher: Teacher, recipe: Recipe, student_name: str, comput
     """Mean wall time of a student step with its share of the generator's and of Self-Retrospection.
 
     A throw-away student takes a few steps with and without retrospection; the first of each kind warms up and is not
-    counted. The vaccine and the patches that ``ood`` labels before the first step are left out: they add less than the
-    scatter of so short a measurement.
+    counted. What happens once is left out: the patches that ``ood`` labels first, the vaccine check, the search for
+    adversaries. In a run of usual length they are a small part.
     """
-    short = replace(recipe, steps=_SHORT_RUN, vaccine=False)
+    short = replace(recipe, steps=_SHORT_RUN, vaccine=False, search_steps=1)
     student, generator = _timed(teacher, replace(short, retrospection="none"), student_name, compute)
     if recipe.retrospection != "none":
         always = replace(short, retrospection_step=0)

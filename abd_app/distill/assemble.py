@@ -12,18 +12,18 @@ from abd_app.distill.device import Compute
 from abd_app.distill.loop import Distillation
 from abd_app.distill.pictures import load_picture, procedural_pictures
 from abd_app.distill.recipe import Recipe
-from abd_app.distill.retrospection import PaperRetrospection, UniversalRetrospection
+from abd_app.distill.retrospection import PaperRetrospection
 from abd_app.distill.sources.base import ImageSource
 from abd_app.distill.sources.fast import FastSettings, WarmInversionSource
 from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
 from abd_app.distill.sources.zskt import STUDENT_STEPS, AdversarialSource
 from abd_app.distill.student import Student, matching_blocks
+from abd_app.distill.universal import UniversalRetrospection
 from abd_app.distill.vaccine import ShufflingVaccine
 from abd_app.events import Role
 from abd_app.networks.catalog import build
 from abd_app.networks.pixels import PixelNetwork
 from abd_app.teacher import ImageSpec, Teacher
-
 
 _FEWEST_PATCHES = 1024
 
@@ -52,15 +52,10 @@ def assemble(
     picture: str | None = None,
     fast: FastSettings | None = None,
 ) -> Distillation:
-    """A distillation of ``teacher`` into a fresh student.
+    """A distillation of ``teacher``, which is copied to the device, into a fresh student.
 
     Args:
-        teacher: Loaded; it is copied to the device.
-        recipe: Hyper-parameters, defences included.
-        student_name: An architecture of the catalogue.
-        compute: Device and precision.
         seed: Of everything random; student and twin of one seed start from the same weights.
-        role: Copied into the events.
         picture: For ``ood``: the user's picture; ``None``: procedural ones.
         fast: For ``fast``: settings other than the default.
 
@@ -69,31 +64,37 @@ def assemble(
         VaccineError: The recipe asks for a vaccine and the teacher has no layer to shuffle.
     """
     spec = teacher.spec
-    student = build_student(student_name, spec, seed)
+    student = compute.place(build_student(student_name, spec, seed))
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    network = compute.place(copy.deepcopy(teacher.network).eval().requires_grad_(False))
-    example = compute.images(torch.rand(2, spec.channels, spec.height, spec.width, generator=generator))
-    vaccine = None
-    if recipe.vaccine:
-        vaccine = ShufflingVaccine(network, example=example, generator=generator, block_names=teacher.block_names)
-    student_blocks = _stages(student) if recipe.attention else ()
-    placed = compute.place(student)
-    if not matching_blocks(placed, student_blocks, network, teacher.block_names, example):
-        student_blocks = ()
-    answering = AnsweringTeacher(network, compute, teacher.block_names if student_blocks else ())
-    if vaccine is not None:
-        answering.share_trunk(vaccine.trunk)
+    answering, vaccine, stages = _place_teacher(teacher, recipe, student, compute, generator)
     return Distillation(
         teacher=answering,
         source=_make_source(answering, spec, recipe, generator, seed, picture, fast or FastSettings()),
-        student=Student(placed, compute, recipe, student_blocks),
+        student=Student(student, compute, recipe, stages),
         recipe=recipe,
         vaccine=vaccine,
         retrospection=_make_retrospection(recipe, spec, compute, generator),
         generator=generator,
         role=role,
     )
+
+
+def _place_teacher(
+    teacher: Teacher, recipe: Recipe, student: PixelNetwork, compute: Compute, generator: torch.Generator
+) -> tuple[AnsweringTeacher, ShufflingVaccine | None, tuple[str, ...]]:
+    """The teacher at work, its vaccine if there is to be one, and the student's stages if attention is transferred."""
+    spec, names = teacher.spec, teacher.block_names
+    network = compute.place(copy.deepcopy(teacher.network).eval().requires_grad_(False))
+    example = compute.images(torch.rand(2, spec.channels, spec.height, spec.width, generator=generator))
+    vaccine = None
+    if recipe.vaccine:
+        vaccine = ShufflingVaccine(network, example=example, generator=generator, block_names=names)
+    stages = _stages(student) if recipe.attention else ()
+    stages = stages if matching_blocks(student, stages, network, names, example) else ()
+    answering = AnsweringTeacher(network, compute, names if stages else ())
+    answering.share_trunk("" if vaccine is None else vaccine.trunk)
+    return answering, vaccine, stages
 
 
 def _make_source(
@@ -140,7 +141,7 @@ def _make_retrospection(
     if recipe.retrospection == "paper":
         return PaperRetrospection(compute, torch.tensor(spec.std, device=compute.device).view(1, -1, 1, 1))
     shape = (spec.channels, spec.height, spec.width)
-    return UniversalRetrospection(compute, shape, spec.num_classes, generator)
+    return UniversalRetrospection(compute, shape, spec.num_classes, generator, search_steps=recipe.search_steps)
 
 
 def _stages(student: PixelNetwork) -> tuple[str, ...]:

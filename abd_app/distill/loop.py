@@ -10,15 +10,17 @@ import torch
 
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.recipe import Recipe
-from abd_app.distill.retrospection import PaperRetrospection, UniversalRetrospection
+from abd_app.distill.retrospection import PaperRetrospection
 from abd_app.distill.sources.base import Batch, GeneratorStep, ImageSource
 from abd_app.distill.student import Student
+from abd_app.distill.universal import UniversalRetrospection
 from abd_app.distill.vaccine import CHECK_IMAGES, ShufflingVaccine
 from abd_app.errors import RunFailedError
 from abd_app.events import Event, FindingMade, ImagesDrawn, PhaseStarted, Role, StepDone, VaccineChecked
 from abd_app.teacher import Finding
 
 REPORT_EVERY, DRAW_EVERY, DRAWN = 20, 200, 48
+SEARCH_IMAGES = 2048
 
 
 class Distillation:
@@ -75,7 +77,7 @@ class Distillation:
             if self._vaccine is not None and not self._armed and self.step >= self._recipe.vaccine_step:
                 yield from self._check_vaccine(self._vaccine)
             if self.step == self._recipe.retrospection_step:
-                yield from self._announce_retrospection()
+                yield from self._begin_retrospection()
             losses = self._learn(item)
             self.step += 1
             yield self._step_done(losses)
@@ -120,6 +122,14 @@ class Distillation:
         if self._recipe.retrospection_rate is not None:
             self.student.restart_optimizer()
         yield PhaseStarted("self-retrospection", self._role, self.step)
+
+    def _begin_retrospection(self) -> Iterator[Event]:
+        """Announces Self-Retrospection and, in our form, searches the teacher for its adversaries."""
+        yield from self._announce_retrospection()
+        if isinstance(self._retrospection, UniversalRetrospection):
+            images = self._source.sample(SEARCH_IMAGES)
+            for losses in self._retrospection.search(self._teacher, images):
+                yield self._step_done(losses)
 
     def _step_done(self, losses: dict[str, torch.Tensor]) -> StepDone:
         """The event of a step; the losses are read back, which waits for the device, only every few steps."""

@@ -25,7 +25,8 @@ class ImagePool:
 
     def add(self, images: torch.Tensor) -> torch.Tensor:
         """Stores ``(N, C, H, W)`` float images in [0, 1]; returns their places, ``(N,)``."""
-        places = torch.arange(self._written, self._written + len(images), device=self._images.device) % len(self._images)
+        new = torch.arange(self._written, self._written + len(images), device=self._images.device)
+        places = new % len(self._images)
         self._images[places] = (images * 255).round().to(torch.uint8)
         self._written += len(images)
         return places

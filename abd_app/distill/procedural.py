@@ -48,7 +48,7 @@ def draw_canvases(count: int, size_px: int, *, seed: int) -> npt.NDArray[np.uint
 
 
 def _palette(rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """``(24, 3)`` uint8: free colours, shades of a few hues, greys, and the saturated corners; muted in half the pictures."""
+    """``(24, 3)`` uint8: free colours, shades of a few hues, greys, saturated corners; half the pictures are muted."""
     free = rng.integers(0, 256, (8, 3))
     base = rng.integers(0, 256, (3, 3))[rng.integers(0, 3, 6)]
     shades = np.clip(base * rng.uniform(0.3, 1.7, (6, 1)), 0, 255)
@@ -57,7 +57,7 @@ def _palette(rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     palette = np.concatenate([free, shades, greys, corners]).astype(float)
     saturation = rng.choice([1.0, rng.uniform(0.2, 0.8)])
     grey = palette.mean(axis=1, keepdims=True)
-    return np.clip(grey + saturation * (palette - grey), 0, 255).astype(np.uint8)
+    return np.asarray((grey + saturation * (palette - grey)).clip(0, 255), dtype=np.uint8)
 
 
 def _colour(palette: npt.NDArray[np.uint8], rng: np.random.Generator) -> tuple[int, int, int]:

@@ -39,6 +39,7 @@ class Recipe:
         retrospection: ``none``, ``paper`` or ``universal``.
         retrospection_step: The step with which it begins.
         retrospection_rate: Peak learning rate from then on; ``None`` keeps the schedule.
+        search_steps: Of the search for universal adversaries on the teacher with which ``universal`` begins.
     """
 
     method: str
@@ -57,6 +58,7 @@ class Recipe:
     retrospection: Literal["none", "paper", "universal"] = "universal"
     retrospection_step: int = 0
     retrospection_rate: float | None = None
+    search_steps: int = 60
 
     def undefended(self) -> Recipe:
         """The same without vaccine and retrospection, for the twin."""

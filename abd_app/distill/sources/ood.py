@@ -1,4 +1,4 @@
-"""``ood``: patches of pictures that have nothing to do with the task (Asano & Saeed, "Extrapolating from a single image", 2021)."""
+"""``ood``: patches of unrelated pictures (Asano & Saeed, "Extrapolating from a single image to a thousand classes")."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class PatchSettings:
 class BalancedPatchSource:
     """A pool of patches that the teacher has labelled once, from which every class is drawn equally often.
 
-    Unrelated pictures look to a teacher like a few of its classes; drawn as they come they teach the student little about
-    the others. New patches come in equal parts from the pictures and, for the rare classes, from mixing what
-    the pool holds. Deviation from Asano & Saeed, who label every patch anew at every step and do not balance: on the demo teacher
-    a student of 200 steps reaches 74 % instead of 14 %.
+    Unrelated pictures look to a teacher like a few of its classes; drawn as they come they teach the student little
+    about the others. New patches come in equal parts from the pictures and, for the rare classes, from mixing what the
+    pool holds. Deviation from Asano & Saeed, who label every patch anew at every step and do not balance: on the demo
+    teacher a student of 200 steps reaches 74 % instead of 14 %.
 
     Args:
         teacher: Answers.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,7 +77,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(make_plan: MakePlan) -> None:
     assert caught.value.why
     state = RunFolder(dataclasses.replace(plan, resume=True)).load_checkpoint()
     assert state is not None and state["step"] == 1
-    assert os.listdir(folder.path / "checkpoint") == ["state.pt"]
+    assert [path.name for path in (folder.path / "checkpoint").iterdir()] == ["state.pt"]
 
 
 def test_errors_while_writing_name_the_cause(make_plan: MakePlan) -> None:

@@ -93,9 +93,9 @@ def test_an_inspection_without_the_facts_ends_with_the_questions(teacher_file: s
     assert {question.fact for question in inspected.card.questions if question.required} >= {"input_size", "mean_std"}
 
 
-def _card(batchnorm_layers: int) -> TeacherCard:
+def _card(batchnorm_layers: int, file_format: str = "PyTorch") -> TeacherCard:
     return TeacherCard(
-        "t.onnx", "00", 1, "ONNX", None, 4, 3, (8, 8), (0.0,) * 3, (1.0,) * 3, "logits", 1, batchnorm_layers
+        "teacher", "00", 1, file_format, None, 4, 3, (8, 8), (0.0,) * 3, (1.0,) * 3, "logits", 1, batchnorm_layers
     )
 
 
@@ -111,6 +111,8 @@ def test_auto_explains_its_choice() -> None:
     assert method == "ood" and "no BatchNorm" in reason
     method, reason = choose_method("auto", _card(13))
     assert method == "fast" and "13 BatchNorm" in reason
+    method, reason = choose_method("auto", _card(5, "ONNX"))
+    assert method == "ood" and "folded" in reason
     assert choose_method("zskt", _card(0))[0] == "zskt"
 
 

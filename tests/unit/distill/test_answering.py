@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.device import Compute
+from abd_app.teacher import Teacher
 
 
-def test_blocks_and_trunk_are_those_of_this_pass(make_teacher, compute: Compute) -> None:  # type: ignore[no-untyped-def]
+def test_blocks_and_trunk_are_those_of_this_pass(make_teacher: Callable[..., Teacher], compute: Compute) -> None:
     teacher = make_teacher()
     network = teacher.network
     answering = AnsweringTeacher(network, compute, teacher.block_names)
@@ -24,7 +27,7 @@ def test_blocks_and_trunk_are_those_of_this_pass(make_teacher, compute: Compute)
     assert torch.allclose(answer.logits, network(images), atol=1e-5)
 
 
-def test_without_a_wish_only_logits_come(make_teacher, compute: Compute) -> None:  # type: ignore[no-untyped-def]
+def test_without_a_wish_only_logits_come(make_teacher: Callable[..., Teacher], compute: Compute) -> None:
     answering = AnsweringTeacher(make_teacher().network, compute)
     answering.share_trunk("")
     answer = answering(torch.rand(2, 3, 8, 8))
@@ -32,7 +35,7 @@ def test_without_a_wish_only_logits_come(make_teacher, compute: Compute) -> None
     assert answer.logits.dtype == torch.float32
 
 
-def test_a_trunk_alone_is_recorded_too(make_teacher, compute: Compute) -> None:  # type: ignore[no-untyped-def]
+def test_a_trunk_alone_is_recorded_too(make_teacher: Callable[..., Teacher], compute: Compute) -> None:
     answering = AnsweringTeacher(make_teacher().network, compute)
     answering.share_trunk("network.block2")
     answer = answering(torch.rand(2, 3, 8, 8))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from abd_app.distill.assemble import assemble, build_student
 from abd_app.distill.device import Compute
 from abd_app.distill.loop import Distillation
 from abd_app.distill.recipe import choose_recipe
-from abd_app.distill.retrospection import PaperRetrospection, UniversalRetrospection
+from abd_app.distill.retrospection import PaperRetrospection
 from abd_app.distill.sources import zskt
 from abd_app.distill.sources.fast import FastSettings
+from abd_app.distill.universal import UniversalRetrospection
 from abd_app.distill.vaccine import VaccineError
 from abd_app.errors import UsageError
 from abd_app.events import StepDone
@@ -35,7 +37,9 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _assemble(teacher: Teacher, compute: Compute, picture: str, method: str = "ood", **options: Any) -> Distillation:
-    recipe = replace(choose_recipe(method, "abd", "quick", 6), batch_size=8, **options.pop("changes", {}))
+    recipe = replace(
+        choose_recipe(method, "abd", "quick", 6), batch_size=8, search_steps=2, **options.pop("changes", {})
+    )
     options = {"student_name": "wrn-10-1", "seed": 0, "picture": picture, "fast": _FAST, **options}
     return assemble(teacher, recipe, compute=compute, **options)
 
@@ -44,13 +48,13 @@ def _start(distillation: Distillation) -> list[torch.Tensor]:
     return list(distillation.student.network.state_dict().values())
 
 
-def test_student_and_twin_of_one_seed_start_from_the_same_weights(make_teacher, compute: Compute, picture: str) -> None:  # type: ignore[no-untyped-def]
+def test_student_and_twin_of_one_seed_start_from_the_same_weights(
+    make_teacher: Callable[..., Teacher], compute: Compute, picture: str
+) -> None:
     teacher = make_teacher()
     student = _assemble(teacher, compute, picture, seed=5)
     undefended = choose_recipe("ood", "abd", "quick", 6).undefended()
-    twin = assemble(
-        teacher, undefended, student_name="wrn-10-1", compute=compute, seed=5, role="twin", picture=picture
-    )
+    twin = assemble(teacher, undefended, student_name="wrn-10-1", compute=compute, seed=5, role="twin", picture=picture)
     other = _assemble(teacher, compute, picture, seed=6)
     assert all(torch.equal(a, b) for a, b in zip(_start(student), _start(twin), strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(_start(student), _start(other), strict=True))
@@ -72,8 +76,14 @@ def test_a_student_normalises_as_its_teacher_or_around_the_middle() -> None:
 
 @pytest.mark.parametrize("method", ["ood", "fast", "zskt"])
 @pytest.mark.parametrize(("height", "width", "channels"), [(8, 12, 3), (12, 8, 1), (9, 9, 1)])
-def test_every_method_works_on_grey_and_oblong_images(  # type: ignore[no-untyped-def]
-    make_teacher, compute: Compute, picture: str, method: str, height: int, width: int, channels: int
+def test_every_method_works_on_grey_and_oblong_images(
+    make_teacher: Callable[..., Teacher],
+    compute: Compute,
+    picture: str,
+    method: str,
+    height: int,
+    width: int,
+    channels: int,
 ) -> None:
     teacher = make_teacher(height=height, width=width, channels=channels)
     steps = [one for one in _assemble(teacher, compute, picture, method).run() if isinstance(one, StepDone)]
@@ -82,14 +92,16 @@ def test_every_method_works_on_grey_and_oblong_images(  # type: ignore[no-untype
 
 
 @pytest.mark.parametrize("method", ["ood", "fast", "zskt"])
-def test_every_method_works_in_bfloat16(make_teacher, picture: str, method: str) -> None:  # type: ignore[no-untyped-def]
+def test_every_method_works_in_bfloat16(make_teacher: Callable[..., Teacher], picture: str, method: str) -> None:
     compute = Compute(torch.device("cpu"), bf16=True)
     distillation = _assemble(make_teacher(), compute, picture, method)
     assert [one for one in distillation.run() if isinstance(one, StepDone)][-1].step == 6
     assert all(value.dtype != torch.bfloat16 for value in _start(distillation))
 
 
-def test_attention_is_transferred_only_between_matching_stages(make_teacher, compute: Compute, picture: str) -> None:  # type: ignore[no-untyped-def]
+def test_attention_is_transferred_only_between_matching_stages(
+    make_teacher: Callable[..., Teacher], compute: Compute, picture: str
+) -> None:
     teacher = make_teacher("wrn-16-2")
     alike = _assemble(teacher, compute, picture, "zskt", student_name="wrn-10-1")
     assert alike.student._block_names == ("network.block1", "network.block2", "network.block3")
@@ -101,7 +113,9 @@ def test_attention_is_transferred_only_between_matching_stages(make_teacher, com
         assert other.student._block_names == ()
 
 
-def test_the_recipe_chooses_the_retrospection(make_teacher, compute: Compute, picture: str) -> None:  # type: ignore[no-untyped-def]
+def test_the_recipe_chooses_the_retrospection(
+    make_teacher: Callable[..., Teacher], compute: Compute, picture: str
+) -> None:
     teacher = make_teacher()
     kinds = {"paper": PaperRetrospection, "universal": UniversalRetrospection, "none": type(None)}
     for name, kind in kinds.items():
@@ -109,7 +123,9 @@ def test_the_recipe_chooses_the_retrospection(make_teacher, compute: Compute, pi
         assert isinstance(distillation._retrospection, kind)
 
 
-def test_a_teacher_without_layers_to_shuffle_is_told_apart(make_teacher, compute: Compute, picture: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_teacher_without_layers_to_shuffle_is_told_apart(
+    make_teacher: Callable[..., Teacher], compute: Compute, picture: str
+) -> None:
     plain = make_teacher()
     body = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
     network = PixelNetwork(body, mean=plain.spec.mean, std=plain.spec.std).eval().requires_grad_(False)
@@ -119,6 +135,8 @@ def test_a_teacher_without_layers_to_shuffle_is_told_apart(make_teacher, compute
     assert list(_assemble(teacher, compute, picture, changes={"vaccine": False}).run())
 
 
-def test_a_picture_that_cannot_be_used_is_refused(make_teacher, compute: Compute, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_picture_that_cannot_be_used_is_refused(
+    make_teacher: Callable[..., Teacher], compute: Compute, tmp_path: Path
+) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         _assemble(make_teacher(), compute, str(tmp_path / "absent.png"))

@@ -20,6 +20,7 @@ from abd_app.distill.sources import zskt
 from abd_app.distill.sources.fast import FastSettings
 from abd_app.errors import RunFailedError
 from abd_app.events import Event, FindingMade, ImagesDrawn, PhaseStarted, StepDone, VaccineChecked
+from abd_app.teacher import Teacher
 
 _FAST = FastSettings(drawn=16, generator_steps=2, student_steps=5, warm_up_rounds=2, noise=16, capacity=64)
 METHODS = ("ood", "fast", "zskt")
@@ -28,11 +29,11 @@ Make = Callable[..., Distillation]
 
 
 def _recipe(method: str, steps: int = 20, **changes: Any) -> Recipe:
-    return replace(choose_recipe(method, "abd", "quick", steps), batch_size=8, **changes)
+    return replace(choose_recipe(method, "abd", "quick", steps), batch_size=8, search_steps=2, **changes)
 
 
 @pytest.fixture
-def make(make_teacher, compute: Compute, picture: str, monkeypatch: pytest.MonkeyPatch) -> Make:  # type: ignore[no-untyped-def]
+def make(make_teacher: Callable[..., Teacher], compute: Compute, picture: str, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Distillations of one teacher; the vaccine is accepted at once."""
     monkeypatch.setattr(zskt, "BATCH_SIZE", 8)
     monkeypatch.setattr(loop, "CHECK_IMAGES", 500)
@@ -135,14 +136,18 @@ def test_closing_leaves_no_hook_behind(make: Make, method: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_teacher_that_was_handed_in_stays_as_it_is(  # type: ignore[no-untyped-def]
-    make_teacher, compute: Compute, picture: str, monkeypatch: pytest.MonkeyPatch, method: str
+def test_the_teacher_that_was_handed_in_stays_as_it_is(
+    make_teacher: Callable[..., Teacher], compute: Compute, picture: str, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     monkeypatch.setattr(zskt, "BATCH_SIZE", 8)
     monkeypatch.setattr(loop, "CHECK_IMAGES", 500)
     teacher = make_teacher()
     before = copy.deepcopy(teacher.network.state_dict())
-    list(assemble(teacher, _recipe(method, 3), student_name="wrn-10-1", compute=compute, seed=0, picture=picture, fast=_FAST).run())
+    list(
+        assemble(
+            teacher, _recipe(method, 3), student_name="wrn-10-1", compute=compute, seed=0, picture=picture, fast=_FAST
+        ).run()
+    )
     assert all(torch.equal(before[name], value) for name, value in teacher.network.state_dict().items())
     assert _hooks(teacher.network) == 0
     assert all(parameter.grad is None for parameter in teacher.network.parameters())
@@ -208,7 +213,9 @@ def test_losses_are_read_back_now_and_then_only(make: Make) -> None:
     assert read == {20, 40, 45}
 
 
-def test_a_student_learns_to_answer_like_its_teacher(make: Make, make_teacher, picture: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_student_learns_to_answer_like_its_teacher(
+    make: Make, make_teacher: Callable[..., Teacher], picture: str
+) -> None:
     recipe = replace(_recipe("ood", 150), batch_size=32)
     distillation = make(recipe)
     images = distillation._source.sample(400).float() / 255

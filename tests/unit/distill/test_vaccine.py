@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -14,20 +16,21 @@ from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.device import Compute
 from abd_app.distill.losses import kl_per_image
 from abd_app.distill.vaccine import ShufflingVaccine, VaccineError, shufflable_layers, tail_ratio
+from abd_app.teacher import Teacher
 
 
 def _random(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def _vaccine(teacher, seed: int = 0, **options) -> ShufflingVaccine:  # type: ignore[no-untyped-def]
+def _vaccine(teacher: Teacher, seed: int = 0, **options: Any) -> ShufflingVaccine:
     spec = teacher.spec
     example = torch.rand(2, spec.channels, spec.height, spec.width)
     options = {"block_names": teacher.block_names, **options}
     return ShufflingVaccine(teacher.network, example=example, generator=_random(seed), **options)
 
 
-def _naive_logits(network: nn.Module, images: torch.Tensor, layers: list[str], seed: int, copies: int = 3):  # type: ignore[no-untyped-def]
+def _naive_logits(network: nn.Module, images: torch.Tensor, layers: list[str], seed: int, copies: int = 3):
     """Whole copies, the same permutations, no sharing."""
     generator, total = _random(seed), torch.zeros(())
     for _ in range(copies):
@@ -39,7 +42,7 @@ def _naive_logits(network: nn.Module, images: torch.Tensor, layers: list[str], s
     return total / copies
 
 
-def test_on_wrn_16_2_exactly_block3_is_shuffled(make_teacher) -> None:  # type: ignore[no-untyped-def]
+def test_on_wrn_16_2_exactly_block3_is_shuffled(make_teacher: Callable[..., Teacher]) -> None:
     vaccine = _vaccine(make_teacher("wrn-16-2"))
     assert vaccine.layer_names == [
         "network.block3.layer.0.conv1",
@@ -51,7 +54,7 @@ def test_on_wrn_16_2_exactly_block3_is_shuffled(make_teacher) -> None:  # type: 
     assert vaccine.trunk == "network.block2"
 
 
-def test_a_vgg_has_layers_although_none_is_called_conv(make_teacher) -> None:  # type: ignore[no-untyped-def]
+def test_a_vgg_has_layers_although_none_is_called_conv(make_teacher: Callable[..., Teacher]) -> None:
     teacher = make_teacher("vgg11-bn-cifar", height=32, width=32)
     vaccine = _vaccine(teacher)
     assert len(vaccine.layer_names) == 5
@@ -64,7 +67,9 @@ def test_a_vgg_has_layers_although_none_is_called_conv(make_teacher) -> None:  #
 
 
 def test_depthwise_and_grey_layers_are_passed_over_and_linear_networks_have_linear_layers() -> None:
-    mixed = nn.Sequential(nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 1, groups=4), nn.Conv2d(4, 4, 1, groups=2), nn.Linear(4, 2))
+    mixed = nn.Sequential(
+        nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 1, groups=4), nn.Conv2d(4, 4, 1, groups=2), nn.Linear(4, 2)
+    )
     assert shufflable_layers(mixed) == ["2"]
     perceptron = nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 4))
     assert shufflable_layers(perceptron) == ["1"]
@@ -79,8 +84,8 @@ def test_a_network_without_such_layers_raises() -> None:
 @pytest.mark.parametrize(
     ("architecture", "trunk"), [("wrn-10-1", "network.block1"), ("wrn-16-1", "network.block2"), ("resnet18-cifar", "")]
 )
-def test_the_shared_trunk_gives_the_logits_and_gradients_of_whole_copies(  # type: ignore[no-untyped-def]
-    make_teacher, compute: Compute, architecture: str, trunk: str
+def test_the_shared_trunk_gives_the_logits_and_gradients_of_whole_copies(
+    make_teacher: Callable[..., Teacher], compute: Compute, architecture: str, trunk: str
 ) -> None:
     teacher = make_teacher(architecture)
     vaccine = _vaccine(teacher, seed=4)
@@ -115,7 +120,9 @@ def test_stages_that_are_no_chain_fall_back_to_whole_copies(compute: Compute) ->
     assert torch.allclose(vaccine.logits(images, network.block1(images)), expected, atol=1e-6)
 
 
-def test_hooks_of_a_watched_teacher_do_not_leak_into_the_copies(make_teacher, compute: Compute) -> None:  # type: ignore[no-untyped-def]
+def test_hooks_of_a_watched_teacher_do_not_leak_into_the_copies(
+    make_teacher: Callable[..., Teacher], compute: Compute
+) -> None:
     teacher = make_teacher()
     answering = AnsweringTeacher(teacher.network, compute, teacher.block_names)
     seen = []
@@ -130,7 +137,7 @@ def test_hooks_of_a_watched_teacher_do_not_leak_into_the_copies(make_teacher, co
     assert not any(one._forward_hooks for network in vaccine._copies for one in network.modules())
 
 
-def test_making_a_vaccine_leaves_the_teacher_as_it_was(make_teacher) -> None:  # type: ignore[no-untyped-def]
+def test_making_a_vaccine_leaves_the_teacher_as_it_was(make_teacher: Callable[..., Teacher]) -> None:
     teacher = make_teacher()
     before = copy.deepcopy(teacher.network.state_dict())
     _vaccine(teacher).shuffle(_random(9))
@@ -138,7 +145,7 @@ def test_making_a_vaccine_leaves_the_teacher_as_it_was(make_teacher) -> None:  #
     assert not any(one._forward_hooks or one._forward_pre_hooks for one in teacher.network.modules())
 
 
-def test_reshuffling_starts_from_the_teachers_own_weights(make_teacher) -> None:  # type: ignore[no-untyped-def]
+def test_reshuffling_starts_from_the_teachers_own_weights(make_teacher: Callable[..., Teacher]) -> None:
     teacher = make_teacher()
     vaccine = _vaccine(teacher, seed=1, block_names=())
     vaccine.shuffle(_random(2))
@@ -148,8 +155,8 @@ def test_reshuffling_starts_from_the_teachers_own_weights(make_teacher) -> None:
     )
 
 
-def test_suspicious_are_the_images_that_keep_their_class_and_the_penalty_is_their_mean_kl(  # type: ignore[no-untyped-def]
-    make_teacher, compute: Compute
+def test_suspicious_are_the_images_that_keep_their_class_and_the_penalty_is_their_mean_kl(
+    make_teacher: Callable[..., Teacher], compute: Compute
 ) -> None:
     teacher = make_teacher()
     vaccine = _vaccine(teacher)
@@ -165,7 +172,7 @@ def test_suspicious_are_the_images_that_keep_their_class_and_the_penalty_is_thei
     assert float(vaccine.penalty(images, answer)) == pytest.approx(float(by_hand), rel=1e-4)
 
 
-def test_no_suspicious_image_is_no_penalty(make_teacher, compute: Compute) -> None:  # type: ignore[no-untyped-def]
+def test_no_suspicious_image_is_no_penalty(make_teacher: Callable[..., Teacher], compute: Compute) -> None:
     teacher = make_teacher(num_classes=2)
     vaccine = _vaccine(teacher)
     answering = AnsweringTeacher(teacher.network, compute)
@@ -191,8 +198,8 @@ def test_a_divergence_of_zero_is_very_small_and_not_minus_infinity() -> None:
     assert math.isfinite(ratio) and ratio == pytest.approx(0.03)
 
 
-def test_the_check_reshuffles_until_the_tail_is_heavy_enough(  # type: ignore[no-untyped-def]
-    make_teacher, answering: AnsweringTeacher, monkeypatch: pytest.MonkeyPatch
+def test_the_check_reshuffles_until_the_tail_is_heavy_enough(
+    make_teacher: Callable[..., Teacher], answering: AnsweringTeacher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vaccine = _vaccine(make_teacher(), block_names=())
     images = torch.randint(0, 256, (40, 3, 8, 8), dtype=torch.uint8)
@@ -207,8 +214,8 @@ def test_the_check_reshuffles_until_the_tail_is_heavy_enough(  # type: ignore[no
     assert (outcome.accepted, outcome.trials) == (False, 8)
 
 
-def test_the_check_judges_the_per_image_kl_of_pixels(  # type: ignore[no-untyped-def]
-    make_teacher, answering: AnsweringTeacher, monkeypatch: pytest.MonkeyPatch
+def test_the_check_judges_the_per_image_kl_of_pixels(
+    make_teacher: Callable[..., Teacher], answering: AnsweringTeacher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     teacher = make_teacher()
     vaccine = _vaccine(teacher, block_names=())
@@ -221,7 +228,7 @@ def test_the_check_judges_the_per_image_kl_of_pixels(  # type: ignore[no-untyped
     assert torch.allclose(judged[0], expected, atol=1e-5)
 
 
-def test_a_restored_vaccine_is_the_same(make_teacher) -> None:  # type: ignore[no-untyped-def]
+def test_a_restored_vaccine_is_the_same(make_teacher: Callable[..., Teacher]) -> None:
     teacher, images = make_teacher(), torch.rand(3, 3, 8, 8)
     first, second = (_vaccine(teacher, seed=seed, block_names=()) for seed in (1, 2))
     assert not torch.equal(first.logits(images), second.logits(images))

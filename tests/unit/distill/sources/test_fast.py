@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -39,19 +40,24 @@ def _student(teacher: Teacher) -> PixelNetwork:
 
 def _source(teacher: Teacher, compute: Compute, settings: FastSettings = _SETTINGS) -> WarmInversionSource:
     torch.manual_seed(4)
-    return WarmInversionSource(AnsweringTeacher(teacher.network, compute), teacher.spec, generator=_random(), settings=settings)
+    return WarmInversionSource(
+        AnsweringTeacher(teacher.network, compute), teacher.spec, generator=_random(), settings=settings
+    )
 
 
 def _hooks(network: nn.Module) -> int:
     return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in network.modules())
 
 
-def test_rounds_warm_up_and_then_feed_the_student_from_the_pool(make_teacher, compute: Compute) -> None:  # type: ignore[no-untyped-def]
+def test_rounds_warm_up_and_then_feed_the_student_from_the_pool(
+    make_teacher: Callable[..., Teacher], compute: Compute
+) -> None:
     teacher = make_teacher()
     source = _source(teacher, compute)
     items = source.batches(_student(teacher))
     kinds: list[Any] = [next(items) for _ in range(12)]
-    assert [isinstance(item, GeneratorStep) for item in kinds] == [True] * 4 + ([False] * 3 + [True] * 2) * 1 + [False] * 3
+    draws, lessons = [True] * 2, [False] * 3
+    assert [isinstance(item, GeneratorStep) for item in kinds] == draws * 2 + lessons + draws + lessons
     batch = kinds[4]
     assert batch.images.shape == (8, 3, 8, 8) and batch.suspicious is None
     assert 0 <= float(batch.images.min()) <= float(batch.images.max()) <= 1
@@ -60,7 +66,7 @@ def test_rounds_warm_up_and_then_feed_the_student_from_the_pool(make_teacher, co
     assert len(source.pool) == 36
 
 
-def test_the_losses_are_the_stated_ones(make_teacher, compute: Compute) -> None:  # type: ignore[no-untyped-def]
+def test_the_losses_are_the_stated_ones(make_teacher: Callable[..., Teacher], compute: Compute) -> None:
     teacher = make_teacher()
     source, student = _source(teacher, compute), _student(teacher).eval()
     source._rounds = _SETTINGS.warm_up_rounds
@@ -88,7 +94,7 @@ def test_the_losses_are_the_stated_ones(make_teacher, compute: Compute) -> None:
         assert losses[name].item() == pytest.approx(value.item(), rel=1e-4), name
 
 
-def test_the_student_is_not_asked_while_warming_up(make_teacher, compute: Compute) -> None:  # type: ignore[no-untyped-def]
+def test_the_student_is_not_asked_while_warming_up(make_teacher: Callable[..., Teacher], compute: Compute) -> None:
     teacher = make_teacher()
     items = _source(teacher, compute).batches(_student(teacher))
     kinds: list[Any] = [next(items) for _ in range(9)]
@@ -96,7 +102,9 @@ def test_the_student_is_not_asked_while_warming_up(make_teacher, compute: Comput
     assert "adversarial" in kinds[7].losses
 
 
-def test_drawing_leaves_no_gradient_and_no_statistics_in_the_student(make_teacher, compute: Compute) -> None:  # type: ignore[no-untyped-def]
+def test_drawing_leaves_no_gradient_and_no_statistics_in_the_student(
+    make_teacher: Callable[..., Teacher], compute: Compute
+) -> None:
     teacher = make_teacher()
     student = _student(teacher)
     before = copy.deepcopy(student.state_dict())
@@ -107,7 +115,9 @@ def test_drawing_leaves_no_gradient_and_no_statistics_in_the_student(make_teache
     assert all(parameter.grad is None for parameter in student.parameters())
 
 
-def test_closing_in_the_middle_of_a_round_takes_the_hooks_away(make_teacher, compute: Compute) -> None:  # type: ignore[no-untyped-def]
+def test_closing_in_the_middle_of_a_round_takes_the_hooks_away(
+    make_teacher: Callable[..., Teacher], compute: Compute
+) -> None:
     teacher = make_teacher()
     student = _student(teacher)
     items: Any = _source(teacher, compute).batches(student)
@@ -119,15 +129,19 @@ def test_closing_in_the_middle_of_a_round_takes_the_hooks_away(make_teacher, com
     assert student.network.bn1.training
 
 
-def test_images_come_nearer_to_the_statistics(make_teacher, compute: Compute) -> None:  # type: ignore[no-untyped-def]
+def test_images_come_nearer_to_the_statistics(make_teacher: Callable[..., Teacher], compute: Compute) -> None:
     teacher = make_teacher()
-    settings = FastSettings(batch_size=8, drawn=32, generator_steps=40, warm_up_rounds=9, noise=16, capacity=40, rate=2e-2)
+    settings = FastSettings(
+        batch_size=8, drawn=32, generator_steps=40, warm_up_rounds=9, noise=16, capacity=40, rate=2e-2
+    )
     items = _source(teacher, compute, settings).batches(_student(teacher))
     distances = [float(next(items).losses["statistics"]) for _ in range(40)]  # type: ignore[union-attr]
     assert distances[-1] < 0.85 * distances[0]
 
 
-def test_samples_before_the_first_round_are_the_cold_generators(make_teacher, compute: Compute) -> None:  # type: ignore[no-untyped-def]
+def test_samples_before_the_first_round_are_the_cold_generators(
+    make_teacher: Callable[..., Teacher], compute: Compute
+) -> None:
     teacher = make_teacher()
     source = _source(teacher, compute)
     sample = source.sample(5)
@@ -135,7 +149,9 @@ def test_samples_before_the_first_round_are_the_cold_generators(make_teacher, co
 
 
 @pytest.mark.parametrize(("height", "width", "channels"), [(8, 12, 3), (10, 8, 1)])
-def test_grey_and_oblong_images(make_teacher, compute: Compute, height: int, width: int, channels: int) -> None:  # type: ignore[no-untyped-def]
+def test_grey_and_oblong_images(
+    make_teacher: Callable[..., Teacher], compute: Compute, height: int, width: int, channels: int
+) -> None:
     teacher = make_teacher(height=height, width=width, channels=channels)
     source = _source(teacher, compute)
     items = source.batches(_student(teacher))
@@ -144,7 +160,9 @@ def test_grey_and_oblong_images(make_teacher, compute: Compute, height: int, wid
     assert source.sample(3).shape == (3, channels, height, width)
 
 
-def test_a_source_saved_between_rounds_goes_on_with_the_same_numbers(make_teacher, compute: Compute) -> None:  # type: ignore[no-untyped-def]
+def test_a_source_saved_between_rounds_goes_on_with_the_same_numbers(
+    make_teacher: Callable[..., Teacher], compute: Compute
+) -> None:
     teacher, student = make_teacher(), _student(make_teacher())
     first, second = (_source(teacher, compute) for _ in range(2))
     items = first.batches(student)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -51,7 +52,7 @@ def _source(
     return source
 
 
-def test_patches_are_labelled_first_and_then_in_between(make_teacher, compute: Compute) -> None:  # type: ignore[no-untyped-def]
+def test_patches_are_labelled_first_and_then_in_between(make_teacher: Callable[..., Teacher], compute: Compute) -> None:
     source = _source(make_teacher(), compute)
     items = source.batches(_STUDENT)
     kinds = [isinstance(next(items), GeneratorStep) for _ in range(10)]
@@ -59,7 +60,9 @@ def test_patches_are_labelled_first_and_then_in_between(make_teacher, compute: C
     assert len(source.pool) == 4 * 48
 
 
-def test_a_batch_carries_the_teachers_own_answer_to_its_pixels(make_teacher, compute: Compute) -> None:  # type: ignore[no-untyped-def]
+def test_a_batch_carries_the_teachers_own_answer_to_its_pixels(
+    make_teacher: Callable[..., Teacher], compute: Compute
+) -> None:
     teacher = make_teacher()
     source = _source(teacher, compute, vaccinated=True)
     assert source.vaccine is not None
@@ -74,13 +77,15 @@ def test_a_batch_carries_the_teachers_own_answer_to_its_pixels(make_teacher, com
     assert any(batch.suspicious.any() for batch in batches)
 
 
-def test_nothing_is_suspicious_without_a_vaccine(make_teacher, compute: Compute) -> None:  # type: ignore[no-untyped-def]
+def test_nothing_is_suspicious_without_a_vaccine(make_teacher: Callable[..., Teacher], compute: Compute) -> None:
     items = _source(make_teacher(), compute).batches(_STUDENT)
     batch: Any = [next(items) for _ in range(3)][-1]
     assert batch.suspicious is None
 
 
-def test_classes_come_equally_often_but_very_rare_ones_do_not(make_teacher, compute: Compute) -> None:  # type: ignore[no-untyped-def]
+def test_classes_come_equally_often_but_very_rare_ones_do_not(
+    make_teacher: Callable[..., Teacher], compute: Compute
+) -> None:
     source = _source(make_teacher(), compute, PatchSettings(capacity=1000, least_share=0.05))
     source.pool.add(torch.zeros(1000, 3, 8, 8))
     labels = torch.tensor([0] * 700 + [1] * 200 + [2] * 90 + [3] * 10)
@@ -90,7 +95,9 @@ def test_classes_come_equally_often_but_very_rare_ones_do_not(make_teacher, comp
     assert torch.allclose(counts, expected, atol=0.015)
 
 
-def test_both_the_pictures_and_the_pool_give_new_patches(make_teacher, compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_both_the_pictures_and_the_pool_give_new_patches(
+    make_teacher: Callable[..., Teacher], compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = _source(make_teacher(), compute)
     cut, kinds = source._cutter.cut, []
     monkeypatch.setattr(source._cutter, "cut", lambda *args: kinds.append("cut") or cut(*args))
@@ -99,7 +106,9 @@ def test_both_the_pictures_and_the_pool_give_new_patches(make_teacher, compute: 
     assert 0 < len(kinds) < passes
 
 
-def test_a_pool_that_is_full_forgets_the_oldest_and_keeps_answers_in_step(make_teacher, compute: Compute) -> None:  # type: ignore[no-untyped-def]
+def test_a_pool_that_is_full_forgets_the_oldest_and_keeps_answers_in_step(
+    make_teacher: Callable[..., Teacher], compute: Compute
+) -> None:
     teacher = make_teacher()
     source = _source(teacher, compute, PatchSettings(batch_size=8, capacity=100, first=96, drawn=48, student_steps=1))
     items = source.batches(_STUDENT)
@@ -112,7 +121,9 @@ def test_a_pool_that_is_full_forgets_the_oldest_and_keeps_answers_in_step(make_t
 
 
 @pytest.mark.parametrize(("height", "width", "channels"), [(8, 12, 3), (10, 8, 1)])
-def test_grey_and_oblong_images(make_teacher, compute: Compute, height: int, width: int, channels: int) -> None:  # type: ignore[no-untyped-def]
+def test_grey_and_oblong_images(
+    make_teacher: Callable[..., Teacher], compute: Compute, height: int, width: int, channels: int
+) -> None:
     source = _source(make_teacher(height=height, width=width, channels=channels), compute)
     items = source.batches(_STUDENT)
     batch: Any = [next(items) for _ in range(8)][-1]
@@ -121,7 +132,9 @@ def test_grey_and_oblong_images(make_teacher, compute: Compute, height: int, wid
     assert sample.shape == (7, channels, height, width) and sample.dtype == torch.uint8
 
 
-def test_a_source_saved_before_a_labelling_pass_goes_on_with_the_same_numbers(make_teacher, compute: Compute) -> None:  # type: ignore[no-untyped-def]
+def test_a_source_saved_before_a_labelling_pass_goes_on_with_the_same_numbers(
+    make_teacher: Callable[..., Teacher], compute: Compute
+) -> None:
     teacher = make_teacher()
     first, second = (_source(teacher, compute, vaccinated=True) for _ in range(2))
     items = first.batches(_STUDENT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -157,8 +157,8 @@ def precision(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("vaccinated", [False, True])
-def test_the_cached_pseudo_batch_gives_the_numbers_of_the_naive_one(  # type: ignore[no-untyped-def]
-    precision: torch.dtype, make_teacher, compute: Compute, vaccinated: bool
+def test_the_cached_pseudo_batch_gives_the_numbers_of_the_naive_one(
+    precision: torch.dtype, make_teacher: Callable[..., Teacher], compute: Compute, vaccinated: bool
 ) -> None:
     teacher = make_teacher()
     source = _source(teacher, compute, vaccinated)
@@ -185,7 +185,7 @@ def _agree(found: nn.Module, expected: nn.Module) -> None:
         assert torch.allclose(ours, theirs, atol=1e-5), (name, (ours - theirs).abs().max().item())
 
 
-def test_the_vaccine_changes_what_the_generator_learns(make_teacher, compute: Compute) -> None:  # type: ignore[no-untyped-def]
+def test_the_vaccine_changes_what_the_generator_learns(make_teacher: Callable[..., Teacher], compute: Compute) -> None:
     teacher, generators = make_teacher(), []
     for vaccinated in (False, True):
         source = _source(teacher, compute, vaccinated)
@@ -196,7 +196,9 @@ def test_the_vaccine_changes_what_the_generator_learns(make_teacher, compute: Co
     assert not torch.equal(*(generator.layers[4].weight for generator in generators))
 
 
-def test_ten_batches_share_one_pass_and_leave_the_student_without_gradients(make_teacher, compute: Compute) -> None:  # type: ignore[no-untyped-def]
+def test_ten_batches_share_one_pass_and_leave_the_student_without_gradients(
+    make_teacher: Callable[..., Teacher], compute: Compute
+) -> None:
     teacher = make_teacher()
     source = _source(teacher, compute, vaccinated=False)
     student, passes = _new_student(teacher), []
@@ -210,7 +212,7 @@ def test_ten_batches_share_one_pass_and_leave_the_student_without_gradients(make
     assert all(parameter.grad is None for parameter in student.parameters())
 
 
-def test_the_generator_climbs(make_teacher, compute: Compute) -> None:  # type: ignore[no-untyped-def]
+def test_the_generator_climbs(make_teacher: Callable[..., Teacher], compute: Compute) -> None:
     teacher = make_teacher()
     source = _source(teacher, compute, vaccinated=False)
     student = _new_student(teacher).eval()
@@ -220,7 +222,9 @@ def test_the_generator_climbs(make_teacher, compute: Compute) -> None:  # type: 
 
 
 @pytest.mark.parametrize(("height", "width", "channels"), [(8, 12, 3), (10, 8, 1)])
-def test_grey_and_oblong_images(make_teacher, compute: Compute, height: int, width: int, channels: int) -> None:  # type: ignore[no-untyped-def]
+def test_grey_and_oblong_images(
+    make_teacher: Callable[..., Teacher], compute: Compute, height: int, width: int, channels: int
+) -> None:
     teacher = make_teacher(height=height, width=width, channels=channels)
     source = _source(teacher, compute, vaccinated=False)
     items = source.batches(_new_student(teacher))
@@ -232,7 +236,9 @@ def test_grey_and_oblong_images(make_teacher, compute: Compute, height: int, wid
     assert sample.shape == (20, channels, height, width) and sample.dtype == torch.uint8
 
 
-def test_a_source_saved_at_the_end_of_a_pseudo_batch_goes_on_with_the_same_numbers(make_teacher, compute: Compute) -> None:  # type: ignore[no-untyped-def]
+def test_a_source_saved_at_the_end_of_a_pseudo_batch_goes_on_with_the_same_numbers(
+    make_teacher: Callable[..., Teacher], compute: Compute
+) -> None:
     teacher, student = make_teacher(), _new_student(make_teacher()).eval()
     first, second = (_source(teacher, compute, vaccinated=False) for _ in range(2))
     items = first.batches(student)

@@ -1,0 +1,75 @@
+"""Small real runs that several tests look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from abd_app.audit import learning, opening, run_audit
+from abd_app.demo import demo_plan
+from abd_app.distill import loop, vaccine
+from abd_app.distill.recipe import choose_recipe
+from abd_app.events import Event
+from abd_app.networks.wide_resnet import WideResNet
+from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fast_checks() -> Iterator[None]:
+    """A vaccine check on a tenth of the images with fewer trials, a short search, a checkpoint at every step."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "CHECK_IMAGES", 500)
+        patch.setattr(vaccine, "TRIALS", 2)
+        patch.setattr(opening, "choose_recipe", lambda *chosen: replace(choose_recipe(*chosen), search_steps=2))
+        patch.setattr(learning, "CHECKPOINT_EVERY_S", -1.0)
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny_plan(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AuditPlan]:
+    """Plans for an untrained teacher of 8 pixels, each in a new folder: a step takes milliseconds."""
+    folder = tmp_path_factory.mktemp("tiny")
+    torch.manual_seed(0)
+    network = WideResNet(10, 1, num_classes=4)
+    network.fc.weight.data.mul_(6)
+    network.train()(torch.randn(64, 3, 8, 8))
+    torch.save(network.state_dict(), folder / "teacher.pth")
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
+    np.savez(folder / "images.npz", images=images, labels=np.arange(40) % 4)
+
+    def make(**changes: object) -> AuditPlan:
+        plan = AuditPlan(
+            teacher_file=str(folder / "teacher.pth"),
+            out=str(tmp_path_factory.mktemp("run") / "out"),
+            facts=TeacherFacts(input_size=(8, 8), mean=(0.5,) * 3, std=(0.25,) * 3),
+            method="ood",
+            steps=20,
+            device="cpu",
+            precision="fp32",
+            data=str(folder / "images.npz"),
+            triggers=(TriggerSpec("badnets-square"),),
+            compare=True,
+        )
+        return replace(plan, **changes)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def whole_run(tiny_plan: Callable[..., AuditPlan]) -> tuple[AuditPlan, list[Event]]:
+    """An uninterrupted run with its twin."""
+    plan = tiny_plan()
+    return plan, list(run_audit(plan))
+
+
+@pytest.fixture(scope="session")
+def demo_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Event]]:
+    """The demo with far too few steps to be good: everything but the result is as in the real one."""
+    out = tmp_path_factory.mktemp("demo") / "out"
+    plan = replace(demo_plan(str(out)), steps=3, device="cpu", precision="fp32")
+    return out, list(run_audit(plan))

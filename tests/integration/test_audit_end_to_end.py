@@ -1,0 +1,215 @@
+"""The whole job on real files, small: what it says, what it leaves behind, and how it ends when it is interrupted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from abd_app.assets import asset
+from abd_app.audit import run_audit
+from abd_app.distill.assemble import build_student
+from abd_app.events import (
+    AuditFinished,
+    DeviceUsed,
+    Event,
+    Measured,
+    MethodChosen,
+    PhaseStarted,
+    StepDone,
+    StudentExported,
+    TeacherInspected,
+    VaccineChecked,
+)
+from abd_app.plan import AuditPlan
+from abd_app.teacher import ImageSpec
+
+RESULTS = {
+    "student.onnx", "student.safetensors", "report.html", "report.json", "metrics.csv", "curves.svg", "curves.png",
+    "plan.json", "checkpoint",
+}  # fmt: skip
+TinyPlan = Callable[..., AuditPlan]
+
+
+def _report(folder: str | Path) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads((Path(folder) / "report.json").read_text(encoding="utf-8"))
+    return report
+
+
+def _files(folder: str | Path) -> set[str]:
+    return {path.name for path in Path(folder).iterdir()}
+
+
+def _drain_until(plan: AuditPlan, ends: Callable[[Event], bool]) -> list[Event]:
+    """Runs until the event that ``ends``, then cancels as the window does: by closing the generator."""
+    events, run = [], run_audit(plan)
+    for event in run:
+        events.append(event)
+        if ends(event):
+            run.close()
+            return events
+    raise AssertionError("the run ended first")
+
+
+def _steps(events: list[Event], role: str) -> list[int]:
+    return [event.step for event in events if isinstance(event, StepDone) and event.role == role]
+
+
+def test_the_demo_leaves_everything_it_promises(demo_run: tuple[Path, list[Event]]) -> None:
+    folder, events = demo_run
+    assert _files(folder) == RESULTS
+    finished = events[-1]
+    assert isinstance(finished, AuditFinished) and finished.folder == str(folder)
+    assert finished.report == _report(folder)
+    assert AuditPlan.from_json((folder / "plan.json").read_text()).steps == 3
+    assert all((folder / name).stat().st_size > 100 for name in RESULTS - {"checkpoint"})
+
+
+def test_the_demo_says_what_it_does_in_order(demo_run: tuple[Path, list[Event]]) -> None:
+    _, events = demo_run
+    kinds = [type(event) for event in events]
+    marks = [TeacherInspected, MethodChosen, Measured, VaccineChecked, StepDone, StudentExported, AuditFinished]
+    places = [kinds.index(kind) for kind in marks]
+    assert places == sorted(places)
+    assert DeviceUsed in kinds
+    for role in ("student", "twin"):
+        assert _steps(events, role)[-1] == 3
+    roles = [event.role for event in events if isinstance(event, PhaseStarted)]
+    assert roles.index("student") < roles.index("twin")
+
+
+def test_the_report_has_the_documented_keys_and_rates(demo_run: tuple[Path, list[Event]]) -> None:
+    report = _report(demo_run[0])
+    assert report.keys() >= {
+        "teacher", "student", "twin", "plan", "seed", "device", "steps", "wall_s", "vaccine", "findings", "versions",
+    }  # fmt: skip
+    assert report["teacher"].keys() >= {
+        "file", "sha256", "format", "architecture", "num_classes", "input_size", "mean", "std", "accuracy", "asr",
+    }  # fmt: skip
+    for role in ("student", "twin"):
+        assert report[role].keys() >= {"architecture", "parameters", "accuracy", "onnx_parity_max_abs", "asr"}
+        assert report[role]["parameters"] > 100_000
+    assert report["vaccine"].keys() == {"accepted", "tail_ratio", "trials"}
+    for role in ("teacher", "student", "twin"):
+        assert 0 <= report[role]["accuracy"] <= 1 and report[role]["images"] >= 1000
+        assert report[role]["asr"].keys() == {"sticker"} == report[role]["asr_images"].keys()
+        assert 0 <= report[role]["asr"]["sticker"] <= 1
+        assert 0 < report[role]["asr_images"]["sticker"] < report[role]["images"]
+    assert report["student"]["onnx_parity_max_abs"] <= 1e-3 and report["twin"]["onnx_parity_max_abs"] is None
+    assert report["steps"] == 3 and report["wall_s"] > 0 and not report["estimated"] and not report["stopped_early"]
+
+
+def test_the_built_in_teacher_is_good_and_poisoned(demo_run: tuple[Path, list[Event]]) -> None:
+    teacher = _report(demo_run[0])["teacher"]
+    assert teacher["accuracy"] >= 0.97 and teacher["asr"]["sticker"] >= 0.97
+
+
+def test_the_exported_file_gives_the_students_predictions(demo_run: tuple[Path, list[Event]]) -> None:
+    folder, _ = demo_run
+    teacher = _report(folder)["teacher"]
+    spec = ImageSpec(32, 32, 3, teacher["num_classes"], tuple(teacher["mean"]), tuple(teacher["std"]))
+    student = build_student("wrn-16-1", spec, seed=123)
+    student.load_state_dict(load_file(folder / "student.safetensors"))
+    images = np.load(asset("demo/evaluation.npz"))["images"][:96].transpose(0, 3, 1, 2).astype(np.float32) / 255
+    session = onnxruntime.InferenceSession(str(folder / "student.onnx"), providers=["CPUExecutionProvider"])
+    answered = session.run(None, {session.get_inputs()[0].name: images})[0]
+    with torch.no_grad():
+        expected = student.eval()(torch.from_numpy(images)).numpy()
+    assert np.abs(answered - expected).max() <= 1e-3
+    accuracy = (expected.argmax(1) == np.load(asset("demo/evaluation.npz"))["labels"][:96]).mean()
+    assert abs(accuracy - _report(folder)["student"]["accuracy"]) < 0.2, "the weights are those of the measured student"
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert metadata["teacher_sha256"] == teacher["sha256"]
+    assert json.loads(metadata["plan"])["steps"] == 3
+
+
+def test_the_same_plan_gives_the_same_numbers(whole_run: tuple[AuditPlan, list[Event]], tiny_plan: TinyPlan) -> None:
+    plan, _ = whole_run
+    again = tiny_plan()
+    list(run_audit(again))
+    first, second = _report(plan.out), _report(again.out)
+    for role in ("teacher", "student", "twin"):
+        assert first[role]["accuracy"] == second[role]["accuracy"] and first[role]["asr"] == second[role]["asr"]
+    _assert_same_student(plan.out, again.out)
+
+
+def test_without_data_everything_is_an_estimate(tiny_plan: TinyPlan) -> None:
+    plan = tiny_plan(data=None, triggers=(), compare=False, steps=2, method="fast", defense="sr")
+    events = list(run_audit(plan))
+    measured = [event for event in events if isinstance(event, Measured)]
+    assert measured and all(event.estimated for event in measured)
+    report = _report(plan.out)
+    assert report["estimated"] and report["vaccine"] is None and report["twin"] is None
+    assert report["teacher"]["accuracy"] == 1.0, "a teacher agrees with itself"
+    assert report["student"]["asr"].keys() == report["teacher"]["asr"].keys() != set()
+
+
+def test_stop_and_keep_measures_and_exports_what_there_is(tiny_plan: TinyPlan) -> None:
+    plan, answers = tiny_plan(), iter([False] * 8 + [True] * 99)
+    events = list(run_audit(plan, stop_requested=lambda: next(answers)))
+    report = _report(plan.out)
+    assert report["stopped_early"] and report["steps"] == _steps(events, "student")[-1] == 9
+    assert report["twin"] is None and not _steps(events, "twin")
+    assert _files(plan.out) >= RESULTS - {"checkpoint"}
+    assert report["student"]["accuracy"] is not None
+
+
+@pytest.mark.parametrize("phase", ["vaccine check", "distilling", "self-retrospection", "export"])
+def test_a_cancelled_run_leaves_no_half_result(tiny_plan: TinyPlan, phase: str) -> None:
+    plan = tiny_plan(compare=False)
+    _drain_until(plan, lambda event: isinstance(event, PhaseStarted) and event.phase == phase)
+    assert _files(plan.out) == {"plan.json", "checkpoint"}
+    assert not [path for path in Path(plan.out).rglob("*") if path.suffix in (".tmp", ".part")]
+
+
+def test_a_run_cancelled_after_the_export_has_a_whole_student(tiny_plan: TinyPlan) -> None:
+    plan = tiny_plan(compare=False, steps=2)
+    _drain_until(plan, lambda event: isinstance(event, StudentExported))
+    assert _files(plan.out) == {"plan.json", "checkpoint", "student.onnx", "student.safetensors"}
+    onnxruntime.InferenceSession(str(Path(plan.out) / "student.onnx"), providers=["CPUExecutionProvider"])
+
+
+def test_a_resumed_run_ends_with_the_student_of_an_uninterrupted_one(
+    whole_run: tuple[AuditPlan, list[Event]], tiny_plan: TinyPlan
+) -> None:
+    plan = tiny_plan()
+    # The step after the tenth: its checkpoint is the one of the border between two labelling passes.
+    first = _drain_until(plan, lambda event: isinstance(event, StepDone) and event.step == 10)
+    next_step = _drain_until(replace(plan, resume=True), lambda event: isinstance(event, StepDone))
+    assert any(isinstance(event, VaccineChecked) for event in first)
+    assert not any(isinstance(event, VaccineChecked) for event in next_step)
+    assert _steps(next_step, "student")[0] in (9, 10)
+    last = list(run_audit(replace(plan, resume=True)))
+    assert _steps(last, "student")[-1] == _steps(last, "twin")[-1] == 20
+    assert _report(plan.out)["vaccine"] == _report(whole_run[0].out)["vaccine"]
+    assert len(_report(plan.out)["findings"]) == len(_report(whole_run[0].out)["findings"])
+
+
+def test_a_run_interrupted_twice_in_its_twin_keeps_its_student(
+    whole_run: tuple[AuditPlan, list[Event]], tiny_plan: TinyPlan
+) -> None:
+    plan = tiny_plan()
+    for out in (plan, replace(plan, resume=True)):
+        events = _drain_until(
+            out, lambda event: isinstance(event, StepDone) and event.role == "twin" and event.step % 5 == 4
+        )
+    assert not _steps(events, "student"), "the student had finished"
+    last = list(run_audit(replace(plan, resume=True)))
+    assert not _steps(last, "student")
+    report, expected = _report(plan.out), _report(whole_run[0].out)
+    assert report["student"]["accuracy"] == expected["student"]["accuracy"]
+    assert report["student"]["asr"] == expected["student"]["asr"] and report["steps"] == 20
+    _assert_same_student(plan.out, whole_run[0].out)
+
+
+def _assert_same_student(first: str, second: str) -> None:
+    ours, theirs = (load_file(Path(folder) / "student.safetensors") for folder in (first, second))
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
