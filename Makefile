@@ -4,13 +4,13 @@ PYTHON := .venv/bin/python
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test lint types contracts check screenshots demo-teacher wheel clean
+.PHONY: help run setup setup-dev test lint types contracts check record-demo screenshots demo-teacher wheel clean
 
 help:
 	@echo "make run           set up and open the window with the demo teacher"
 	@echo "make test          set up and run all tests"
 	@echo "make check         lint, types, import contracts and all tests"
-	@echo "make lint | types | contracts | screenshots | demo-teacher | wheel | clean"
+	@echo "make lint | types | contracts | record-demo | screenshots | demo-teacher | wheel | clean"
 
 setup:
 	@packaging/setup.sh run
@@ -42,9 +42,13 @@ contracts: setup-dev
 
 check: lint types contracts test
 
-# Renders the documentation's pictures from the real widgets.
+# Runs the built-in demo (minutes) and records it for the README's pictures; best on a machine that does nothing else.
+record-demo: setup-dev
+	$(PYTHON) docs/record_demo.py
+
+# Renders the README's pictures of that recording from the real widgets.
 screenshots: setup-dev
-	QT_QPA_PLATFORM=offscreen $(PYTHON) packaging/screenshots.py
+	QT_QPA_PLATFORM=offscreen $(PYTHON) docs/make_screenshots.py
 
 # Draws the road signs, plants the backdoor and trains the teacher in resources/demo again.
 demo-teacher: setup-dev

@@ -2,14 +2,16 @@
 
     python benchmarks/cifar10.py --teacher TEACHER.pth --images TEST.npz --trigger badnets-grid --out DIR
 
-``TEST.npz`` holds ``images`` (N, H, W, 3) uint8 and ``labels``, or the test images as JPEG (``jpeg``, ``offsets``, ``labels``), which
-are decoded and, for a 16-pixel teacher, averaged 2x2. The defaults fit two CPU cores in 15 minutes with a 16-pixel WRN-16-1.
+``TEST.npz`` holds ``images`` (N, H, W, 3) uint8 and ``labels``, or the test images as JPEG (``jpeg``, ``offsets``,
+``labels``), which are decoded and, for a 16-pixel teacher, averaged 2x2. The defaults fit two CPU cores in 15 minutes
+with a 16-pixel WRN-16-1.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import json
 import sys
 import tempfile
@@ -21,17 +23,27 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from abd_app.audit import run_audit  # noqa: E402
-from abd_app.command import plan_to_command, trigger_from_text  # noqa: E402
-from abd_app.console import ProgressPrinter  # noqa: E402
-from abd_app.events import AuditFinished  # noqa: E402
-from abd_app.plan import METHODS, AuditPlan, TeacherFacts  # noqa: E402
+from abd_app.audit import run_audit
+from abd_app.command import plan_to_command, trigger_from_text
+from abd_app.console import ProgressPrinter
+from abd_app.events import AuditFinished
+from abd_app.plan import METHODS, AuditPlan, TeacherFacts
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 
 
 def main() -> None:
     """Runs one audit and prints its table."""
+    options = _options()
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "test.npz"
+        images, labels = load_images(Path(options.images), options.size)
+        np.savez(data, images=images, labels=labels)
+        plan = _plan(options, str(data))
+        print_table(run(plan), plan)
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--teacher", required=True)
     parser.add_argument("--images", required=True)
@@ -45,32 +57,30 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", required=True)
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def _plan(options: argparse.Namespace, data: str) -> AuditPlan:
     normalises_inside = options.teacher.endswith(".onnx")
-    with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "test.npz"
-        images, labels = load_images(Path(options.images), options.size)
-        np.savez(data, images=images, labels=labels)
-        plan = AuditPlan(
-            teacher_file=options.teacher,
-            out=options.out,
-            facts=TeacherFacts(
-                input_size=(options.size, options.size),
-                mean=(0.0, 0.0, 0.0) if normalises_inside else MEAN,
-                std=(1.0, 1.0, 1.0) if normalises_inside else STD,
-            ),
-            method=options.method,
-            defense=options.defense,
-            effort=options.effort,
-            steps=options.steps,
-            seed=options.seed,
-            device=options.device,
-            data=str(data),
-            triggers=(trigger_from_text(options.trigger),),
-            target_class=options.target,
-            compare=True,
-        )
-        print_table(run(plan), plan)
+    return AuditPlan(
+        teacher_file=options.teacher,
+        out=options.out,
+        facts=TeacherFacts(
+            input_size=(options.size, options.size),
+            mean=(0.0, 0.0, 0.0) if normalises_inside else MEAN,
+            std=(1.0, 1.0, 1.0) if normalises_inside else STD,
+        ),
+        method=options.method,
+        defense=options.defense,
+        effort=options.effort,
+        steps=options.steps,
+        seed=options.seed,
+        device=options.device,
+        data=data,
+        triggers=(trigger_from_text(options.trigger),),
+        target_class=options.target,
+        compare=True,
+    )
 
 
 def run(plan: AuditPlan) -> dict[str, object]:
@@ -91,7 +101,7 @@ def load_images(file: Path, size: int) -> tuple[npt.NDArray[np.uint8], npt.NDArr
             images = arrays["images"]
         else:
             blob, offsets = arrays["jpeg"], arrays["offsets"]
-            files = (blob[start:end].tobytes() for start, end in zip(offsets[:-1], offsets[1:], strict=True))
+            files = (blob[start:end].tobytes() for start, end in itertools.pairwise(offsets))
             images = np.stack([np.asarray(Image.open(io.BytesIO(one)).convert("RGB")) for one in files])
     factor = images.shape[1] // size
     if factor > 1:

@@ -1,7 +1,8 @@
-"""Renders every state of the window from the real widgets, without a display and without an engine.
+"""Renders the window from the real widgets, without a display and without an engine: run it as ``make screenshots``.
 
-The events are invented here (a made-up run of a made-up teacher), so that the pictures come out the same on every
-machine in seconds; no number in them is a result of this project. Run it as ``make screenshots``.
+The pictures of README.md show the built-in demo as ``make record-demo`` recorded it. With ``--all``, every state of the
+window is rendered from a made-up run of a made-up teacher, for the eyes of developers; no number in those pictures is a
+result of this project.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ import tempfile
 from pathlib import Path
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from demo_states import DEMO_STATES
 from PySide6.QtWidgets import QApplication
+from recorded_run import RECORDING, Recording, read_recording
 from window_states import STATES, Stage
 
 from abd_app.events import AuditFailed
@@ -25,15 +29,19 @@ from abd_app.gui.theme import Theme, ThemeName
 
 README_SIZE = "1280x800"
 SIZES = {"1024x700": (1024, 700), README_SIZE: (1280, 800), "1920x1080": (1920, 1080)}
+DOCS = Path(__file__).parent
 README_PICTURES: dict[str, ThemeName] = {"ready": "light", "running-distilling": "dark", "finished": "light"}
 
 
-def render(theme: Theme, name: str, size: str, out: Path) -> None:
-    """Draws one state into one picture."""
+def render(theme: Theme, name: str, size: str, out: Path, recording: Recording | None = None) -> None:
+    """Draws one state into one picture: of the recording, or of the made-up run if there is none."""
     with tempfile.TemporaryDirectory() as folder:
-        stage = Stage(theme, SIZES[size], Path(folder))
+        stage = Stage(theme, SIZES[size], Path(folder), recording.demo_plan if recording else None)
         try:
-            STATES[name](stage)
+            if recording is not None:
+                DEMO_STATES[name](stage, recording)
+            else:
+                STATES[name](stage)
             for _ in range(5):
                 QApplication.processEvents()
             stage.window.live.curves.refresh()
@@ -68,25 +76,8 @@ def picture_name(name: str, theme: Theme, size: str) -> str:
     return f"{name}-{theme.name}-{size}" + (f"-{theme.scale:.0%}" if theme.scale != 1.0 else "") + ".png"
 
 
-def main(arguments: list[str]) -> int:
-    """Renders the pictures of the README, or with ``--all`` every state in every theme, size and text size."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "screenshots")
-    parser.add_argument("--all", action="store_true", help="every state, theme, size and text size")
-    parser.add_argument("--only", default="", help="only states whose name contains this")
-    parser.add_argument("--theme", default="", choices=("", "light", "dark"))
-    parser.add_argument("--size", default="", choices=("", *SIZES))
-    parser.add_argument("--scale", type=float, default=0.0)
-    chosen = parser.parse_args(arguments)
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    logging.disable(logging.CRITICAL)  # The made-up failures are not the reader's.
-    app = QApplication([])
-    theme = Theme(app, "light")
-    if not chosen.all:
-        for name, colours in README_PICTURES.items():
-            theme.choose(colours)
-            render(theme, name, README_SIZE, chosen.out)
-        return 0
+def render_made_up(theme: Theme, chosen: argparse.Namespace, out: Path) -> None:
+    """Draws the states that were asked for in every theme, size and text size."""
     themes: tuple[ThemeName, ...] = ("light", "dark")
     for scale in (1.0, 1.5):
         for colours in themes:
@@ -95,9 +86,36 @@ def main(arguments: list[str]) -> int:
                 for size in ("1024x700", "1920x1080"):
                     wanted = chosen.only in name and chosen.theme in colours and chosen.size in size
                     if wanted and chosen.scale in (0.0, scale):
-                        render(theme, name, size, chosen.out)
+                        render(theme, name, size, out)
             if chosen.only in ("", "dialogs") and scale == 1.0:
-                render_dialogs(theme, chosen.out)
+                render_dialogs(theme, out)
+
+
+def main(arguments: list[str]) -> int:
+    """Renders the pictures of the README, or with ``--all`` every state in every theme, size and text size."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, help="docs/screenshots, with --all build/made-up-states")
+    parser.add_argument("--recording", type=Path, default=RECORDING)
+    parser.add_argument("--all", action="store_true", help="every state of a made-up run, theme, size and text size")
+    parser.add_argument("--only", default="", help="with --all, only states whose name contains this")
+    parser.add_argument("--theme", default="", choices=("", "light", "dark"), help="with --all")
+    parser.add_argument("--size", default="", choices=("", *SIZES), help="with --all")
+    parser.add_argument("--scale", type=float, default=0.0, help="with --all")
+    chosen = parser.parse_args(arguments)
+    if not chosen.all and not chosen.recording.is_file():
+        parser.error(f"{chosen.recording} is missing: make record-demo makes it")
+    out = chosen.out or (DOCS.parent / "build" / "made-up-states" if chosen.all else DOCS / "screenshots")
+    out.mkdir(parents=True, exist_ok=True)
+    logging.disable(logging.CRITICAL)  # The made-up failures are not the reader's.
+    app = QApplication([])
+    theme = Theme(app, "light")
+    if chosen.all:
+        render_made_up(theme, chosen, out)
+        return 0
+    recording = read_recording(chosen.recording)
+    for name, colours in README_PICTURES.items():
+        theme.choose(colours)
+        render(theme, name, README_SIZE, out, recording)
     return 0
 
 

@@ -31,10 +31,12 @@ from abd_app.worker.failure import failure_of_exit
 from abd_app.worker.messages import CommandName, InspectionFinished, Job, PauseChanged
 
 FILE = "/home/ada/models/road-signs-wrn16.safetensors"
+SECONDS_PER_EVENT = 40 / 70
+"""Between two made-up steps that are told."""
 LONG_FILE = "/home/ada/models/модель дорожных знаков – final version (2) really final, downloaded and renamed.pth"
 
 
-class Recorded(QObject):
+class Played(QObject):
     """Stands where the engine stands; the script plays events through it."""
 
     eventsArrived = Signal(int, list)  # noqa: N815 - Qt
@@ -57,11 +59,17 @@ class Recorded(QObject):
 
 
 class Stage:
-    """A window with a teacher file, in a folder of its own."""
+    """A window with a teacher file, in a folder of its own.
 
-    def __init__(self, theme: Theme, size: tuple[int, int], folder: Path) -> None:
-        self.engine = Recorded()
-        self.steps_played = 0
+    Attributes:
+        elapsed_s: What the window's clock shows: events are played at their own speed, not at this machine's.
+    """
+
+    def __init__(
+        self, theme: Theme, size: tuple[int, int], folder: Path, demo: Callable[[str], AuditPlan] | None = None
+    ) -> None:
+        self.engine = Played()
+        self.elapsed_s = 0.0
         self.settings = Settings(folder / "window.ini")
         self.theme = theme
         self.window = MainWindow(
@@ -69,16 +77,12 @@ class Stage:
             self.settings,
             self.theme,
             log=Path("~/.local/state/abd-app/log/abd-app.log"),
-            demo=demo_plan,
-            clock=self.now_s,
+            demo=demo or demo_plan,
+            clock=lambda: self.elapsed_s,
         )
         self.window.resize(*size)
         self.window.show()
         self.engine.play(DevicesListed((("cuda", "NVIDIA RTX 4070", 11 * GIB), ("cpu", "CPU, 8 cores", 22 * GIB))))
-
-    def now_s(self) -> float:
-        """A clock by which a step takes a seventieth of a second, whatever the machine."""
-        return self.steps_played / 70
 
     def open(self, file: str, *, questions: tuple[Question, ...] = (), findings: tuple[Finding, ...] = ()) -> None:
         """Opens a made-up teacher."""
@@ -105,7 +109,7 @@ class Stage:
         )
         self.window.distill()
         for event in made_up_run(compare, triggers, until):
-            self.steps_played += 40 * isinstance(event, StepDone)
+            self.elapsed_s += SECONDS_PER_EVENT * isinstance(event, StepDone)
             self.engine.play(event)
         self.window.live.curves.refresh()
 

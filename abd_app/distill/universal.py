@@ -19,8 +19,8 @@ _SEARCH_BATCH, _JUDGED_BATCHES = 128, 8
 class UniversalAdversaries:
     """For every class a picture to be added to any image, and a canvas of which a box is laid over any image.
 
-    Additive pictures stay within a ball (triggers that are blended in), canvases in the pixel box (triggers that are put
-    on). A canvas has every place of the image: which part is laid over changes from image to image.
+    Additive pictures stay within a ball (triggers that are blended in), canvases in the pixel box (triggers that are
+    put on). A canvas has every place of the image: which part is laid over changes from image to image.
 
     Args:
         shape: (C, H, W) of an image.
@@ -47,7 +47,7 @@ class UniversalAdversaries:
         self.weights = torch.ones(2, len(self.targets))
 
     def perturb(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Lays one adversary over each of ``(N, C, H, W)`` images in [0, 1]: a picture over one in three, else a canvas.
+        """Lays an adversary over each of ``(N, C, H, W)`` images in [0, 1]: a picture over one in three, else a canvas.
 
         Returns:
             The perturbed images, with a graph to pictures and canvases; the index of each one's adversary, ``(N,)``;

@@ -64,10 +64,12 @@ def test_a_folder_in_use_is_said_before_the_teacher_is_opened(make_plan: MakePla
 
 def test_the_start_tells_teacher_and_method_and_measures(make_plan: MakePlan, data_file: str) -> None:
     events: list[Event] = []
-    run = run_audit(make_plan(data=data_file, triggers=(TriggerSpec("badnets-square"),)))
+    plan = make_plan(data=data_file, triggers=(TriggerSpec("badnets-square"),))
+    run = run_audit(plan)
     while not (events and isinstance(events[-1], Measured)):
         events.append(next(run))
     run.close()
+    assert AuditPlan.from_json((Path(plan.out) / "plan.json").read_text()) == plan
     assert [type(event) for event in events if not isinstance(event, PhaseStarted)] == [
         TeacherInspected,
         MethodChosen,

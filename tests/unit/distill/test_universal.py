@@ -69,9 +69,15 @@ def test_the_start_is_random_not_the_minimum(compute: Compute) -> None:
 
 
 def test_adversaries_move_uphill_on_the_student(compute: Compute) -> None:
-    student, retrospection = _student(), _universal(compute, rate=0.2)
-    losses = [_step(retrospection, student, i % 4) for i in range(40)]
-    assert sum(losses[-8:]) > 1.3 * sum(losses[:8])
+    student, images, anchor = _student().eval(), torch.rand(64, 3, 8, 8), torch.randn(64, 4)
+    for seed in range(5):
+        retrospection = _universal(compute, seed=seed, rate=0.05)
+        state = retrospection.adversaries._random.get_state()
+        losses = []
+        for _ in range(3):  # the same places and choices every time
+            retrospection.adversaries._random.set_state(state)
+            losses.append(float(retrospection.add_gradient(student, images, anchor)))
+        assert losses == sorted(losses) and losses[0] < losses[2]
 
 
 def test_perturbed_images_are_a_shifted_image_or_one_with_a_box_of_a_canvas() -> None:
@@ -104,7 +110,7 @@ def test_the_search_makes_the_teacher_answer_with_each_adversarys_class(  # the 
     assert not torch.equal(retrospection.adversaries.weights, before)
 
 
-def test_adversaries_are_drawn_by_the_cube_of_their_success(compute: Compute) -> None:
+def test_adversaries_are_drawn_by_a_power_of_their_success(compute: Compute) -> None:
     adversaries = _adversaries()
     winner = int(adversaries.targets[2])
 
@@ -157,7 +163,9 @@ def test_only_the_portion_is_perturbed_and_pulled_to_the_anchor(
     student, images, anchor = _student().eval(), torch.rand(8, 3, 8, 8), torch.randn(8, 4)
     monkeypatch.setattr("abd_app.distill.universal.random_boxes", lambda count, *_: torch.zeros(count, 1, 8, 8))
     for portion, count in ((0.5, 4), (0.25, 2), (0.01, 1)):
-        found = _universal(compute, ball=0.0, portion=portion, weight=0.7).add_gradient(student, images, anchor)
+        found = _universal(compute, ball=0.0, portion=portion, weight=0.7, temperature=4.0).add_gradient(
+            student, images, anchor
+        )
         expected = 0.7 * distillation_loss(student(images[:count]), anchor[:count], 4.0).mean().item()
         assert found.item() == pytest.approx(expected, rel=1e-5)
 

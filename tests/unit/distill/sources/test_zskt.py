@@ -13,6 +13,7 @@ from torch import nn
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.device import Compute
 from abd_app.distill.losses import attention_transfer, kl_mean
+from abd_app.distill.observe import recorded_outputs
 from abd_app.distill.recipe import Recipe
 from abd_app.distill.sources import zskt
 from abd_app.distill.sources.base import GeneratorStep
@@ -64,8 +65,7 @@ def _naive(
     """The published loop, nothing kept from one of the eleven steps to the next; the vaccine as whole copies."""
     random, total = _random(1), _PSEUDO_BATCHES
     mean, std = (torch.tensor(value).view(1, -1, 1, 1) for value in (teacher.spec.mean, teacher.spec.std))
-    generator_optimizer = torch.optim.Adam(generator.parameters(), 1e-3)
-    student_optimizer = torch.optim.Adam(student.parameters(), 2e-3, fused=True)
+    generator_optimizer, student_optimizer = _optimizers(generator, student)
     generator_schedule = torch.optim.lr_scheduler.CosineAnnealingLR(generator_optimizer, total)
     student_schedule = torch.optim.lr_scheduler.CosineAnnealingLR(student_optimizer, total * 10)
     copies = _naive_copies(teacher.network) if vaccinated else []
@@ -88,10 +88,9 @@ def _naive(
         generator_optimizer.step()
         for _ in range(10):
             images = (generator(noise) * std + mean).detach()
-            recorded: dict[str, list[torch.Tensor]] = {"student": [], "teacher": []}
-            with _watching(student, recorded["student"]), _watching(teacher.network, recorded["teacher"]):
+            with recorded_outputs(student, _STAGES) as ours, recorded_outputs(teacher.network, _STAGES) as theirs:
                 reply, answer = student(images), teacher.network(images)
-            loss = kl_mean(reply, answer) + 250 * attention_transfer(recorded["student"], recorded["teacher"])
+            loss = kl_mean(reply, answer) + 250 * attention_transfer(ours, theirs)
             losses.append(loss.item())
             student_optimizer.zero_grad()
             loss.backward()
@@ -100,6 +99,10 @@ def _naive(
             student_schedule.step()
         generator_schedule.step()
     return disagreements, losses
+
+
+def _optimizers(generator: nn.Module, student: nn.Module) -> tuple[torch.optim.Adam, torch.optim.Adam]:
+    return torch.optim.Adam(generator.parameters(), 1e-3), torch.optim.Adam(student.parameters(), 2e-3, fused=True)
 
 
 def _naive_copies(network: nn.Module) -> list[nn.Module]:
@@ -114,21 +117,6 @@ def _naive_copies(network: nn.Module) -> list[nn.Module]:
             weight = duplicate.get_submodule(name).weight
             weight.data = weight.data[:, torch.randperm(weight.shape[1], generator=random)]
     return copies
-
-
-class _watching:  # noqa: N801
-    def __init__(self, network: nn.Module, outputs: list[torch.Tensor]) -> None:
-        self._network, self._outputs = network, outputs
-
-    def __enter__(self) -> None:
-        self._handles = [
-            self._network.get_submodule(name).register_forward_hook(lambda *args: self._outputs.append(args[2]))
-            for name in _STAGES
-        ]
-
-    def __exit__(self, *_: object) -> None:
-        for handle in self._handles:
-            handle.remove()
 
 
 def _cached(source: AdversarialSource, student: Student) -> tuple[list[float], list[float]]:
