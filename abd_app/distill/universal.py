@@ -126,7 +126,7 @@ class UniversalRetrospection:
         *,
         ball: float = 0.08,
         portion: float = 0.25,
-        weight: float = 0.3,
+        weight: float = 0.45,
         temperature: float = 2.0,
         rate: float = 0.005,
         search_steps: int = 60,

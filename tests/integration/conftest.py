@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,14 +20,20 @@ from abd_app.networks.wide_resnet import WideResNet
 from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _fast_checks() -> Iterator[None]:
+@contextlib.contextmanager
+def _small_fixed_parts() -> Iterator[None]:
     """A vaccine check on a tenth of the images with fewer trials, a short search, a checkpoint at every step."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "CHECK_IMAGES", 500)
         patch.setattr(vaccine, "TRIALS", 2)
         patch.setattr(opening, "choose_recipe", lambda *chosen: replace(choose_recipe(*chosen), search_steps=2))
         patch.setattr(learning, "CHECKPOINT_EVERY_S", -1.0)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _small() -> Iterator[None]:
+    with _small_fixed_parts():
         yield
 
 
@@ -39,7 +46,7 @@ def tiny_plan(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AuditPl
     network.fc.weight.data.mul_(6)
     network.train()(torch.randn(64, 3, 8, 8))
     torch.save(network.state_dict(), folder / "teacher.pth")
-    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (40, 10, 10, 3), dtype=np.uint8)  # a finding: resized
     np.savez(folder / "images.npz", images=images, labels=np.arange(40) % 4)
 
     def make(**changes: object) -> AuditPlan:
@@ -64,7 +71,8 @@ def tiny_plan(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AuditPl
 def whole_run(tiny_plan: Callable[..., AuditPlan]) -> tuple[AuditPlan, list[Event]]:
     """An uninterrupted run with its twin."""
     plan = tiny_plan()
-    return plan, list(run_audit(plan))
+    with _small_fixed_parts():
+        return plan, list(run_audit(plan))
 
 
 @pytest.fixture(scope="session")
@@ -72,4 +80,5 @@ def demo_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Event
     """The demo with far too few steps to be good: everything but the result is as in the real one."""
     out = tmp_path_factory.mktemp("demo") / "out"
     plan = replace(demo_plan(str(out)), steps=3, device="cpu", precision="fp32")
-    return out, list(run_audit(plan))
+    with _small_fixed_parts():
+        return out, list(run_audit(plan))

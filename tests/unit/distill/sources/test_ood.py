@@ -148,3 +148,6 @@ def test_a_source_saved_before_a_labelling_pass_goes_on_with_the_same_numbers(
         if not isinstance(one, GeneratorStep) and not isinstance(other, GeneratorStep):
             assert torch.equal(one.images, other.images)
             assert torch.equal(one.answer.logits, other.answer.logits)
+            assert one.suspicious is not None and other.suspicious is not None
+            assert torch.equal(one.suspicious, other.suspicious)
+            assert len(one.suspicious) == 8
