@@ -72,7 +72,7 @@ class StepDone(Event):
     Attributes:
         step: Counts from 1 to ``total_steps``.
         losses: Named scalars; often empty, because reading a loss back waits for the device.
-        progress: Of this role, in [0, 1]: steps or, for a run limited by minutes, time.
+        progress: Of this role, in [0, 1].
     """
 
     role: Role

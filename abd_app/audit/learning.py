@@ -83,15 +83,15 @@ def _watched(
             audit.record.vaccine = event
         elif isinstance(event, FindingMade):
             audit.record.findings.append(event.finding)
+        if isinstance(event, StepDone) and stop_requested():
+            audit.record.stopped_early = True
+            return
         if not isinstance(event, StepDone) or event.step == last_step:
             continue
         last_step = event.step
         if event.step % every == 0 and event.step < event.total_steps:
             yield audit.measure(network, role, event.step, live=True)
             yield DeviceUsed(audit.record.device, _memory_bytes(audit.compute.device))
-        if stop_requested():
-            audit.record.stopped_early = True
-            return
         if time.monotonic() - saved > CHECKPOINT_EVERY_S:
             _save(audit, distillation, role)
             saved = time.monotonic()

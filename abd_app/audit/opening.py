@@ -17,6 +17,7 @@ from abd_app.audit.summary import Record
 from abd_app.distill.device import Compute, choose_compute, device_name
 from abd_app.distill.pictures import load_picture
 from abd_app.distill.recipe import Recipe, choose_recipe
+from abd_app.errors import UsageError
 from abd_app.events import Event, FindingMade, Measured, MethodChosen, PhaseStarted, Role, TeacherInspected
 from abd_app.intake import open_teacher
 from abd_app.plan import AuditPlan
@@ -74,12 +75,12 @@ def open_audit(plan: AuditPlan) -> Generator[Event, None, OpenAudit]:
     yield TeacherInspected(teacher.card)
     method, reason = choose_method(plan.method, teacher.card)
     yield MethodChosen(method, reason)
+    if plan.picture is not None:
+        _check_picture(plan.picture, method, teacher)
     student_name = choose_student(plan.student, teacher)
     network = compute.place(teacher.network)
     yield PhaseStarted("measuring", "teacher", 0)
     scorer = Scorer(plan, teacher, network, compute)
-    if plan.picture is not None:
-        _check_picture(plan.picture, teacher)
     recipe = _recipe(plan, method, teacher, student_name, compute, checkpoint)
     folder.begin()
     record = Record(method=method, method_reason=reason, student_name=student_name, device=device_name(compute.device))
@@ -93,8 +94,15 @@ def open_audit(plan: AuditPlan) -> Generator[Event, None, OpenAudit]:
     return audit
 
 
-def _check_picture(path: str, teacher: Teacher) -> None:
+def _check_picture(path: str, method: str, teacher: Teacher) -> None:
     """Refuses a picture that cannot be used before the run has a folder."""
+    if method != "ood":
+        raise UsageError(
+            "The picture would not be used.",
+            where="--picture",
+            why=f"Only ood cuts patches from a picture; this run uses {method}.",
+            remedy="Add --method ood, or leave the picture out.",
+        )
     spec = teacher.spec
     load_picture(path, channels=spec.channels, smallest_px=max(spec.height, spec.width))
 

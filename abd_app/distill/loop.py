@@ -91,11 +91,13 @@ class Distillation:
         loss = self.student.loss(batch)
         loss.backward()
         losses = {"distillation": loss.detach()}
-        if self._retrospection is not None and self.step >= self._recipe.retrospection_step:
+        retrospecting = self._retrospection is not None and self.step >= self._recipe.retrospection_step
+        if self._retrospection is not None and retrospecting:
             losses["retrospection"] = self._retrospection.add_gradient(
                 self.student.network, batch.images, batch.answer.logits
             )
-        self.student.apply_gradients(self.step)
+        # Paper mode keeps the authors' unclipped gradient in Self-Retrospection.
+        self.student.apply_gradients(self.step, clip=not (retrospecting and self._recipe.retrospection == "paper"))
         return losses
 
     def _check_vaccine(self, vaccine: ShufflingVaccine) -> Iterator[Event]:

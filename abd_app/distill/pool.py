@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
+
+MOST_BYTES = 2**30
+
+
+def affordable(capacity: int, shape: tuple[int, int, int], *, least: int) -> int:
+    """``capacity`` images of ``shape`` (C, H, W), or fewer where they would take more than a gibibyte."""
+    return min(capacity, max(least, MOST_BYTES // math.prod(shape)))
 
 
 class ImagePool:

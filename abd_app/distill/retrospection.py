@@ -20,8 +20,8 @@ class PaperRetrospection:
     Inner problem: Adam at 0.1 for ``rounds`` steps from 0 on -KL(S(x) || S(x + d)) + 0.001 |d|^2. Outer loss: KL(S(x)
     || S(x + d)) with d added to 2 % of the batch; its gradient goes through the inner problem by five fixed-point steps
     of size 0.1. Pixels are in the network's normalised space and d is unbounded, BatchNorm learns from the perturbed
-    images: flaws 1, 2, 4, 5 and 6 of the authors' code, kept on purpose. Deviation: T(x) and S(x) of the inner search
-    are computed once, since neither changes during it.
+    images: flaws 1, 2, 4, 5 and 6 of the authors' code, kept on purpose. Deviation: S(x) of the inner search
+    is computed once, since it does not change during it.
 
     Args:
         compute: Device and precision.

@@ -43,9 +43,10 @@ class Student:
             loss = loss + recipe.attention * attention_transfer(blocks, batch.answer.blocks)
         return loss
 
-    def apply_gradients(self, step: int) -> None:
+    def apply_gradients(self, step: int, *, clip: bool = True) -> None:
         """One optimiser step with the gradients that have been added up; ``step`` counts from 0 and sets the rate."""
-        nn.utils.clip_grad_norm_(self.network.parameters(), self._recipe.clip)
+        if clip:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self._recipe.clip)
         for group in self._optimizer.param_groups:
             group["lr"] = self.rate(step)
         self._optimizer.step()

@@ -94,7 +94,7 @@ class UniversalAdversaries:
 class UniversalRetrospection:
     """Finds universal adversaries on the teacher, then has the student answer them as the teacher answers without.
 
-    The search pulls every image to each class in turn. Then a share of every batch is perturbed and the student is
+    The search pulls every image to a class drawn at random. Then a share of every batch is perturbed and the student is
     pulled to the teacher's answer on the unperturbed image; the same backward pass moves the adversaries uphill on the
     student (Shafahi et al., "Universal Adversarial Training", AAAI 2020), so that a step costs one pass more over
     that share and has no inner loop.
@@ -126,7 +126,7 @@ class UniversalRetrospection:
         *,
         ball: float = 0.08,
         portion: float = 0.25,
-        weight: float = 0.45,
+        weight: float = 0.4,
         temperature: float = 2.0,
         rate: float = 0.005,
         search_steps: int = 60,
@@ -195,11 +195,16 @@ class UniversalRetrospection:
 
 
 def random_boxes(count: int, height: int, width: int, generator: torch.Generator) -> torch.Tensor:
-    """``(count, 1, height, width)`` masks, 1 inside one box each, whose sides are 12 to 28 % of the image's."""
+    """``(count, 1, height, width)`` masks, 1 inside one box each, whose sides are 12 to 28 % of the image's.
+
+    Boxes that would cross the border are pushed inside, so that borders and corners, where stickers and stamps like to
+    be, are covered as often as the rest.
+    """
 
     def span(side: int) -> torch.Tensor:
         extent = (side * (0.12 + 0.16 * torch.rand(count, 1, generator=generator))).round().clamp(2, side)
-        start = (torch.rand(count, 1, generator=generator) * (side - extent + 1)).floor()
+        start = torch.rand(count, 1, generator=generator) * (side + extent) - extent
+        start = start.round().clamp(min=0).minimum(side - extent)
         place = torch.arange(side)
         return ((place >= start) & (place < start + extent)).float()
 

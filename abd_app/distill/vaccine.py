@@ -18,6 +18,7 @@ from abd_app.distill.losses import kl_per_image
 
 COPIES, LAYERS = 3, 5
 TAIL_RATIO, TRIALS, CHECK_IMAGES = 0.02, 8, 5000
+_PIXELS_AT_ONCE, _PIXELS_KEPT = 2**23, 2**26
 
 
 class VaccineError(Exception):
@@ -65,7 +66,7 @@ class ShufflingVaccine:
         copies: int = COPIES,
         layers: int = LAYERS,
     ) -> None:
-        self.layer_names = shufflable_layers(teacher)[-layers:]
+        self.layer_names = shufflable_layers(teacher, image_channels=example.shape[1])[-layers:]
         if not self.layer_names:
             raise VaccineError("no convolution or linear layer with several input channels")
         self._originals = {name: _weight(teacher, name).detach() for name in self.layer_names}
@@ -95,6 +96,8 @@ class ShufflingVaccine:
                 assert isinstance(recall, _Recall)
                 recall.features = trunk_output
             answer = network(images)
+            if self.trunk:
+                recall.features = None  # a kept tensor would keep the whole graph behind it alive
             total = answer if total is None else total + answer
         assert total is not None
         return total / len(self._copies)
@@ -112,14 +115,20 @@ class ShufflingVaccine:
             images: ``(N, C, H, W)`` uint8, about 5,000.
             generator: Draws new permutations.
         """
-        parts = [teacher.compute.images(part).float() / 255 for part in images.split(500)]
-        answers = [teacher(pixels) for pixels in parts]  # the same for every trial
+
+        def answered(part: torch.Tensor) -> tuple[torch.Tensor, Answer]:
+            pixels = teacher.compute.images(part).float() / 255
+            return pixels, teacher(pixels)
+
+        parts = images.split(max(1, min(500, _PIXELS_AT_ONCE // images[0].numel())))
+        # The answers are the same for every trial; of large images they would not fit into memory together.
+        kept = [answered(part) for part in parts] if images.numel() <= _PIXELS_KEPT else None
         ratio = 0.0
         for trial in range(1, TRIALS + 1):
             if trial > 1:
                 self.shuffle(generator)
             with teacher.compute.autocast():
-                divergences = [self.divergence(*pair) for pair in zip(parts, answers, strict=True)]
+                divergences = [self.divergence(*pair) for pair in kept or map(answered, parts)]
             ratio = tail_ratio(torch.cat(divergences))
             if ratio > TAIL_RATIO:
                 return VaccineCheck(True, ratio, trial)
@@ -195,10 +204,15 @@ def tail_ratio(divergence: torch.Tensor) -> float:
     return float((logarithm < bound).float().mean())
 
 
-def shufflable_layers(network: nn.Module) -> list[str]:
-    """Names of the layers whose input channels can be permuted with effect, in definition order."""
+def shufflable_layers(network: nn.Module, *, image_channels: int = 0) -> list[str]:
+    """Names of the layers whose input channels can be permuted with effect, in definition order.
+
+    A convolution with ``image_channels`` inputs reads the image itself (a ViT has no other) and is left out.
+    """
     convolutions = [
-        name for name, module in network.named_modules() if isinstance(module, nn.Conv2d) and module.weight.shape[1] > 1
+        name
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Conv2d) and module.in_channels != image_channels and module.weight.shape[1] > 1
     ]
     if convolutions:
         return convolutions

@@ -36,7 +36,7 @@ class GeneratorStep:
 
 
 class ImageSource(Protocol):
-    """Draws images without any original data. ``vaccine`` and ``armed`` are set by the loop."""
+    """Draws images without any original data. The loop sets ``vaccine``."""
 
     vaccine: ShufflingVaccine | None
     """Acts in the source's own way once it is set; ``None``: no defence here."""

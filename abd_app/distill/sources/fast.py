@@ -19,7 +19,7 @@ from abd_app.distill.augment import shift_and_flip
 from abd_app.distill.generators import PixelGenerator
 from abd_app.distill.losses import kl_per_image
 from abd_app.distill.observe import batchnorm_distances, frozen_batchnorm
-from abd_app.distill.pool import ImagePool
+from abd_app.distill.pool import ImagePool, affordable
 from abd_app.distill.sources.base import Batch, GeneratorStep
 from abd_app.distill.vaccine import ShufflingVaccine
 from abd_app.teacher import ImageSpec
@@ -84,7 +84,7 @@ class WarmInversionSource:
         self._num_classes = spec.num_classes
         self._padding = max(1, round(min(spec.height, spec.width) / 8))
         shape = (spec.channels, spec.height, spec.width)
-        self.pool = ImagePool(settings.capacity, shape, self._device)
+        self.pool = ImagePool(affordable(settings.capacity, shape, least=4 * settings.drawn), shape, self._device)
         self.generator = teacher.compute.place(PixelGenerator(*shape, noise=settings.noise)).train()
         self.classes = nn.Embedding(spec.num_classes, settings.noise).to(self._device)
         self._optimizer = torch.optim.Adam(self._parameters(), settings.rate, betas=(0.5, 0.999))

@@ -11,11 +11,9 @@ from torch import nn
 
 from abd_app.distill.answering import Answer, AnsweringTeacher
 from abd_app.distill.augment import PatchCutter, cutmix, jitter_colours, shift_and_flip
-from abd_app.distill.pool import ImagePool
+from abd_app.distill.pool import ImagePool, affordable
 from abd_app.distill.sources.base import Batch, GeneratorStep
 from abd_app.distill.vaccine import ShufflingVaccine
-
-_POOL_BYTES = 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +69,7 @@ class BalancedPatchSource:
         self._teacher, self._settings, self._random = teacher, settings, generator
         self._cutter = PatchCutter(pictures, height=size[0], width=size[1])
         shape = (pictures.shape[1], *size)
-        capacity = min(settings.capacity, max(4 * settings.drawn, _POOL_BYTES // (shape[0] * shape[1] * shape[2])))
+        capacity = affordable(settings.capacity, shape, least=4 * settings.drawn)
         device = teacher.compute.device
         self.pool = ImagePool(capacity, shape, device)
         self._logits = torch.zeros(capacity, num_classes, device=device)

@@ -124,3 +124,8 @@ def test_the_student_follows_from_the_image_size(teacher_file: str) -> None:
     assert choose_student("auto", teacher) == "wrn-16-1"
     assert choose_student("auto", large) == "resnet18-imagenet"
     assert choose_student("wrn-40-2", large) == "wrn-40-2"
+
+
+def test_a_picture_that_no_source_would_use(make_plan: MakePlan) -> None:
+    error = _refusal(make_plan(method="zskt", picture="any.png"))
+    assert error.where == "--picture" and "zskt" in error.why

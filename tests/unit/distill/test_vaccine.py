@@ -234,3 +234,8 @@ def test_a_restored_vaccine_is_the_same(make_teacher: Callable[..., Teacher]) ->
     assert not torch.equal(first.logits(images), second.logits(images))
     second.load_state_dict(first.state_dict())
     assert torch.equal(first.logits(images), second.logits(images))
+
+
+def test_a_convolution_that_reads_the_image_itself_is_not_shuffled() -> None:
+    patches_to_tokens = nn.Sequential(nn.Conv2d(3, 4, 2), nn.Flatten(), nn.Linear(4, 4), nn.Linear(4, 2))
+    assert shufflable_layers(patches_to_tokens, image_channels=3) == ["2"]
