@@ -91,12 +91,11 @@ class ShufflingVaccine:
         """
         total: torch.Tensor | None = None
         for network in self._copies:
-            if self.trunk:
-                recall = network.get_submodule(self.trunk)
-                assert isinstance(recall, _Recall)
+            recall = network.get_submodule(self.trunk) if self.trunk else None
+            if isinstance(recall, _Recall):
                 recall.features = trunk_output
             answer = network(images)
-            if self.trunk:
+            if isinstance(recall, _Recall):
                 recall.features = None  # a kept tensor would keep the whole graph behind it alive
             total = answer if total is None else total + answer
         assert total is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -153,10 +154,13 @@ def test_without_data_everything_is_an_estimate(tiny_plan: TinyPlan) -> None:
 
 
 def test_stop_and_keep_measures_and_exports_what_there_is(tiny_plan: TinyPlan) -> None:
-    plan, answers = tiny_plan(), iter([False] * 8 + [True] * 99)
-    events = list(run_audit(plan, stop_requested=lambda: next(answers)))
+    plan, stop, events = tiny_plan(), threading.Event(), []
+    for event in run_audit(plan, stop_requested=stop.is_set):
+        events.append(event)
+        if isinstance(event, StepDone) and event.step == 8:
+            stop.set()
     report = _report(plan.out)
-    assert report["stopped_early"] and report["steps"] == _steps(events, "student")[-1] == 9
+    assert report["stopped_early"] and report["steps"] == _steps(events, "student")[-1] == 8
     assert report["twin"] is None and not _steps(events, "twin")
     assert _files(plan.out) >= RESULTS - {"checkpoint"}
     assert report["student"]["accuracy"] is not None
