@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from abd_app.distill.losses import batchnorm_distance
 
@@ -43,7 +44,7 @@ def batchnorm_distances(network: nn.Module) -> Iterator[list[torch.Tensor]]:
     distances: list[torch.Tensor] = []
 
     def measure(module: nn.Module, inputs: tuple[torch.Tensor]) -> None:
-        assert isinstance(module, nn.BatchNorm2d)
+        assert isinstance(module, _BatchNorm)
         assert module.running_mean is not None and module.running_var is not None
         variance, mean = torch.var_mean(inputs[0].float(), dim=(0, 2, 3), correction=0)
         distances.append(batchnorm_distance(mean, variance, module.running_mean, module.running_var))
@@ -56,16 +57,17 @@ def batchnorm_distances(network: nn.Module) -> Iterator[list[torch.Tensor]]:
             handle.remove()
 
 
-def tracked_batchnorms(network: nn.Module) -> list[nn.BatchNorm2d]:
-    """The BatchNorm2d layers that carry statistics of the training data."""
-    layers = (module for module in network.modules() if isinstance(module, nn.BatchNorm2d))
+def tracked_batchnorms(network: nn.Module) -> list[_BatchNorm]:
+    """The BatchNorm layers over images that carry statistics of the training data, converted ONNX ones included."""
+    others = (nn.BatchNorm1d, nn.BatchNorm3d)
+    layers = (one for one in network.modules() if isinstance(one, _BatchNorm) and not isinstance(one, others))
     return [layer for layer in layers if layer.running_mean is not None]
 
 
 @contextmanager
 def frozen_batchnorm(network: nn.Module) -> Iterator[None]:
     """While open, BatchNorm normalises by its stored statistics and does not learn new ones."""
-    layers = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    layers = [module for module in network.modules() if isinstance(module, _BatchNorm)]
     modes = [layer.training for layer in layers]
     for layer in layers:
         layer.eval()

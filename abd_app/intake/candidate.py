@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from abd_app.errors import TeacherRefusedError
 from abd_app.intake import onnx_graph, onnx_network, onnx_parity
@@ -56,7 +57,12 @@ class Candidate:
     def batchnorm_layers(self) -> int:
         """BatchNorm layers with statistics that an inversion could match."""
         modules = self.network.modules() if self.network is not None else ()
-        return sum(isinstance(module, nn.BatchNorm2d) and module.running_mean is not None for module in modules)
+        return sum(
+            isinstance(module, _BatchNorm)
+            and not isinstance(module, (nn.BatchNorm1d, nn.BatchNorm3d))
+            and module.running_mean is not None
+            for module in modules
+        )
 
 
 class ResizedInput(nn.Module):

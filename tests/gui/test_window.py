@@ -1,24 +1,21 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from pathlib import Path
 
-import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication
-from PySide6.QtWidgets import QAbstractButton, QApplication, QComboBox, QLabel, QLineEdit, QSplitter
+from PySide6.QtWidgets import QApplication, QLabel
 from pytestqt.qtbot import QtBot
 
-from abd_app.events import AuditFailed, AuditFinished, CostEstimated, DevicesListed, Measured, TeacherInspected
+from abd_app.events import AuditFailed, AuditFinished, CostEstimated, Measured, TeacherInspected
 from abd_app.gui.main_window import MainWindow
 from abd_app.gui.session import State
 from abd_app.gui.settings import Settings
-from abd_app.gui.theme import Theme
-from abd_app.plan import AuditPlan, TeacherFacts
+from abd_app.plan import TeacherFacts
 from abd_app.teacher import Finding
 from abd_app.worker.messages import AuditJob, InspectionFinished, InspectJob
-from tests.gui.conftest import AnsweredChooser, MakeWindow, StandInEngine, teacher_file
+from tests.gui.conftest import AnsweredChooser, StandInEngine, teacher_file
 from tests.gui.fake_runner import card
 
 NASTY = "<b>bold<\u202eevil>\n&amp; модель.pth"
@@ -199,168 +196,3 @@ def test_texts_of_strangers_are_shown_and_not_obeyed(
     assert "&lt;b&gt;bold" in next(
         label.toolTip() for label in window.setup.teacher.findChildren(QLabel) if "bold" in label.toolTip()
     )
-
-
-def test_the_command_repeats_the_plan(window: MainWindow, stand_in: StandInEngine, tmp_path: Path) -> None:
-    make_ready(window, stand_in, str(tmp_path / "my teacher.pth"))
-    window.setup.evaluation.add_trigger.menu().actions()[0].trigger()
-    window.setup.evaluation.target.setValue(2)
-    window.setup.plan.compare.setChecked(True)
-    window.setup.plan.copy_command.click()
-    words = shlex.split(QGuiApplication.clipboard().text())
-    assert words[:3] == ["abd-app", "distill", str(tmp_path / "my teacher.pth")]
-    assert "--compare" in words
-    assert words[words.index("--target") + 1] == "2"
-    assert words[words.index("--trigger") + 1] == "badnets-grid"
-
-
-def test_choices_reach_the_plan(
-    window: MainWindow, stand_in: StandInEngine, chooser: AnsweredChooser, tmp_path: Path
-) -> None:
-    make_ready(window, stand_in)
-    stand_in.say(DevicesListed((("cuda", "RTX", 2**33), ("cpu", "CPU", 2**34))), job=0)
-    panel, evaluation = window.setup.plan, window.setup.evaluation
-    for box, value in ((panel.method, "zskt"), (panel.student, "wrn-16-2"), (panel.device, "cuda")):
-        box.setCurrentIndex(box.findData(value))
-        box.activated.emit(box.currentIndex())
-    panel.advanced.seed.setValue(7)
-    panel.budget.effort.setCurrentIndex(panel.budget.effort.findData("custom"))
-    panel.budget.effort.activated.emit(0)
-    panel.budget.amount.setValue(12.5)
-    chooser.answer = str(tmp_path / "logo.png")
-    evaluation.add_trigger.menu().actions()[-1].trigger()
-    evaluation.choose_data(str(tmp_path))
-    plan = window.draft.plan("t.pth", TeacherFacts())
-    assert (plan.method, plan.student, plan.device, plan.seed, plan.minutes) == ("zskt", "wrn-16-2", "cuda", 7, 12.5)
-    assert (plan.data, plan.triggers[0].name) == (str(tmp_path), str(tmp_path / "logo.png"))
-    assert "GiB free" in panel.device.itemText(1)
-
-
-def test_a_plan_that_cannot_be_is_explained(window: MainWindow, stand_in: StandInEngine, tmp_path: Path) -> None:
-    make_ready(window, stand_in)
-    window.draft.choose(out=str(tmp_path))
-    (tmp_path / "mine.txt").write_text("mine")
-    window.distill()
-    assert "not empty" in window.banner.text
-    assert len(stand_in.jobs) == 1
-
-
-def test_closing_while_a_run_is_on_asks(window: MainWindow, stand_in: StandInEngine) -> None:
-    make_ready(window, stand_in)
-    window.distill()
-    window.close()
-    assert window.isVisible()
-    window.banner.buttons()["Stay"].click()
-    assert not window.banner.isVisible()
-    window.close()
-    window.banner.buttons()["Stop, keep and close"].click()
-    assert stand_in.commands == ["stop"]
-    assert window.isVisible()
-    stand_in.say(AuditFinished("out", {}))
-    assert not window.isVisible()
-
-
-def test_cancel_asks_in_place(window: MainWindow, stand_in: StandInEngine, qtbot: QtBot) -> None:
-    make_ready(window, stand_in)
-    window.distill()
-    bar = window.run_bar
-    qtbot.mouseClick(bar.cancel, Qt.MouseButton.LeftButton)
-    assert stand_in.commands == []
-    qtbot.mouseClick(bar.keep_running, Qt.MouseButton.LeftButton)
-    qtbot.mouseClick(bar.cancel, Qt.MouseButton.LeftButton)
-    qtbot.mouseClick(bar.discard, Qt.MouseButton.LeftButton)
-    assert stand_in.commands == ["cancel"]
-    stand_in.say(AuditFailed("", "", "", "", 4))
-
-
-def test_space_pauses_but_does_not_take_space_from_buttons(
-    window: MainWindow, stand_in: StandInEngine, qtbot: QtBot
-) -> None:
-    make_ready(window, stand_in)
-    window.distill()
-    qtbot.keyClick(window.live, Qt.Key.Key_Space)
-    assert stand_in.commands == ["pause"]
-    qtbot.keyClick(window.run_bar.cancel, Qt.Key.Key_Space)
-    assert stand_in.commands == ["pause"]
-    assert window.run_bar.discard.isVisible()
-    stand_in.say(AuditFailed("", "", "", "", 4))
-
-
-def test_the_keyboard_reaches_every_control_and_each_has_a_name(window: MainWindow, stand_in: StandInEngine) -> None:
-    make_ready(window, stand_in)
-    window.setup.plan.fold.heading.setChecked(True)
-    for kind in (QAbstractButton, QComboBox, QLineEdit):
-        for control in window.findChildren(kind):
-            if control.isVisible() and control.isEnabled() and not control.objectName().startswith("qt_"):
-                assert control.focusPolicy() & Qt.FocusPolicy.TabFocus, control
-                text = control.text() if isinstance(control, QAbstractButton) else ""
-                assert control.accessibleName() or text or isinstance(control, QLineEdit), control
-
-
-def test_geometry_theme_and_text_size_come_back(
-    make_window: MakeWindow, settings: Settings, stand_in: StandInEngine, theme: Theme
-) -> None:
-    window = make_window(stand_in)
-    window.centralWidget().findChild(QSplitter).setSizes([430, 580])
-    window.actions_.settings.trigger()
-    from abd_app.gui.dialogs import SettingsDialog
-
-    dialog = window.findChild(SettingsDialog)
-    assert dialog is not None
-    assert not dialog.isModal()
-    before = theme.name, theme.scale
-    dialog.theme_box.setCurrentIndex(dialog.theme_box.findData("dark"))
-    dialog.theme_box.activated.emit(0)
-    dialog.scale_box.setCurrentIndex(dialog.scale_box.findData("1.15"))
-    dialog.scale_box.activated.emit(0)
-    assert theme.dark
-    dialog.close()
-    window.close()
-    again = Settings(Path(settings._store.fileName()))
-    assert (again.theme, again.font_scale) == ("dark", 1.15)
-    columns = make_window(StandInEngine()).centralWidget().findChild(QSplitter)
-    assert columns.sizes()[0] == 430
-    theme.choose(*before)
-
-
-def test_curves_are_saved_as_picture_drawing_and_table(
-    window: MainWindow, stand_in: StandInEngine, tmp_path: Path
-) -> None:
-    make_ready(window, stand_in)
-    window.distill()
-    for number in (1, 2, 3):
-        stand_in.say(Measured("student", number, 0.3 * number, 100, {"sig": 0.1}, {"sig": 90}))
-    stand_in.say(AuditFinished("out", {}))
-    for kind, start in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("csv", b"role,quantity,step,value")):
-        window.live.save(tmp_path / f"curves.{kind}", kind)
-        assert (tmp_path / f"curves.{kind}").read_bytes().startswith(start)
-    window.live.save(tmp_path / "no such folder" / "curves.png", "png")
-    assert "curves could not be saved" in window.banner.text
-
-
-@pytest.mark.parametrize("option", ["smooth", "last_part", "logarithmic"])
-def test_the_curves_can_be_drawn_otherwise_and_read_by_pointing(
-    window: MainWindow, stand_in: StandInEngine, option: str
-) -> None:
-    make_ready(window, stand_in)
-    window.distill()
-    for number in range(100):
-        stand_in.say(Measured("student", number, 0.5, 100, {"sig": 0.0, "blend": 0.25}, {"sig": 90, "blend": 90}))
-    stand_in.say(AuditFinished("out", {}))
-    curves = window.live.curves
-    before = curves.canvas.grab().toImage()
-    getattr(curves, option).setChecked(True)
-    assert curves.canvas.grab().toImage() != before or option == "smooth"
-    text = curves.values_at(50)
-    assert "Step 50" in text
-    assert "accuracy 50.0 %" in text
-    assert "ASR blend 25.0 %" in text
-
-
-def test_a_plan_can_be_shown_again(window: MainWindow) -> None:
-    plan = AuditPlan("", "", method="ood", steps=500, seed=3, data="x.npz", compare=True, target_class=1, defense="sv")
-    window.draft.replace(plan)
-    panel = window.setup.plan
-    assert (panel.method.value, panel.budget.unit.value, panel.budget.amount.value()) == ("ood", "steps", 500)
-    assert (panel.advanced.defense.value, panel.advanced.seed.value(), panel.compare.isChecked()) == ("sv", 3, True)
-    assert window.draft.plan("", TeacherFacts()).steps == 500

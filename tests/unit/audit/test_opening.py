@@ -50,6 +50,10 @@ def test_wrong_paths(make_plan: MakePlan, tmp_path: Path) -> None:
     assert absent in _refusal(make_plan(picture=absent)).where
 
 
+def test_a_picture_that_would_not_be_used(make_plan: MakePlan) -> None:
+    assert _refusal(make_plan(method="fast", picture="any.png")).where == "--picture"
+
+
 def test_an_unusable_trigger_file(make_plan: MakePlan, data_file: str, tmp_path: Path) -> None:
     path = tmp_path / "trigger.png"
     path.write_bytes(b"no picture")

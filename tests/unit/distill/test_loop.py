@@ -190,6 +190,16 @@ def test_a_run_that_goes_on_ends_with_the_student_of_an_uninterrupted_one(
     assert _same(whole, second)
 
 
+def test_only_the_papers_retrospection_is_left_unclipped(make: Make) -> None:
+    """As published; our own form is clipped like everything else."""
+    for form in ("paper", "universal"):
+        distillation = make(_recipe("ood", 4, retrospection=form, retrospection_step=2))
+        clips, apply = [], distillation.student.apply_gradients
+        distillation.student.apply_gradients = _noting(clips, apply)  # type: ignore[method-assign]
+        list(distillation.run())
+        assert clips == ([True, True, False, False] if form == "paper" else [True] * 4)
+
+
 def test_a_finished_run_that_goes_on_takes_no_step_more(make: Make) -> None:
     distillation = make(_recipe("ood", 3))
     list(distillation.run())
@@ -234,3 +244,11 @@ def test_a_student_learns_to_answer_like_its_teacher(
 
 def _hooks(network: torch.nn.Module) -> int:
     return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in network.modules())
+
+
+def _noting(clips: list[bool], apply: Callable[..., None]) -> Callable[..., None]:
+    def noting(step: int, *, clip: bool = True) -> None:
+        clips.append(clip)
+        apply(step, clip=clip)
+
+    return noting

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from abd_app.distill.pool import ImagePool
+from abd_app.distill import pool as module
+from abd_app.distill.pool import ImagePool, affordable
 
 
 def _grey(*values: int) -> torch.Tensor:
@@ -54,3 +56,12 @@ def test_a_restored_pool_goes_on_where_the_first_stopped() -> None:
         pool.add(_grey(6))
     assert _held(first) == _held(second) == {3, 4, 5, 6}
     assert torch.equal(first.at(torch.arange(4)), second.at(torch.arange(4)))
+
+
+def test_large_images_make_the_pool_smaller_but_not_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_BYTES", 1200)
+    shape = (3, 2, 2)
+    assert affordable(50, shape, least=4) == 50
+    assert affordable(500, shape, least=4) == 100
+    assert affordable(500, (3, 20, 20), least=4) == 4
+    assert affordable(2, (3, 20, 20), least=4) == 2

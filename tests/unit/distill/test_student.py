@@ -90,6 +90,19 @@ def test_gradients_are_clipped_before_a_plain_adam_step_and_cleared_after(comput
     assert torch.allclose(network.body.weight, reference.body.weight, atol=1e-7)
 
 
+def test_a_step_can_be_left_unclipped(compute: Compute) -> None:
+    moved = []
+    for clip in (True, False):
+        torch.manual_seed(2)
+        network, batch = _Linear(), _batch()
+        student = Student(network, compute, replace(_RECIPE, clip=1e-3, optimizer="sgd", warm_up=0.0))
+        before = network.body.weight.detach().clone()
+        student.loss(batch).backward()
+        student.apply_gradients(0, clip=clip)
+        moved.append(float((network.body.weight.detach() - before).norm()))
+    assert moved[1] > 100 * moved[0]
+
+
 def test_adam_takes_the_rate_of_the_step(compute: Compute) -> None:
     network = _Linear()
     student = Student(network, compute, replace(_RECIPE, clip=1e9))

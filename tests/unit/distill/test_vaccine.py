@@ -75,6 +75,13 @@ def test_depthwise_and_grey_layers_are_passed_over_and_linear_networks_have_line
     assert shufflable_layers(perceptron) == ["1"]
 
 
+def test_a_layer_that_reads_the_image_itself_is_passed_over() -> None:
+    """A vision transformer's only convolution cuts the image into tokens; its linear layers are shuffled."""
+    patches = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.Flatten(2), nn.Flatten(), nn.Linear(32, 8), nn.Linear(8, 4))
+    assert shufflable_layers(patches, image_channels=3) == ["3"]
+    assert shufflable_layers(patches, image_channels=1) == ["0"]
+
+
 def test_a_network_without_such_layers_raises() -> None:
     lonely = nn.Sequential(nn.Conv2d(1, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
     with pytest.raises(VaccineError):
@@ -107,7 +114,7 @@ def test_stages_that_are_no_chain_fall_back_to_whole_copies(compute: Compute) ->
     class Skipping(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.block1, self.block2 = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+            self.block1, self.block2 = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 3, 1)
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             pooled: torch.Tensor = (self.block2(self.block1(images)) + images).mean((2, 3))
@@ -223,6 +230,10 @@ def test_the_check_judges_the_per_image_kl_of_pixels(
     judged: list[torch.Tensor] = []
     monkeypatch.setattr(module, "tail_ratio", lambda divergence: judged.append(divergence) or 0.5)
     assert vaccine.check(answering, images, _random()).accepted
+    monkeypatch.setattr(module, "_PIXELS_AT_ONCE", 7 * images[0].numel())
+    monkeypatch.setattr(module, "_PIXELS_KEPT", 0)  # as if the images were large
+    assert vaccine.check(answering, images, _random()).accepted
+    assert torch.allclose(judged[0], judged[1], atol=1e-6)
     shuffled = _naive_logits(teacher.network, images / 255, vaccine.layer_names, seed=0)
     expected = kl_per_image(shuffled, teacher.network(images / 255))
     assert torch.allclose(judged[0], expected, atol=1e-5)
