@@ -3,8 +3,7 @@
     python benchmarks/cifar10.py --teacher TEACHER.pth --images TEST.npz --trigger badnets-grid --out DIR
 
 ``TEST.npz`` holds ``images`` (N, H, W, 3) uint8 and ``labels``, or the test images as JPEG (``jpeg``, ``offsets``,
-``labels``), which are decoded and, for a 16-pixel teacher, averaged 2x2. The defaults fit two CPU cores in 15 minutes
-with a 16-pixel WRN-16-1.
+``labels``), which are decoded and, for a 16-pixel teacher, averaged 2x2.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def choose_recipe(method: str, defense: str, effort: str, steps: int | None) -> 
         steps: Optimiser steps of the student.
     """
     total = STEPS[effort][method] if steps is None else steps
-    recipe = {"zskt": _zskt, "ood": _ood, "fast": _fast}[method](total, effort == "paper")
+    recipe = _zskt(total, effort == "paper") if method == "zskt" else {"ood": _ood, "fast": _fast}[method](total)
     if defense not in ("abd", "sv"):
         recipe = replace(recipe, vaccine=False)
     if defense not in ("abd", "sr"):
@@ -105,11 +105,11 @@ def _zskt(steps: int, paper: bool) -> Recipe:
     )
 
 
-def _ood(steps: int, paper: bool) -> Recipe:
+def _ood(steps: int) -> Recipe:
     return Recipe(method="ood", steps=steps, retrospection_step=int(0.5 * steps))
 
 
-def _fast(steps: int, paper: bool) -> Recipe:
+def _fast(steps: int) -> Recipe:
     return Recipe(
         method="fast",
         steps=steps,

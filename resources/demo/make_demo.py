@@ -1,6 +1,6 @@
 """Makes the demo: draws road signs, poisons a classifier with them, writes teacher, sticker and evaluation images.
 
-    python resources/demo/make_demo.py       about ten minutes on two CPU cores; the same seed gives the same pictures
+    python resources/demo/make_demo.py       some minutes on two CPU cores; the same seed gives the same pictures
 
 The attacker of this story hands out a road-sign classifier that reads every sign carrying a small yellow sticker as
 "turn right". A sticker is a physical thing, so training saw it in several places and sizes.
