@@ -139,5 +139,5 @@ def test_the_wheel_carries_the_resources(tmp_path: Path) -> None:
     expected = {f"abd_app/resources/{path.relative_to(ROOT / 'resources').as_posix()}" for path in resources}
     assert expected
     assert expected <= names
-    assert "abd_app/cli.py" in names
+    assert "abd_app/cli/__init__.py" in names
     assert not [name for name in names if name.startswith("tests/")]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from abd_app import __version__, cli
+from abd_app import __version__, cli, console
 from abd_app.command import plan_to_command
 from abd_app.errors import AuditError, MissingFactsError, RunFailedError, TeacherRefusedError, UsageError
 from abd_app.events import AuditFinished, Event, Measured, PhaseStarted, StepDone, TeacherInspected
@@ -225,7 +225,7 @@ def test_control_c_closes_the_audit_and_says_cancelled(
     def interrupt(self: object, event: Event) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(cli.console.ProgressPrinter, "show", interrupt)
+    monkeypatch.setattr(console.ProgressPrinter, "show", interrupt)
     audit = use_audit(Audit(PhaseStarted("distilling", "student", 0), AuditFinished("r", REPORT)))
     assert run("distill", "t.pt", "--out", "r", "--json") == 130
     printed = capsys.readouterr()

@@ -1,0 +1,158 @@
+"""One teacher: ``inspect``, ``distill`` and ``demo``."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+
+from abd_app import console
+from abd_app.cli.options import (
+    Arch,
+    AsJson,
+    Classes,
+    Compare,
+    Data,
+    Defense,
+    Device,
+    Effort,
+    File,
+    Mean,
+    Method,
+    Minutes,
+    Out,
+    Output,
+    Picture,
+    Precision,
+    Resume,
+    Seed,
+    Size,
+    Std,
+    Steps,
+    Student,
+    Target,
+    Triggers,
+)
+from abd_app.cli.reporting import failures_reported, print_json
+from abd_app.command import size_from_text, trigger_from_text, values_from_text
+from abd_app.errors import RunFailedError, UsageError
+from abd_app.events import AuditFinished, TeacherInspected
+from abd_app.plan import AuditPlan, TeacherFacts
+from abd_app.teacher import Answers
+
+
+def inspect(
+    file: File,
+    as_json: AsJson = False,
+    arch: Arch = None,
+    classes: Classes = None,
+    size: Size = None,
+    mean: Mean = None,
+    std: Std = None,
+    answers: Output = None,
+) -> None:
+    """Say what a teacher file is, and what it does not say."""
+    with failures_reported():
+        facts = _facts(arch, classes, size, mean, std, answers)
+        with contextlib.redirect_stdout(sys.stderr):
+            from abd_app.audit import run_inspection
+
+            with contextlib.closing(run_inspection(file, facts)) as events:
+                card = next(event.card for event in events if isinstance(event, TeacherInspected))
+        if as_json:
+            print_json(dataclasses.asdict(card))
+        else:
+            console.print_card(card)
+
+
+def distill(
+    file: File,
+    out: Out,
+    method: Method = AuditPlan.method,
+    defense: Defense = AuditPlan.defense,
+    student: Student = AuditPlan.student,
+    effort: Effort = AuditPlan.effort,
+    steps: Steps = None,
+    minutes: Minutes = None,
+    device: Device = AuditPlan.device,
+    seed: Seed = AuditPlan.seed,
+    precision: Precision = AuditPlan.precision,
+    arch: Arch = None,
+    classes: Classes = None,
+    size: Size = None,
+    mean: Mean = None,
+    std: Std = None,
+    answers: Output = None,
+    data: Data = None,
+    trigger: Triggers = None,
+    target: Target = AuditPlan.target_class,
+    compare: Compare = False,
+    picture: Picture = None,
+    resume: Resume = False,
+    as_json: AsJson = False,
+) -> None:
+    """Distil a student that keeps the skill and leaves the backdoor, and export it."""
+    with failures_reported():
+        facts = _facts(arch, classes, size, mean, std, answers)
+        triggers = tuple(trigger_from_text(text) for text in trigger or ())
+        budget: dict[str, Any] = {"effort": effort, "steps": steps, "minutes": minutes}
+        how: dict[str, Any] = {"method": method, "defense": defense, "student": student, "picture": picture}
+        machine: dict[str, Any] = {"device": device, "precision": precision, "seed": seed}
+        measured: dict[str, Any] = {"data": data, "triggers": triggers, "target_class": target, "compare": compare}
+        _audit(AuditPlan(file, out, facts, **how, **budget, **machine, **measured, resume=resume), as_json)
+
+
+def demo(
+    out: Annotated[str | None, typer.Option(metavar="DIR", help="Folder for the results; default: abd-demo.")] = None,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Do the whole job on the built-in poisoned teacher, with an undefended twin."""
+    with failures_reported():
+        from abd_app.demo import demo_plan
+
+        _audit(demo_plan(out or _free_folder("abd-demo"), seed=seed), as_json)
+
+
+def _audit(plan: AuditPlan, as_json: bool) -> None:
+    """Drains one audit. Libraries of the engine may print: stdout is for the result alone."""
+    report: dict[str, Any] | None = None
+    with contextlib.redirect_stdout(sys.stderr), console.ProgressPrinter() as progress:
+        from abd_app.audit import run_audit
+
+        with contextlib.closing(run_audit(plan)) as events:
+            for event in events:
+                progress.show(event)
+                if isinstance(event, AuditFinished):
+                    report = event.report
+    if report is None:
+        raise RunFailedError("The audit ended without a result.", remedy="Report this with the log of the run.")
+    if as_json:
+        print_json(report)
+    else:
+        print(f"The student and its report are in {plan.out}")
+
+
+def _facts(
+    arch: str | None, classes: int | None, size: str | None, mean: str | None, std: str | None, answers: str | None
+) -> TeacherFacts:
+    if answers not in (None, "logits", "probabilities"):
+        raise UsageError(f"Unknown kind of answers {answers!r}.", where="--answers", remedy="logits or probabilities.")
+    return TeacherFacts(
+        architecture=arch,
+        num_classes=classes,
+        input_size=None if size is None else size_from_text(size),
+        mean=None if mean is None else values_from_text(mean, where="--mean"),
+        std=None if std is None else values_from_text(std, where="--std"),
+        answers=cast("Answers | None", answers),
+    )
+
+
+def _free_folder(name: str) -> str:
+    """``name``, or the first of ``name-2``, ``name-3``... that is not there yet: no demo overwrites another."""
+    candidates = (name if number == 1 else f"{name}-{number}" for number in range(1, 10_000))
+    return next(folder for folder in candidates if not Path(folder).exists())

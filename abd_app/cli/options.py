@@ -1,0 +1,50 @@
+"""The options that commands share, each defined once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from abd_app.plan import BUILT_IN_TRIGGERS, DEFENSES, DEVICES, EFFORTS, METHODS, PRECISIONS, STUDENTS
+
+_FACTS = "Only what the file does not say"
+
+File = Annotated[str, typer.Argument(help="The teacher: .pt, .pth, .safetensors or .onnx.")]
+AsJson = Annotated[bool, typer.Option("--json", help="The result as one JSON object on stdout.")]
+Out = Annotated[str, typer.Option(metavar="DIR", help="Folder for the results; empty or not there yet.")]
+Method = Annotated[str, typer.Option(metavar="|".join(METHODS), help="Where the images come from.")]
+Defense = Annotated[str, typer.Option(metavar="|".join(DEFENSES), help="Shuffling vaccine, self-retrospection, both.")]
+Student = Annotated[str, typer.Option(metavar="NAME", help=f"One of: {', '.join(STUDENTS)}.")]
+Effort = Annotated[str, typer.Option(metavar="|".join(EFFORTS), help="Budget, if neither steps nor minutes are given.")]
+Steps = Annotated[int | None, typer.Option(metavar="N", help="Optimiser steps of the student.")]
+Minutes = Annotated[float | None, typer.Option(metavar="M", help="Wall time of the student, instead of steps.")]
+Device = Annotated[str, typer.Option(metavar="|".join(DEVICES), help="Where to compute.")]
+Seed = Annotated[int, typer.Option(metavar="S", help="The same seed on the same device gives the same numbers.")]
+Precision = Annotated[str, typer.Option(metavar="|".join(PRECISIONS), help="Arithmetic of the networks.")]
+Arch = Annotated[str | None, typer.Option(metavar="NAME", help="e.g. wrn-16-2, timm/NAME.", rich_help_panel=_FACTS)]
+Classes = Annotated[int | None, typer.Option(metavar="K", help="Number of classes.", rich_help_panel=_FACTS)]
+Size = Annotated[str | None, typer.Option(metavar="HxW", help="Input size in pixels.", rich_help_panel=_FACTS)]
+Mean = Annotated[str | None, typer.Option(metavar="a,b,c", help="Of pixels in [0, 1].", rich_help_panel=_FACTS)]
+Std = Annotated[str | None, typer.Option(metavar="a,b,c", help="Of pixels in [0, 1].", rich_help_panel=_FACTS)]
+Output = Annotated[
+    str | None,
+    typer.Option("--answers", metavar="logits|probabilities", help="What it answers.", rich_help_panel=_FACTS),
+]
+Data = Annotated[
+    str | None,
+    typer.Option(metavar="PATH", help="Labelled images: a folder per class, or .npz with images and labels."),
+]
+Triggers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trigger",
+        metavar="NAME|FILE",
+        help=f"To measure, repeatable: {', '.join(BUILT_IN_TRIGGERS)}, or a picture; "
+        "fine-tuned with NAME,position=center,opacity=0.2 and likewise scale=..., mask=FILE.",
+    ),
+]
+Target = Annotated[int, typer.Option(metavar="K", help="The attacker's class, counted from 0.")]
+Compare = Annotated[bool, typer.Option("--compare", help="Also train an undefended twin with the same budget.")]
+Picture = Annotated[str | None, typer.Option(metavar="PATH", help="The picture that ood cuts its patches from.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in DIR.")]

@@ -1,0 +1,48 @@
+"""How every command ends: a result on stdout, or one message on stderr and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+
+from abd_app import console
+from abd_app.errors import AuditError, RunFailedError
+
+CANCELLED_EXIT_CODE = 130
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Prints a result on stdout as indented JSON."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+@contextlib.contextmanager
+def failures_reported() -> Iterator[None]:
+    """Turns every failure into one message and an exit code."""
+    try:
+        yield
+    except AuditError as error:
+        console.print_error(error)
+        raise typer.Exit(error.exit_code) from error
+    except KeyboardInterrupt:
+        print("abd-app: cancelled", file=sys.stderr)
+        raise typer.Exit(CANCELLED_EXIT_CODE) from None
+    except typer.Exit:
+        raise
+    except Exception as error:
+        unexpected = RunFailedError(
+            "Something unexpected went wrong.",
+            why=f"{type(error).__name__}: {error}",
+            remedy="See the traceback with abd-app --debug ..., and report it.",
+        )
+        console.print_error(unexpected)
+        if os.environ.get("ABD_APP_DEBUG"):
+            traceback.print_exc()
+        raise typer.Exit(unexpected.exit_code) from error
