@@ -68,7 +68,7 @@ def _assembled(audit: OpenAudit, recipe: Recipe, role: Role) -> Generator[Event,
         return attempt(recipe)
     except VaccineError as error:
         yield audit.note(Finding("warning", "Shuffling Vaccine is off", f"The teacher has {error}."))
-        return attempt(dataclasses.replace(recipe, vaccine=False))
+        return attempt(dataclasses.replace(recipe, vaccine="none"))
 
 
 def _watched(

@@ -37,7 +37,7 @@ def seconds_per_step(teacher: Teacher, recipe: Recipe, student_name: str, comput
     counted. What happens once is left out: the patches that ``ood`` labels first, the vaccine check, the search for
     adversaries. In a run of usual length they are a small part.
     """
-    short = replace(recipe, steps=_SHORT_RUN, vaccine=False, search_steps=1)
+    short = replace(recipe, steps=_SHORT_RUN, vaccine="none", search_steps=1)
     student, generator = _timed(teacher, replace(short, retrospection="none"), student_name, compute)
     if recipe.retrospection != "none":
         always = replace(short, retrospection_step=0)

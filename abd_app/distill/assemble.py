@@ -20,6 +20,7 @@ from abd_app.distill.sources.zskt import STUDENT_STEPS, AdversarialSource
 from abd_app.distill.student import Student, matching_blocks
 from abd_app.distill.universal import UniversalRetrospection
 from abd_app.distill.vaccine import ShufflingVaccine
+from abd_app.distill.voting import VotingVaccine
 from abd_app.events import Role
 from abd_app.networks.catalog import build
 from abd_app.networks.pixels import PixelNetwork
@@ -88,8 +89,9 @@ def _place_teacher(
     network = compute.place(copy.deepcopy(teacher.network).eval().requires_grad_(False))
     example = compute.images(torch.rand(2, spec.channels, spec.height, spec.width, generator=generator))
     vaccine = None
-    if recipe.vaccine:
-        vaccine = ShufflingVaccine(network, example=example, generator=generator, block_names=names)
+    if recipe.vaccine != "none":
+        kind = VotingVaccine if recipe.vaccine == "votes" else ShufflingVaccine
+        vaccine = kind(network, example=example, generator=generator, block_names=names)
     stages = _stages(student) if recipe.attention else ()
     stages = stages if matching_blocks(student, stages, network, names, example) else ()
     answering = AnsweringTeacher(network, compute, names if stages else ())
@@ -115,7 +117,7 @@ def _make_source(
             vaccine_weight=recipe.vaccine_weight,
         )
     if recipe.method == "fast":
-        settings = replace(fast, batch_size=recipe.batch_size, vaccine=recipe.vaccine_weight)
+        settings = replace(fast, batch_size=recipe.batch_size)
         return WarmInversionSource(answering, spec, generator=generator, settings=settings)
     side = max(spec.height, spec.width)
     if picture is None:

@@ -14,7 +14,7 @@ from abd_app.distill.retrospection import PaperRetrospection
 from abd_app.distill.sources.base import Batch, GeneratorStep, ImageSource
 from abd_app.distill.student import Student
 from abd_app.distill.universal import UniversalRetrospection
-from abd_app.distill.vaccine import CHECK_IMAGES, ShufflingVaccine
+from abd_app.distill.vaccine import CHECK_IMAGES, ShufflingVaccine, VaccineCheck
 from abd_app.errors import RunFailedError
 from abd_app.events import Event, FindingMade, ImagesDrawn, PhaseStarted, Role, StepDone, VaccineChecked
 from abd_app.teacher import Finding
@@ -82,7 +82,7 @@ class Distillation:
             self.step += 1
             yield self._step_done(losses)
             if self.step % DRAW_EVERY == 1:
-                yield self._show(item)
+                yield self._show()
             if self.step >= self._recipe.steps:
                 return
 
@@ -107,15 +107,8 @@ class Distillation:
         self._armed = True
         self._source.vaccine = vaccine if outcome.accepted else None
         yield VaccineChecked(outcome.accepted, outcome.tail_ratio, outcome.trials, tuple(vaccine.layer_names))
-        if not outcome.accepted:
-            yield FindingMade(
-                Finding(
-                    "warning",
-                    "Shuffling Vaccine is off",
-                    f"In {outcome.trials} trials no shuffled copy of the teacher told suspicious images apart "
-                    f"({outcome.tail_ratio:.1%} in the lower tail, more than 2 % needed).",
-                )
-            )
+        if (finding := _finding(outcome)) is not None:
+            yield FindingMade(finding)
         yield PhaseStarted("distilling", self._role, self.step)
 
     def _announce_retrospection(self) -> Iterator[Event]:
@@ -146,11 +139,19 @@ class Distillation:
                 )
         return StepDone(self._role, self.step, self._recipe.steps, self.step / self._recipe.steps, read)
 
-    def _show(self, batch: Batch) -> ImagesDrawn:
-        pixels = (batch.images[:DRAWN].clamp(0, 1) * 255).round().to(torch.uint8)
-        labels = batch.answer.logits[:DRAWN].argmax(dim=1).tolist()
-        suspicious = batch.suspicious[:DRAWN].tolist() if batch.suspicious is not None else [False] * len(labels)
-        return ImagesDrawn(self.step, pixels.permute(0, 2, 3, 1).cpu().numpy(), tuple(labels), tuple(suspicious))
+    @torch.no_grad()
+    def _show(self) -> ImagesDrawn:
+        """A look at what the source draws now, with the vaccine's opinion where there is one."""
+        pixels = self._source.sample(DRAWN)
+        images = self._teacher.compute.images(pixels).float() / 255
+        answer = self._teacher(images)
+        suspicious = torch.zeros(len(images), dtype=torch.bool)
+        if self._source.vaccine is not None:
+            with self._teacher.compute.autocast():
+                suspicious = self._source.vaccine.suspicious(images, answer)
+        labels = answer.logits.argmax(dim=1).tolist()
+        shown = pixels.permute(0, 2, 3, 1).cpu().numpy()
+        return ImagesDrawn(self.step, shown, tuple(labels), tuple(suspicious.tolist()))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a continued run needs, as plain values and tensors."""
@@ -176,3 +177,22 @@ class Distillation:
         if self._retrospection is not None:
             self._retrospection.load_state_dict(state["retrospection"])
         torch.set_rng_state(state["torch"])
+
+
+def _finding(outcome: VaccineCheck) -> Finding | None:
+    """What a reader should know of a vaccine check."""
+    if not outcome.accepted:
+        return Finding(
+            "warning",
+            "Shuffling Vaccine is off",
+            f"In {outcome.trials} trials the shuffled copies of the teacher told too few images apart "
+            f"({outcome.tail_ratio:.1%}). The other defences go on.",
+        )
+    if outcome.class_index is None:
+        return None
+    return Finding(
+        "warning",
+        f"Class {outcome.class_index} may be the target of a backdoor",
+        f"{outcome.tail_ratio:.1%} of the synthetic images keep their class in most shuffled copies of the teacher, "
+        f"most of them class {outcome.class_index}. Without a backdoor that is rare. The student does not see them.",
+    )

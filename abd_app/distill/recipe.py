@@ -33,8 +33,8 @@ class Recipe:
         temperature: Of the softmax in the distillation loss.
         loss: ``mean`` averages KL over all entries (the paper); ``hinton`` sums over classes and multiplies by T^2.
         attention: Weight of attention transfer, where teacher and student have matching stages.
-        vaccine: Whether the Shuffling Vaccine is on.
-        vaccine_weight: Its weight, in the generator's loss or for suspicious images.
+        vaccine: ``none``; ``mean``, the published one; or ``votes``, which holds suspicious images back.
+        vaccine_weight: Of the published one, in the generator's loss or for suspicious images.
         vaccine_step: The step before which it is checked and armed.
         retrospection: ``none``, ``paper`` or ``universal``.
         retrospection_step: The step with which it begins.
@@ -52,7 +52,7 @@ class Recipe:
     temperature: float = 4.0
     loss: Literal["mean", "hinton"] = "hinton"
     attention: float = 0.0
-    vaccine: bool = True
+    vaccine: Literal["none", "mean", "votes"] = "votes"
     vaccine_weight: float = 0.1
     vaccine_step: int = 0
     retrospection: Literal["none", "paper", "universal"] = "universal"
@@ -62,7 +62,7 @@ class Recipe:
 
     def undefended(self) -> Recipe:
         """The same without vaccine and retrospection, for the twin."""
-        return replace(self, vaccine=False, retrospection="none")
+        return replace(self, vaccine="none", retrospection="none")
 
 
 def choose_recipe(method: str, defense: str, effort: str, steps: int | None) -> Recipe:
@@ -79,7 +79,7 @@ def choose_recipe(method: str, defense: str, effort: str, steps: int | None) -> 
     total = STEPS[effort][method] if steps is None else steps
     recipe = _zskt(total, effort == "paper") if method == "zskt" else {"ood": _ood, "fast": _fast}[method](total)
     if defense not in ("abd", "sv"):
-        recipe = replace(recipe, vaccine=False)
+        recipe = replace(recipe, vaccine="none")
     if defense not in ("abd", "sr"):
         recipe = replace(recipe, retrospection="none")
     return recipe
@@ -98,6 +98,7 @@ def _zskt(steps: int, paper: bool) -> Recipe:
         temperature=1.0,
         loss="mean",
         attention=250.0,
+        vaccine="mean",
         vaccine_step=min(50, pseudo_batches // 10) * STUDENT_STEPS,
         retrospection="paper" if paper else "universal",
         retrospection_step=(pseudo_batches - max(1, round(pseudo_batches * share))) * STUDENT_STEPS,

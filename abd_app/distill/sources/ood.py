@@ -43,7 +43,8 @@ class BalancedPatchSource:
 
     Unrelated pictures look to a teacher like a few of its classes; drawn as they come they teach the student little
     about the others. New patches come in equal parts from the pictures and, for the rare classes, from mixing what the
-    pool holds. Deviation from Asano & Saeed, who label every patch anew at every step and do not balance.
+    pool holds. A patch that the vaccine finds suspicious is held back from the student and not mixed on. Deviation from
+    Asano & Saeed, who label every patch anew at every step and do not balance.
 
     Args:
         teacher: Answers.
@@ -77,7 +78,7 @@ class BalancedPatchSource:
         self._padding = max(1, min(size) // 8)
 
     def batches(self, student: nn.Module) -> Iterator[Batch | GeneratorStep]:
-        """Balanced batches; those whose class survives the vaccine are marked as suspicious."""
+        """Balanced batches, with a pass of the teacher over new patches in between."""
         while True:
             yield self._label_more()
             if len(self.pool) < self._first:
@@ -85,8 +86,7 @@ class BalancedPatchSource:
             for _ in range(self._settings.student_steps):
                 places = self._balanced(self._settings.batch_size)
                 images = self._teacher.compute.images(self.pool.at(places)).float() / 255
-                suspicious = self._suspicious[places] if self.vaccine is not None else None
-                yield Batch(images, Answer(self._logits[places]), suspicious)
+                yield Batch(images, Answer(self._logits[places]))
 
     @torch.no_grad()
     def _label_more(self) -> GeneratorStep:
@@ -109,11 +109,12 @@ class BalancedPatchSource:
         return GeneratorStep({})
 
     def _balanced(self, count: int) -> torch.Tensor:
-        """Places in the pool, ``(count,)``, drawn so that the teacher's classes come equally often."""
+        """Places in the pool, ``(count,)``, drawn so that the teacher's classes come equally often; none suspicious."""
         classes = self._logits[: len(self.pool)].argmax(dim=1)
-        sizes = torch.bincount(classes, minlength=self._logits.shape[1])
+        trusted = (~self._suspicious[: len(self.pool)]).float()
+        sizes = torch.bincount(classes, weights=trusted, minlength=self._logits.shape[1])
         least = max(1, round(len(self.pool) * self._settings.least_share))
-        weights = sizes.clamp_min(least).float().reciprocal()[classes]
+        weights = trusted / sizes.clamp_min(least)[classes]
         chosen = torch.multinomial(weights.cpu(), count, replacement=True, generator=self._random)
         return chosen.to(classes.device)
 

@@ -132,7 +132,7 @@ def test_a_teacher_without_layers_to_shuffle_is_told_apart(
     teacher = Teacher(network, plain.spec, plain.card)
     with pytest.raises(VaccineError):
         _assemble(teacher, compute, picture)
-    assert list(_assemble(teacher, compute, picture, changes={"vaccine": False}).run())
+    assert list(_assemble(teacher, compute, picture, changes={"vaccine": "none"}).run())
 
 
 def test_a_picture_that_cannot_be_used_is_refused(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from abd_app.distill import loop, vaccine
+from abd_app.distill import loop, vaccine, voting
 from abd_app.distill.assemble import assemble
 from abd_app.distill.device import Compute
 from abd_app.distill.loop import Distillation
@@ -40,6 +40,8 @@ def make(make_teacher: Callable[..., Teacher], compute: Compute, picture: str, m
     monkeypatch.setattr(loop, "CHECK_IMAGES", 500)
     ratios = itertools.cycle([0.0, 0.5])
     monkeypatch.setattr(vaccine, "tail_ratio", lambda divergence: next(ratios))
+    monkeypatch.setattr(voting, "FEWEST", 0.0)
+    monkeypatch.setattr(voting, "TIMES_CHANCE", 0.0)
     teacher = make_teacher()
 
     def make(recipe: Recipe, seed: int = 0, **options: Any) -> Distillation:
@@ -81,25 +83,27 @@ def test_every_optimiser_step_is_an_event_and_phases_come_in_order(make: Make, m
 
 def test_what_is_drawn_is_shown_with_the_teachers_classes(make: Make) -> None:
     (drawn,) = [event for event in make(_recipe("ood", 3)).run() if isinstance(event, ImagesDrawn)]
-    assert drawn.images.shape == (8, 8, 8, 3) and drawn.images.dtype.name == "uint8"
-    assert drawn.step == 1 and len(drawn.labels) == len(drawn.suspicious) == 8
+    assert drawn.images.shape == (48, 8, 8, 3) and drawn.images.dtype.name == "uint8"
+    assert drawn.step == 1 and len(drawn.labels) == len(drawn.suspicious) == 48
     assert set(drawn.labels) <= set(range(4))
     assert drawn.images.std() > 10
 
 
-def test_the_vaccine_marks_images_of_ood_from_the_first_batch(make: Make) -> None:
-    distillation = make(_recipe("ood", 2))
-    marks = []
+def test_the_vaccine_judges_the_images_of_ood_from_the_first_batch(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voting.VotingVaccine, "suspicious", lambda self, images, answer: images[:, 0, 0, 0] > 0.5)
+    distillation = make(_recipe("ood", 4))
+    seen = []
     learn = distillation._learn
-    distillation._learn = lambda batch: marks.append(batch.suspicious) or learn(batch)  # type: ignore[method-assign,assignment,return-value,func-returns-value]
-    list(distillation.run())
-    assert all(mark is not None for mark in marks)
-    assert torch.cat(marks).any()
+    distillation._learn = lambda batch: seen.append(batch.images) or learn(batch)  # type: ignore[method-assign,assignment,return-value,func-returns-value]
+    (drawn,) = [event for event in distillation.run() if isinstance(event, ImagesDrawn)]
+    assert all((images[:, 0, 0, 0] <= 0.5).all() for images in seen) and len(seen) == 4
+    assert list(drawn.suspicious) == [image[0, 0, 0] > 127 for image in drawn.images]
+    assert any(drawn.suspicious)
 
 
 def test_a_vaccine_that_is_not_accepted_says_so_and_does_not_act(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vaccine, "tail_ratio", lambda divergence: 0.01)
-    distillation = make(_recipe("ood", 2))
+    distillation = make(_recipe("ood", 2, vaccine="mean"))
     events = list(distillation.run())
     (checked,) = [event for event in events if isinstance(event, VaccineChecked)]
     assert not checked.accepted and checked.trials == 8 and checked.layers

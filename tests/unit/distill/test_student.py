@@ -18,7 +18,7 @@ from abd_app.distill.sources.base import Batch
 from abd_app.distill.student import Student, matching_blocks
 from abd_app.networks.wide_resnet import WideResNet
 
-_RECIPE = Recipe(method="ood", steps=100, rate=0.01, warm_up=0.1, retrospection="none", vaccine=False)
+_RECIPE = Recipe(method="ood", steps=100, rate=0.01, warm_up=0.1, retrospection="none", vaccine="none")
 
 
 class _Linear(nn.Module):
