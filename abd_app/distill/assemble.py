@@ -74,9 +74,7 @@ def assemble(
     answering, vaccine, stages = _place_teacher(teacher, recipe, student, compute, generator)
     return Distillation(
         teacher=answering,
-        source=_make_source(
-            answering, spec, recipe, generator, seed, picture, fast or FastSettings(), cmi or CmiSettings()
-        ),
+        source=_make_source(answering, spec, recipe, generator, seed, picture, fast, cmi),
         student=Student(student, compute, recipe, stages),
         recipe=recipe,
         vaccine=vaccine,
@@ -110,8 +108,8 @@ def _make_source(
     generator: torch.Generator,
     seed: int,
     picture: str | None,
-    fast: FastSettings,
-    cmi: CmiSettings,
+    fast: FastSettings | None,
+    cmi: CmiSettings | None,
 ) -> ImageSource:
     if recipe.method == "zskt":
         return AdversarialSource(
@@ -122,12 +120,12 @@ def _make_source(
             vaccine_weight=recipe.vaccine_weight,
         )
     if recipe.method == "fast":
-        settings = replace(fast, batch_size=recipe.batch_size, vaccine=recipe.vaccine_weight)
+        settings = replace(fast or FastSettings(), batch_size=recipe.batch_size, vaccine=recipe.vaccine_weight)
         return WarmInversionSource(answering, spec, generator=generator, settings=settings)
     if recipe.method == "cmi":
         generator_steps, student_steps = recipe.epoch
         length = {"generator_steps": generator_steps, "student_steps": student_steps}
-        chosen = replace(cmi, batch_size=recipe.batch_size, vaccine=recipe.vaccine_weight, **length)
+        chosen = replace(cmi or CmiSettings(), batch_size=recipe.batch_size, vaccine=recipe.vaccine_weight, **length)
         return ContrastiveInversionSource(answering, spec, generator=generator, settings=chosen)
     return _make_patches(answering, spec, recipe, generator, seed, picture)
 
