@@ -128,6 +128,9 @@ def test_resized_crops_show_a_part_of_their_image_of_the_asked_area(height: int,
     assert 0.19 < float(area.min()) < 0.3 and 0.9 < float(area.max()) < 1.05
     assert (tall > 0).all() and 0.4 < float(flipped.float().mean()) < 0.6
     assert float(crops.min()) >= 0 and float(crops[:, 0].max()) <= height - 1
+    centres = crops.mean(dim=(2, 3))
+    assert torch.corrcoef(centres.T)[0, 1].abs() < 0.2, "rows and columns are placed independently"
+    assert (centres.std(dim=0) > 0.5).all()
     aspect = tall / wide.abs()
     assert float(aspect.min()) < 0.9 and float(aspect.max()) > 1.1
     assert float(aspect.min()) > 0.7 and float(aspect.max()) < 1.4
