@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 from abd_app.errors import UsageError
 from abd_app.teacher import Answers
 
-METHODS = ("auto", "fast", "ood", "zskt")
+METHODS = ("auto", "cmi", "fast", "ood", "zskt")
 DEFENSES = ("abd", "sv", "sr", "none")
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")

@@ -14,7 +14,9 @@ import itertools
 import json
 import sys
 import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -60,15 +62,10 @@ def _options() -> argparse.Namespace:
 
 
 def _plan(options: argparse.Namespace, data: str) -> AuditPlan:
-    normalises_inside = options.teacher.endswith(".onnx")
     return AuditPlan(
         teacher_file=options.teacher,
         out=options.out,
-        facts=TeacherFacts(
-            input_size=(options.size, options.size),
-            mean=(0.0, 0.0, 0.0) if normalises_inside else MEAN,
-            std=(1.0, 1.0, 1.0) if normalises_inside else STD,
-        ),
+        facts=facts_of(options.teacher, options.size),
         method=options.method,
         defense=options.defense,
         effort=options.effort,
@@ -82,7 +79,14 @@ def _plan(options: argparse.Namespace, data: str) -> AuditPlan:
     )
 
 
-def run(plan: AuditPlan) -> dict[str, object]:
+def facts_of(teacher: str, size: int) -> TeacherFacts:
+    """What a CIFAR-10 teacher's file does not say; ONNX files normalise inside."""
+    inside = teacher.endswith(".onnx")
+    mean, std = ((0.0,) * 3, (1.0,) * 3) if inside else (MEAN, STD)
+    return TeacherFacts(input_size=(size, size), mean=mean, std=std)
+
+
+def run(plan: AuditPlan) -> dict[str, Any]:
     """The report of an audit, with progress on stderr."""
     with ProgressPrinter() as progress:
         for event in run_audit(plan):
@@ -109,15 +113,20 @@ def load_images(file: Path, size: int) -> tuple[npt.NDArray[np.uint8], npt.NDArr
     return images, labels
 
 
-def print_table(report: dict[str, object], plan: AuditPlan) -> None:
+def print_rows(rows: Iterable[tuple[str, float, Mapping[str, float]]], triggers: Sequence[str]) -> None:
+    """A Markdown table of models: name, accuracy and ASR by trigger, as rates in [0, 1]."""
+    print("| Model | Accuracy | " + " | ".join(f"ASR {trigger}" for trigger in triggers) + " |")
+    print("|---|---|" + "---|" * len(triggers))
+    for name, accuracy, asr in rows:
+        rates = " | ".join(f"{100 * asr[trigger]:.1f}" for trigger in triggers)
+        print(f"| {name} | {100 * accuracy:.1f} | {rates} |")
+
+
+def print_table(report: dict[str, Any], plan: AuditPlan) -> None:
     """A Markdown row per model, then how it was made."""
-    print("| Model | Accuracy | " + " | ".join(f"ASR {trigger.name}" for trigger in plan.triggers) + " |")
-    print("|---|---|" + "---|" * len(plan.triggers))
-    for role in ("teacher", "twin", "student"):
-        scores = report[role]
-        assert isinstance(scores, dict)
-        rates = " | ".join(f"{100 * scores['asr'][trigger.name]:.1f}" for trigger in plan.triggers)
-        print(f"| {role} | {100 * scores['accuracy']:.1f} | {rates} |")
+    scores = {role: report[role] for role in ("teacher", "twin", "student")}
+    names = [trigger.name for trigger in plan.triggers]
+    print_rows([(role, one["accuracy"], one["asr"]) for role, one in scores.items()], names)
     keys = ("method", "device", "steps", "seed", "wall_s", "vaccine")
     print(json.dumps({key: report[key] for key in keys}), "\n" + plan_to_command(plan))
 

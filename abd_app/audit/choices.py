@@ -6,6 +6,7 @@ from abd_app.errors import UsageError
 from abd_app.teacher import Teacher, TeacherCard
 
 _SMALL_PX = 64
+_INVERTING = ("cmi", "fast")
 
 
 def choose_method(method: str, card: TeacherCard) -> tuple[str, str]:
@@ -15,10 +16,10 @@ def choose_method(method: str, card: TeacherCard) -> tuple[str, str]:
         UsageError: The method asked for cannot work with this teacher.
     """
     has_statistics = card.batchnorm_layers > 0
-    if method == "fast" and not has_statistics:
+    if method in _INVERTING and not has_statistics:
         raise UsageError(
-            "The method fast cannot be used with this teacher.",
-            where="--method fast",
+            f"The method {method} cannot be used with this teacher.",
+            where=f"--method {method}",
             why="It inverts the statistics of BatchNorm layers, and the file has none (ONNX export folds them away).",
             remedy="Use --method ood or auto, or open the teacher's state_dict instead.",
         )

@@ -120,5 +120,5 @@ def _recipe(
         return choose_recipe(method, plan.defense, plan.effort, checkpoint["total_steps"])
     if plan.minutes is None:
         return choose_recipe(method, plan.defense, plan.effort, plan.steps)
-    pace = seconds_per_step(teacher, choose_recipe(method, plan.defense, "standard", None), student_name, compute)
+    pace = seconds_per_step(teacher, choose_recipe(method, plan.defense, plan.effort, None), student_name, compute)
     return choose_recipe(method, plan.defense, plan.effort, max(_FEWEST_STEPS, round(60 * plan.minutes / pace)))

@@ -18,15 +18,20 @@ from abd_app.plan import EFFORTS
 from abd_app.teacher import Teacher
 
 _TIMED_STEPS, _SHORT_RUN = 4, 16
+_TIMED_IMAGES = 128
 _SHORT_ROUND = FastSettings(generator_steps=_TIMED_STEPS, student_steps=_TIMED_STEPS, warm_up_rounds=1)
+_PAPER_RETROSPECTION_STEPS = 25
+"""Plain steps that one step of the published Self-Retrospection takes as long as, counted and measured (23 to 28)."""
 
 
 def seconds_by_effort(teacher: Teacher, method: str, student_name: str, compute: Compute) -> dict[str, float]:
     """Expected wall time in seconds of one defended student, by effort."""
-    expected = {}
-    pace = seconds_per_step(teacher, choose_recipe(method, "abd", "standard", None), student_name, compute)
+    expected, paces = {}, dict[Recipe, float]()
     for effort in EFFORTS:
-        expected[effort] = pace * STEPS[effort][method]
+        recipe = choose_recipe(method, "abd", effort, STEPS["standard"][method])  # the length apart, mostly the same
+        if recipe not in paces:
+            paces[recipe] = seconds_per_step(teacher, recipe, student_name, compute)
+        expected[effort] = paces[recipe] * STEPS[effort][method]
     return expected
 
 
@@ -34,17 +39,20 @@ def seconds_per_step(teacher: Teacher, recipe: Recipe, student_name: str, comput
     """Mean wall time of a student step with its share of the generator's and of Self-Retrospection.
 
     A throw-away student takes a few steps with and without retrospection; the first of each kind warms up and is not
-    counted. What happens once is left out: the patches that ``ood`` labels first, the vaccine check, the search for
-    adversaries. In a run of usual length they are a small part.
+    counted. Of large batches a part is timed. What happens once is left out: the patches that ``ood`` labels first,
+    the vaccine check, the search for adversaries. In a run of usual length they are a small part.
     """
-    short = replace(recipe, steps=_SHORT_RUN, vaccine="none", search_steps=1)
+    batch_size = min(recipe.batch_size, _TIMED_IMAGES)
+    epoch = (_TIMED_STEPS, _TIMED_STEPS)
+    short = replace(recipe, steps=_SHORT_RUN, batch_size=batch_size, epoch=epoch, vaccine="none", search_steps=1)
     student, generator = _timed(teacher, replace(short, retrospection="none"), student_name, compute)
-    if recipe.retrospection != "none":
-        always = replace(short, retrospection_step=0)
-        with_retrospection, _ = _timed(teacher, always, student_name, compute)
-        share = 1 - recipe.retrospection_step / recipe.steps
+    share = 1 - recipe.retrospection_step / recipe.steps
+    if recipe.retrospection == "paper":
+        student *= 1 + share * _PAPER_RETROSPECTION_STEPS
+    elif recipe.retrospection == "universal":
+        with_retrospection, _ = _timed(teacher, replace(short, retrospection_step=0), student_name, compute)
         student += share * max(0.0, with_retrospection - student)
-    return student + generator * _generator_share(recipe.method)
+    return student * recipe.batch_size / batch_size + generator * _generator_share(recipe)
 
 
 def _timed(teacher: Teacher, recipe: Recipe, student_name: str, compute: Compute) -> tuple[float, float]:
@@ -68,12 +76,13 @@ def _timed_steps(distillation: Distillation) -> Iterator[tuple[int, int, float]]
             before, start = event.step, time.perf_counter()
 
 
-def _generator_share(method: str) -> float:
+def _generator_share(recipe: Recipe) -> float:
     """Generator steps per student step."""
     fast, ood = FastSettings(), PatchSettings()
     shares = {
+        "cmi": recipe.epoch[0] / recipe.epoch[1],
         "fast": fast.generator_steps / fast.student_steps,
         "zskt": 1 / STUDENT_STEPS,
-        "ood": 1 / ood.student_steps,  # passes of the teacher over new patches
+        "ood": 1 / ood.student_steps if recipe.balanced else 0.0,  # passes of the teacher over new patches
     }
-    return shares[method]
+    return shares[recipe.method]

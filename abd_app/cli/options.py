@@ -13,7 +13,9 @@ _FACTS = "Only what the file does not say"
 File = Annotated[str, typer.Argument(help="The teacher: .pt, .pth, .safetensors or .onnx.")]
 AsJson = Annotated[bool, typer.Option("--json", help="The result as one JSON object on stdout.")]
 Out = Annotated[str, typer.Option(metavar="DIR", help="Folder for the results; empty or not there yet.")]
-Method = Annotated[str, typer.Option(metavar="|".join(METHODS), help="Where the images come from.")]
+Method = Annotated[
+    str, typer.Option(metavar="|".join(METHODS), help="Source of the images; cmi and fast need BatchNorm.")
+]
 Defense = Annotated[str, typer.Option(metavar="|".join(DEFENSES), help="Shuffling vaccine, self-retrospection, both.")]
 Student = Annotated[str, typer.Option(metavar="NAME", help=f"One of: {', '.join(STUDENTS)}.")]
 Effort = Annotated[str, typer.Option(metavar="|".join(EFFORTS), help="Budget, if neither steps nor minutes are given.")]

@@ -14,8 +14,10 @@ from abd_app.distill.pictures import load_picture, procedural_pictures
 from abd_app.distill.recipe import Recipe
 from abd_app.distill.retrospection import PaperRetrospection
 from abd_app.distill.sources.base import ImageSource
+from abd_app.distill.sources.cmi import CmiSettings, ContrastiveInversionSource
 from abd_app.distill.sources.fast import FastSettings, WarmInversionSource
 from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
+from abd_app.distill.sources.patches import PatchSource
 from abd_app.distill.sources.zskt import STUDENT_STEPS, AdversarialSource
 from abd_app.distill.student import Student, matching_blocks
 from abd_app.distill.universal import UniversalRetrospection
@@ -52,6 +54,7 @@ def assemble(
     role: Role = "student",
     picture: str | None = None,
     fast: FastSettings | None = None,
+    cmi: CmiSettings | None = None,
 ) -> Distillation:
     """A distillation of ``teacher``, which is copied to the device, into a fresh student.
 
@@ -59,6 +62,7 @@ def assemble(
         seed: Of everything random; student and twin of one seed start from the same weights.
         picture: For ``ood``: the user's picture; ``None``: procedural ones.
         fast: For ``fast``: settings other than the default.
+        cmi: The same for ``cmi``.
 
     Raises:
         UsageError: The picture or the student's architecture cannot be used.
@@ -71,7 +75,7 @@ def assemble(
     answering, vaccine, stages = _place_teacher(teacher, recipe, student, compute, generator)
     return Distillation(
         teacher=answering,
-        source=_make_source(answering, spec, recipe, generator, seed, picture, fast or FastSettings()),
+        source=_make_source(answering, spec, recipe, generator, seed, picture, fast, cmi),
         student=Student(student, compute, recipe, stages),
         recipe=recipe,
         vaccine=vaccine,
@@ -106,7 +110,8 @@ def _make_source(
     generator: torch.Generator,
     seed: int,
     picture: str | None,
-    fast: FastSettings,
+    fast: FastSettings | None,
+    cmi: CmiSettings | None,
 ) -> ImageSource:
     if recipe.method == "zskt":
         return AdversarialSource(
@@ -117,18 +122,37 @@ def _make_source(
             vaccine_weight=recipe.vaccine_weight,
         )
     if recipe.method == "fast":
-        settings = replace(fast, batch_size=recipe.batch_size)
+        settings = replace(fast or FastSettings(), batch_size=recipe.batch_size)
         return WarmInversionSource(answering, spec, generator=generator, settings=settings)
-    side = max(spec.height, spec.width)
+    if recipe.method == "cmi":
+        generator_steps, student_steps = recipe.epoch
+        length = {"generator_steps": generator_steps, "student_steps": student_steps}
+        chosen = replace(cmi or CmiSettings(), batch_size=recipe.batch_size, vaccine=recipe.vaccine_weight, **length)
+        return ContrastiveInversionSource(answering, spec, generator=generator, settings=chosen)
+    return _make_patches(answering, spec, recipe, generator, seed, picture)
+
+
+def _make_patches(
+    answering: AnsweringTeacher,
+    spec: ImageSpec,
+    recipe: Recipe,
+    generator: torch.Generator,
+    seed: int,
+    picture: str | None,
+) -> ImageSource:
+    side, size = max(spec.height, spec.width), (spec.height, spec.width)
     if picture is None:
         pictures = procedural_pictures(channels=spec.channels, seed=seed, smallest_px=side)
     else:
         pictures = load_picture(picture, channels=spec.channels, smallest_px=side)
+    pictures = pictures.to(answering.compute.device)
+    if not recipe.balanced:
+        return PatchSource(answering, pictures, size=size, generator=generator, batch_size=recipe.batch_size)
     first = max(_FEWEST_PATCHES, recipe.steps * recipe.batch_size // 2)
     return BalancedPatchSource(
         answering,
-        pictures.to(answering.compute.device),
-        size=(spec.height, spec.width),
+        pictures,
+        size=size,
         num_classes=spec.num_classes,
         generator=generator,
         settings=PatchSettings(batch_size=recipe.batch_size, first=first),

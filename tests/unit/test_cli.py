@@ -135,7 +135,7 @@ def test_without_a_display_the_window_names_the_terminal_commands(
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        (("distill", "t.pt", "--out", "r", "--method", "cmi"), "auto, fast, ood, zskt"),
+        (("distill", "t.pt", "--out", "r", "--method", "dafl"), "auto, cmi, fast, ood, zskt"),
         (("distill", "t.pt", "--out", "r", "--size", "huge"), "32x32"),
         (("distill", "t.pt", "--out", "r", "--mean", "a,b,c", "--std", "1,1,1"), "--mean"),
         (("distill", "t.pt", "--out", "r", "--trigger", "sig,colour=red"), "opacity"),

@@ -38,7 +38,7 @@ def test_a_plan_survives_json(plan: AuditPlan) -> None:
     ("changes", "option"),
     [
         ({"method": "magic"}, "--method"),
-        ({"method": "cmi"}, "--method"),
+        ({"method": "dafl"}, "--method"),
         ({"defense": "prayer"}, "--defense"),
         ({"student": "vgg"}, "--student"),
         ({"effort": "none"}, "--effort"),
@@ -62,9 +62,9 @@ def test_an_impossible_plan_names_its_option_and_a_remedy(changes: dict[str, Any
 
 
 def test_an_unknown_choice_lists_what_there_is() -> None:
-    with pytest.raises(UsageError, match="'cmi'") as caught:
-        AuditPlan("teacher.pt", "result", method="cmi")
-    assert "auto, fast, ood, zskt" in caught.value.remedy
+    with pytest.raises(UsageError, match="'dafl'") as caught:
+        AuditPlan("teacher.pt", "result", method="dafl")
+    assert "auto, cmi, fast, ood, zskt" in caught.value.remedy
 
 
 @pytest.mark.parametrize(

@@ -105,11 +105,12 @@ def _card(batchnorm_layers: int, file_format: str = "PyTorch") -> TeacherCard:
     )
 
 
-def test_fast_is_refused_where_there_are_no_statistics() -> None:
-    with pytest.raises(UsageError, match="fast") as caught:
-        choose_method("fast", _card(0))
-    assert "BatchNorm" in caught.value.why and "ood" in caught.value.remedy
-    assert choose_method("fast", _card(3)) == ("fast", "as you asked")
+@pytest.mark.parametrize("method", ["fast", "cmi"])
+def test_inversion_is_refused_where_there_are_no_statistics(method: str) -> None:
+    with pytest.raises(UsageError, match=method) as caught:
+        choose_method(method, _card(0))
+    assert method in caught.value.where and "BatchNorm" in caught.value.why and "ood" in caught.value.remedy
+    assert choose_method(method, _card(3)) == (method, "as you asked")
 
 
 def test_auto_explains_its_choice() -> None:

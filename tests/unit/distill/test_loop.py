@@ -16,21 +16,24 @@ from abd_app.distill import loop, vaccine, voting
 from abd_app.distill.assemble import assemble
 from abd_app.distill.device import Compute
 from abd_app.distill.loop import Distillation
+from abd_app.distill.losses import kl_mean
 from abd_app.distill.recipe import Recipe, choose_recipe
 from abd_app.distill.sources import zskt
+from abd_app.distill.sources.cmi import CmiSettings
 from abd_app.distill.sources.fast import FastSettings
 from abd_app.errors import RunFailedError
 from abd_app.events import Event, FindingMade, ImagesDrawn, PhaseStarted, StepDone, VaccineChecked
 from abd_app.teacher import Teacher
 
 _FAST = FastSettings(drawn=16, generator_steps=2, student_steps=5, warm_up_rounds=2, noise=16, capacity=64)
-METHODS = ("ood", "fast", "zskt")
+METHODS = ("ood", "cmi", "fast", "zskt")
+_CMI = CmiSettings(drawn=16, noise=16, features=16, bank=64, capacity=64)
 
 Make = Callable[..., Distillation]
 
 
 def _recipe(method: str, steps: int = 20, **changes: Any) -> Recipe:
-    return replace(choose_recipe(method, "abd", "quick", steps), batch_size=8, search_steps=2, **changes)
+    return replace(choose_recipe(method, "abd", "quick", steps), batch_size=8, search_steps=2, epoch=(2, 5), **changes)
 
 
 @pytest.fixture
@@ -45,7 +48,14 @@ def make(make_teacher: Callable[..., Teacher], compute: Compute, picture: str, m
     teacher = make_teacher()
 
     def make(recipe: Recipe, seed: int = 0, **options: Any) -> Distillation:
-        options = {"student_name": "wrn-10-1", "picture": picture, "fast": _FAST, "compute": compute, **options}
+        options = {
+            "student_name": "wrn-10-1",
+            "picture": picture,
+            "fast": _FAST,
+            "cmi": _CMI,
+            "compute": compute,
+            **options,
+        }
         return assemble(teacher, recipe, seed=seed, **options)
 
     return make
@@ -151,7 +161,14 @@ def test_the_teacher_that_was_handed_in_stays_as_it_is(
     before = copy.deepcopy(teacher.network.state_dict())
     list(
         assemble(
-            teacher, _recipe(method, 3), student_name="wrn-10-1", compute=compute, seed=0, picture=picture, fast=_FAST
+            teacher,
+            _recipe(method, 3),
+            student_name="wrn-10-1",
+            compute=compute,
+            seed=0,
+            picture=picture,
+            fast=_FAST,
+            cmi=_CMI,
         ).run()
     )
     assert all(torch.equal(before[name], value) for name, value in teacher.network.state_dict().items())
@@ -167,6 +184,10 @@ def test_the_teacher_that_was_handed_in_stays_as_it_is(
         ("zskt", 10, {}),
         ("zskt", 10, {"retrospection_step": 10}),
         ("zskt", 10, {"retrospection": "paper", "retrospection_step": 8, "retrospection_rate": 5e-4}),
+        ("ood", 7, {"balanced": False, "retrospection": "paper", "retrospection_step": 9}),
+        ("cmi", 5, {}),
+        ("cmi", 7, {"vaccine_step": 0}),
+        ("cmi", 14, {"retrospection": "paper", "retrospection_step": 12, "retrospection_rate": 1e-4}),
         ("fast", 5, {}),
         ("fast", 15, {"vaccine_step": 0}),
     ],
@@ -244,6 +265,18 @@ def test_a_student_learns_to_answer_like_its_teacher(
             network.train()
         list(distillation.run())
     assert rates[1] > max(0.6, rates[0] + 0.1)
+
+
+def test_a_few_epochs_of_cmi_bring_the_student_nearer_to_its_teacher(
+    make: Make, make_teacher: Callable[..., Teacher]
+) -> None:
+    recipe = replace(_recipe("cmi", 60).undefended(), epoch=(5, 20), rate=0.02)
+    learned, fresh = make(recipe), make(recipe)
+    list(learned.run())
+    images = learned._source.sample(64).float() / 255
+    answers = make_teacher().network(images)
+    losses = [float(kl_mean(one.student.network.eval()(images), answers).detach()) for one in (fresh, learned)]
+    assert losses[1] < 0.7 * losses[0]
 
 
 def _hooks(network: torch.nn.Module) -> int:
