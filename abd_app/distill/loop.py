@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from abd_app.distill.answering import AnsweringTeacher
+from abd_app.distill.marks import mark_some
 from abd_app.distill.recipe import Recipe
 from abd_app.distill.retrospection import PaperRetrospection
 from abd_app.distill.sources.base import Batch, GeneratorStep, ImageSource
@@ -88,7 +90,8 @@ class Distillation:
 
     def _learn(self, batch: Batch) -> dict[str, torch.Tensor]:
         """One optimiser step of the student: distillation, and Self-Retrospection once its time has come."""
-        loss = self.student.loss(batch)
+        shown = mark_some(batch.images, self._recipe.marks, self._generator)
+        loss = self.student.loss(replace(batch, images=shown))
         loss.backward()
         losses = {"distillation": loss.detach()}
         retrospecting = self._retrospection is not None and self.step >= self._recipe.retrospection_step

@@ -9,6 +9,7 @@ from typing import Literal
 from abd_app.distill.sources.zskt import BATCH_SIZE as PSEUDO_BATCH_SIZE
 from abd_app.distill.sources.zskt import STUDENT_STEPS
 
+MARKED_SHARE = 0.5
 PAPER_PSEUDO_BATCHES = 80_000
 PAPER_RETROSPECTION = 601
 CMI_EPOCH = {"quick": (50, 100), "standard": (100, 200), "paper": (200, 400)}
@@ -48,6 +49,7 @@ class Recipe:
         retrospection: ``none``, ``paper`` or ``universal``.
         retrospection_step: The step with which it begins.
         retrospection_rate: Peak learning rate from then on; ``None`` keeps the schedule.
+        marks: Share of every batch that the student sees with random marks.
         search_steps: Of the search for universal adversaries on the teacher with which ``universal`` begins.
         weight_decay: Of ``sgd``.
         nesterov: Of ``sgd``.
@@ -71,6 +73,7 @@ class Recipe:
     retrospection: Literal["none", "paper", "universal"] = "universal"
     retrospection_step: int = 0
     retrospection_rate: float | None = None
+    marks: float = 0.0
     search_steps: int = 60
     weight_decay: float = 5e-4
     nesterov: bool = True
@@ -79,7 +82,7 @@ class Recipe:
 
     def undefended(self) -> Recipe:
         """The same without vaccine and retrospection, for the twin."""
-        return replace(self, vaccine="none", retrospection="none")
+        return replace(self, vaccine="none", retrospection="none", marks=0.0)
 
 
 def choose_recipe(method: str, defense: str, effort: str, steps: int | None) -> Recipe:
@@ -107,7 +110,7 @@ def choose_recipe(method: str, defense: str, effort: str, steps: int | None) -> 
     if defense not in ("abd", "sv"):
         recipe = replace(recipe, vaccine="none")
     if defense not in ("abd", "sr"):
-        recipe = replace(recipe, retrospection="none")
+        recipe = replace(recipe, retrospection="none", marks=0.0)
     return recipe
 
 
@@ -133,7 +136,7 @@ def _zskt(steps: int, paper: bool) -> Recipe:
 
 
 def _ood(steps: int) -> Recipe:
-    return Recipe(method="ood", steps=steps, retrospection_step=int(0.5 * steps))
+    return Recipe(method="ood", steps=steps, retrospection_step=int(0.5 * steps), marks=MARKED_SHARE)
 
 
 def _fast(steps: int) -> Recipe:
@@ -145,6 +148,7 @@ def _fast(steps: int) -> Recipe:
         temperature=20.0,
         vaccine_step=int(0.1 * steps),
         retrospection_step=int(0.6 * steps),
+        marks=MARKED_SHARE,
     )
 
 

@@ -14,6 +14,7 @@ from abd_app.distill.losses import distillation_loss
 from abd_app.distill.observe import frozen_batchnorm
 
 _SEARCH_BATCH, _JUDGED_BATCHES = 128, 8
+_PICTURE_SHARE = (0.1, 0.9)
 
 
 class UniversalAdversaries:
@@ -46,8 +47,12 @@ class UniversalAdversaries:
         self.canvases = draw[1].clone()
         self.weights = torch.ones(2, len(self.targets))
 
+    def weights_of(self, which: torch.Tensor, is_picture: torch.Tensor) -> torch.Tensor:
+        """``(N,)`` success of the adversaries that :meth:`perturb` says it used, to the tenth power, in [0, 1]."""
+        return self.weights.to(which.device)[(~is_picture).long(), which]
+
     def perturb(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Lays an adversary over each of ``(N, C, H, W)`` images in [0, 1]: a picture over one in three, else a canvas.
+        """Lays an adversary over each of ``(N, C, H, W)`` images in [0, 1], drawn by success: a picture or a canvas.
 
         Returns:
             The perturbed images, with a graph to pictures and canvases; the index of each one's adversary, ``(N,)``;
@@ -56,7 +61,8 @@ class UniversalAdversaries:
         count, _, height, width = images.shape
         device = images.device
         draws = torch.multinomial(self.weights, count, replacement=True, generator=self._random)
-        is_picture = torch.rand(count, generator=self._random) < 1 / 3
+        best = self.weights.amax(dim=1)
+        is_picture = torch.rand(count, generator=self._random) < (best[0] / best.sum()).clamp(*_PICTURE_SHARE)
         which = torch.where(is_picture, draws[0], draws[1]).to(device)
         added = is_picture.view(-1, 1, 1, 1).to(device)
         box = random_boxes(count, height, width, self._random).to(device)
@@ -67,7 +73,7 @@ class UniversalAdversaries:
         return torch.where(added, shifted, covered), which, is_picture.to(device)
 
     def prefer_successful(self, teacher: AnsweringTeacher, batches: Iterable[torch.Tensor]) -> None:
-        """Has adversaries drawn by the tenth power of their success on the teacher.
+        """Has adversaries drawn by the tenth power of their success on the teacher, and weigh as much.
 
         On a teacher with a backdoor one of them succeeds nearly always, the others seldom; unlearning all alike would
         cost accuracy where there is nothing to unlearn.
@@ -110,7 +116,7 @@ class UniversalRetrospection:
         generator: CPU generator of all randomness.
         ball: Bound of the additive pictures, in pixels of [0, 1].
         portion: Share of the batch that is perturbed.
-        weight: Of the unlearning loss.
+        weight: Of the unlearning loss, before each adversary's own.
         temperature: Of the softmax in the unlearning loss.
         rate: Step of the adversaries while the student learns, in pixels of [0, 1].
         search_steps: Steps of the search on the teacher.
@@ -124,9 +130,9 @@ class UniversalRetrospection:
         num_classes: int,
         generator: torch.Generator,
         *,
-        ball: float = 0.08,
+        ball: float = 0.04,
         portion: float = 0.25,
-        weight: float = 0.4,
+        weight: float = 0.6,
         temperature: float = 2.0,
         rate: float = 0.005,
         search_steps: int = 60,
@@ -164,10 +170,11 @@ class UniversalRetrospection:
             The unlearning loss, a scalar on the device.
         """
         count = max(1, round(len(images) * self._portion))
-        perturbed, _, _ = self.adversaries.perturb(images[:count])
+        perturbed, which, is_picture = self.adversaries.perturb(images[:count])
         with frozen_batchnorm(student), self._compute.autocast():
             logits = student(perturbed)
-        loss = self._weight * distillation_loss(logits, teacher_logits[:count], self._temperature).mean()
+        per_image = distillation_loss(logits, teacher_logits[:count], self._temperature)
+        loss = self._weight * (per_image * self.adversaries.weights_of(which, is_picture)).mean()
         parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
         inputs = [self.adversaries.pictures, self.adversaries.canvases, *parameters]
         by_picture, by_canvas, *gradients = torch.autograd.grad(loss, inputs)
