@@ -89,7 +89,7 @@ class Measured(Event):
     Attributes:
         accuracy: Correct / ``images``; agreement with the teacher if ``estimated``.
         images: Denominator of ``accuracy``.
-        asr: Attack success rate by trigger name, over images whose true class is not the target.
+        asr: Attack success rate by trigger name, over images whose true class is not what the attacker wants.
         asr_images: Denominator of each ASR.
         estimated: True if no labelled images were given and synthetic ones stand in for them.
     """
