@@ -11,7 +11,9 @@ import numpy.typing as npt
 from abd_app.teacher import Finding, TeacherCard
 
 Role = Literal["teacher", "student", "twin"]
-Phase = Literal["intake", "warm-up", "vaccine check", "distilling", "self-retrospection", "twin", "measuring", "export"]
+Phase = Literal[
+    "intake", "warm-up", "vaccine check", "distilling", "self-retrospection", "twin", "measuring", "export", "training"
+]
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,14 @@ class AuditFinished(Event):
 
     folder: str
     report: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TeacherMade(Event):
+    """A teacher for exercises is trained and written; ``card`` is the content of ``teacher.json``."""
+
+    folder: str
+    card: dict[str, Any]
 
 
 @dataclass(frozen=True)

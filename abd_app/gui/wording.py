@@ -70,6 +70,7 @@ def phase_name(phase: str) -> str:
         "twin": QCoreApplication.translate("wording", "Undefended twin"),
         "measuring": QCoreApplication.translate("wording", "Measuring"),
         "export": QCoreApplication.translate("wording", "Exporting"),
+        "training": QCoreApplication.translate("wording", "Training"),
     }
     return names.get(phase, phase)
 
