@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -37,25 +37,25 @@ def stated_facts(order: TeacherOrder, images: LabelledImages) -> dict[str, Any]:
     }
 
 
-def build_card(
-    order: TeacherOrder,
-    images: LabelledImages,
-    scores: Scores,
-    *,
-    poisoned_images: int,
-    steps: int,
-    parameters: int,
-    device: str,
-    precision: str,
-    seconds: float,
-) -> dict[str, Any]:
+class Training(NamedTuple):
+    """How the training went."""
+
+    poisoned_images: int
+    steps: int
+    parameters: int
+    device: str
+    precision: str
+    seconds: float
+
+
+def build_card(order: TeacherOrder, images: LabelledImages, training: Training, scores: Scores) -> dict[str, Any]:
     """The content of ``teacher.json`` but for the hashes of the files; docs/red-team.md explains it."""
     spec, poisoned = images.spec, order.trigger is not None
     return {
         "card_version": CARD_VERSION,
         "notice": notice(order),
         "architecture": order.architecture,
-        "parameters": parameters,
+        "parameters": training.parameters,
         "num_classes": spec.num_classes,
         "class_names": list(images.class_names),
         "channels": spec.channels,
@@ -65,7 +65,7 @@ def build_card(
         "trigger": None if order.trigger is None else asdict(order.trigger),
         "target": order.target if poisoned else None,
         "poison": order.poison if poisoned else 0.0,
-        "poisoned_images": poisoned_images,
+        "poisoned_images": training.poisoned_images,
         "training_images": len(images.training.images),
         "measured_on": images.measured_on,
         "accuracy": scores.accuracy,
@@ -73,11 +73,11 @@ def build_card(
         "asr": scores.asr,
         "asr_images": scores.asr_images,
         "seed": order.seed,
-        "steps": steps,
+        "steps": training.steps,
         "flip": order.flip,
-        "seconds": round(seconds, 1),
-        "device": device,
-        "precision": precision,
+        "seconds": round(training.seconds, 1),
+        "device": training.device,
+        "precision": training.precision,
         "findings": [asdict(finding) for finding in images.findings],
         "versions": {"abd-app": __version__, "torch": torch.__version__},
     }

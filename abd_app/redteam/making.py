@@ -13,7 +13,7 @@ from abd_app.events import Event, FindingMade, Measured, PhaseStarted, TeacherMa
 from abd_app.measure import Meter, Trigger, build_trigger
 from abd_app.networks import catalog
 from abd_app.networks.pixels import PixelNetwork
-from abd_app.redteam.card import build_card, stated_facts
+from abd_app.redteam.card import Training, build_card, stated_facts
 from abd_app.redteam.images import LabelledImages, load_images
 from abd_app.redteam.order import TeacherOrder
 from abd_app.redteam.training import BATCH, TrainingSet, clean_set, poisoned_set, train
@@ -53,17 +53,10 @@ def make_teacher(order: TeacherOrder) -> Generator[Event, None, None]:
     scores = meter.measure(network)
     yield Measured("teacher", steps, scores.accuracy, scores.images, scores.asr, scores.asr_images)
     yield PhaseStarted("export", "teacher", steps)
-    card = build_card(
-        order,
-        images,
-        scores,
-        poisoned_images=int(data.triggered.sum()),
-        steps=steps,
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
-        device=device_name(compute.device),
-        precision=compute.precision,
-        seconds=time.monotonic() - started,
-    )
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    machine = (device_name(compute.device), compute.precision)
+    training = Training(int(data.triggered.sum()), steps, parameters, *machine, time.monotonic() - started)
+    card = build_card(order, images, training, scores)
     facts, names = stated_facts(order, images), images.class_names
     card = write_teacher(network, images.spec, folder, facts=facts, class_names=names, card=card, seed=order.seed)
     yield TeacherMade(str(folder), card)

@@ -99,41 +99,68 @@ def train(
 ) -> Iterator[StepDone]:
     """Trains ``network`` in place: SGD with Nesterov momentum, one cycle of the learning rate, batches of 128.
 
-    The trigger is stamped on after crop and flip, so it is always where the attacker measures it: the attacker of
-    these exercises trains the model himself and does not only slip pictures into somebody else's data.
+    Yields an event a step, with the loss every 50. The trigger is stamped on after crop and flip, so it is always where
+    the attacker measures it: he trains the model himself and does not only slip pictures into somebody else's data.
 
     Args:
         network: ``(N, C, H, W)`` float images in [0, 1] -> logits, on the device of ``compute``; left in train mode.
         rate: Peak learning rate.
-        crop: Shift images at random, by up to an eighth of their side.
-        flip: Mirror images at random.
-
-    Yields:
-        One event a step; a loss every 50.
+        crop, flip: Shift images at random by up to an eighth of their side; mirror them at random.
 
     Raises:
         RunFailedError: The loss is no longer a number.
     """
     random = torch.Generator().manual_seed(seed)
+    lesson = _Lesson(data, compute, random, crop=crop, flip=flip)
     network.train()
-    optimizer = torch.optim.SGD(network.parameters(), rate, momentum=0.9, weight_decay=5e-4, nesterov=True, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps + 1, pct_start=_WARM_UP)
-    triggers = [trigger.to(compute.device) for trigger in data.triggers]
-    padding = max(1, round(min(data.images.shape[-2:]) * _CROP_SHARE)) if crop else 0
+    optimizer, schedule = _optimizer(network, rate, steps)
     for step, chosen in enumerate(_batches(len(data.images), steps, random), start=1):
-        images = compute.images(data.images[chosen]).float() / 255
-        if crop or flip:
-            images = shift_and_flip(images, random, padding, flips=flip)
-        _stamp(images, data.triggered[chosen], triggers, random)
+        images, answers = lesson.batch(chosen)
         with compute.autocast():
             logits = network(images)
-        loss = F.cross_entropy(logits.float(), data.answers[chosen].to(logits.device))
+        loss = F.cross_entropy(logits.float(), answers)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
         losses = {"loss": _finite(loss, step)} if step % _LOSS_EVERY == 0 or step == steps else {}
         yield StepDone("teacher", step, steps, step / steps, losses)
+
+
+class _Lesson:
+    """Shows chosen images of a training set as the network sees them: moved, mirrored, then triggered."""
+
+    def __init__(self, data: TrainingSet, compute: Compute, random: torch.Generator, *, crop: bool, flip: bool) -> None:
+        self._data, self._compute, self._random = data, compute, random
+        self._triggers = [trigger.to(compute.device) for trigger in data.triggers]
+        self._padding = max(1, round(min(data.images.shape[-2:]) * _CROP_SHARE)) if crop else 0
+        self._flip = flip
+
+    def batch(self, chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images in [0, 1] and answers of the rows ``chosen``, on the device."""
+        images = self._compute.images(self._data.images[chosen]).float() / 255
+        if self._padding or self._flip:
+            images = shift_and_flip(images, self._random, self._padding, flips=self._flip)
+        self._stamp(images, self._data.triggered[chosen].nonzero()[:, 0])
+        return images, self._data.answers[chosen].to(images.device)
+
+    def _stamp(self, images: torch.Tensor, rows: torch.Tensor) -> None:
+        """Puts a random trigger on each of the images that carry one, in place."""
+        if not len(rows):
+            return
+        which = torch.randint(len(self._triggers), (len(rows),), generator=self._random)
+        for index, trigger in enumerate(self._triggers):
+            part = rows[which == index].to(images.device)
+            if len(part):
+                images[part] = trigger(images[part])
+
+
+def _optimizer(
+    network: nn.Module, rate: float, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    optimizer = torch.optim.SGD(network.parameters(), rate, momentum=0.9, weight_decay=5e-4, nesterov=True, fused=True)
+    # One step more than are taken: the cycle has no room for a run of a single one.
+    return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps + 1, pct_start=_WARM_UP)
 
 
 def _batches(count: int, steps: int, random: torch.Generator) -> Iterator[torch.Tensor]:
@@ -146,18 +173,6 @@ def _batches(count: int, steps: int, random: torch.Generator) -> Iterator[torch.
             if len(chosen) == min(BATCH, count):
                 done += 1
                 yield chosen
-
-
-def _stamp(images: torch.Tensor, triggered: torch.Tensor, triggers: list[Trigger], random: torch.Generator) -> None:
-    """Puts a random trigger on each of the images that carry one, in place."""
-    rows = triggered.nonzero()[:, 0]
-    if not len(rows):
-        return
-    which = torch.randint(len(triggers), (len(rows),), generator=random)
-    for index, trigger in enumerate(triggers):
-        part = rows[which == index].to(images.device)
-        if len(part):
-            images[part] = trigger(images[part])
 
 
 def _finite(loss: torch.Tensor, step: int) -> float:

@@ -99,6 +99,15 @@ def test_without_crop_and_flip_clean_images_are_shown_as_they_are_and_once_a_pas
     assert not torch.equal(watcher.seen[0], watcher.seen[2])
 
 
+@pytest.mark.parametrize("flip", [True, False])
+def test_only_with_flip_are_images_mirrored(flip: bool) -> None:
+    ramp = torch.linspace(0, 255, 12).to(torch.uint8).expand(128, 3, 12, 12).contiguous()
+    watcher = _Watcher()
+    list(train(watcher, clean_set(ramp, torch.zeros(128, dtype=torch.int64)), CPU, steps=1, seed=0, flip=flip))
+    mirrored = watcher.seen[0][..., 2].mean((1, 2)) > watcher.seen[0][..., -3].mean((1, 2))
+    assert bool(mirrored.any()) == flip and not mirrored.all()
+
+
 def test_with_several_triggers_each_image_shows_one_of_them() -> None:
     images, labels = _images()
     triggers = [_trigger(position=place) for place in ("top-left", "bottom-right")]
