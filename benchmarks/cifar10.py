@@ -9,8 +9,6 @@
 from __future__ import annotations
 
 import argparse
-import io
-import itertools
 import json
 import sys
 import tempfile
@@ -19,16 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 
-from abd_app.audit import run_audit
-from abd_app.command import plan_to_command, trigger_from_text
-from abd_app.console import ProgressPrinter
-from abd_app.events import AuditFinished
-from abd_app.plan import METHODS, AuditPlan, TeacherFacts
+from cifar10_npz import load_images  # noqa: E402
+
+from abd_app.audit import run_audit  # noqa: E402
+from abd_app.command import plan_to_command, target_from_text, trigger_from_text  # noqa: E402
+from abd_app.console import ProgressPrinter  # noqa: E402
+from abd_app.events import AuditFinished  # noqa: E402
+from abd_app.plan import METHODS, AuditPlan, TeacherFacts  # noqa: E402
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 
@@ -38,7 +36,7 @@ def main() -> None:
     options = _options()
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "test.npz"
-        images, labels = load_images(Path(options.images), options.size)
+        images, labels, _ = load_images(Path(options.images), options.size)
         np.savez(data, images=images, labels=labels)
         plan = _plan(options, str(data))
         print_table(run(plan), plan)
@@ -49,7 +47,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--teacher", required=True)
     parser.add_argument("--images", required=True)
     parser.add_argument("--trigger", required=True)
-    parser.add_argument("--target", type=int, default=0)
+    parser.add_argument("--target", default="0", help="class counted from 0, or all")
     parser.add_argument("--size", type=int, default=16, help="pixels a side")
     parser.add_argument("--method", default="ood", choices=METHODS)
     parser.add_argument("--defense", default="abd")
@@ -74,7 +72,7 @@ def _plan(options: argparse.Namespace, data: str) -> AuditPlan:
         device=options.device,
         data=data,
         triggers=(trigger_from_text(options.trigger),),
-        target_class=options.target,
+        target_class=target_from_text(options.target),
         compare=True,
     )
 
@@ -94,23 +92,6 @@ def run(plan: AuditPlan) -> dict[str, Any]:
             if isinstance(event, AuditFinished):
                 return event.report
     raise RuntimeError("the audit ended without a report")
-
-
-def load_images(file: Path, size: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """``(N, size, size, 3)`` uint8 images and labels; larger images are averaged down by a whole factor."""
-    with np.load(file) as arrays:
-        labels = arrays["labels"].astype(np.int64)
-        if "images" in arrays:
-            images = arrays["images"]
-        else:
-            blob, offsets = arrays["jpeg"], arrays["offsets"]
-            files = (blob[start:end].tobytes() for start, end in itertools.pairwise(offsets))
-            images = np.stack([np.asarray(Image.open(io.BytesIO(one)).convert("RGB")) for one in files])
-    factor = images.shape[1] // size
-    if factor > 1:
-        blocks = images.reshape(len(images), size, factor, size, factor, 3).astype(np.float32)
-        images = blocks.mean(axis=(2, 4)).round().astype(np.uint8)
-    return images, labels
 
 
 def print_rows(rows: Iterable[tuple[str, float, Mapping[str, float]]], triggers: Sequence[str]) -> None:

@@ -17,7 +17,8 @@ from torch import nn
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 
-from cifar10 import facts_of, load_images, print_rows  # noqa: E402
+from cifar10 import facts_of, print_rows  # noqa: E402
+from cifar10_npz import load_images  # noqa: E402
 from rivals.clp import prune_channels  # noqa: E402
 from rivals.plain_kd import distil_on_images  # noqa: E402
 
@@ -71,7 +72,7 @@ def _triggers(options: argparse.Namespace) -> list:
 
 
 def _meter(options: argparse.Namespace, teacher: Teacher, device: torch.device) -> Meter:
-    images, labels = load_images(Path(options.images), options.size)
+    images, labels, _ = load_images(Path(options.images), options.size)
     spec = teacher.spec
     shape = {"height": spec.height, "width": spec.width, "channels": spec.channels}
     triggers = [build_trigger(trigger, **shape) for trigger in _triggers(options)]

@@ -21,7 +21,8 @@ import numpy as np
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 
-from cifar10 import MEAN, STD, load_images, run  # noqa: E402
+from cifar10 import MEAN, STD, run  # noqa: E402
+from cifar10_npz import load_images  # noqa: E402
 from table_summary import Row, write_summary  # noqa: E402
 
 from abd_app.command import trigger_from_text  # noqa: E402
@@ -35,7 +36,7 @@ class Case:
     name: str
     file: str
     trigger: str | None
-    target: int
+    target: int | str
     size: int
 
 
@@ -125,7 +126,7 @@ def _evaluation(images: Path, size: int, out: Path) -> str:
     """The evaluation images in the case's size; kept in ``out``, so that a continued run finds the same file."""
     kept = out / f"evaluation-{size}.npz"
     if not kept.exists():
-        pixels, labels = load_images(images, size)
+        pixels, labels, _ = load_images(images, size)
         np.savez(kept, images=pixels, labels=labels)
     return str(kept)
 

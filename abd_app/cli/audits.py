@@ -38,7 +38,7 @@ from abd_app.cli.options import (
     Triggers,
 )
 from abd_app.cli.reporting import failures_reported, print_json
-from abd_app.command import size_from_text, trigger_from_text, values_from_text
+from abd_app.command import size_from_text, target_from_text, trigger_from_text, values_from_text
 from abd_app.errors import RunFailedError, UsageError
 from abd_app.events import AuditFinished, TeacherInspected
 from abd_app.plan import AuditPlan, TeacherFacts
@@ -89,7 +89,7 @@ def distill(
     answers: Output = None,
     data: Data = None,
     trigger: Triggers = None,
-    target: Target = AuditPlan.target_class,
+    target: Target = str(AuditPlan.target_class),
     compare: Compare = False,
     picture: Picture = None,
     resume: Resume = False,
@@ -102,7 +102,8 @@ def distill(
         budget: dict[str, Any] = {"effort": effort, "steps": steps, "minutes": minutes}
         how: dict[str, Any] = {"method": method, "defense": defense, "student": student, "picture": picture}
         machine: dict[str, Any] = {"device": device, "precision": precision, "seed": seed}
-        measured: dict[str, Any] = {"data": data, "triggers": triggers, "target_class": target, "compare": compare}
+        goal = target_from_text(target)
+        measured: dict[str, Any] = {"data": data, "triggers": triggers, "target_class": goal, "compare": compare}
         _audit(AuditPlan(file, out, facts, **how, **budget, **machine, **measured, resume=resume), as_json)
 
 

@@ -46,7 +46,9 @@ Triggers = Annotated[
         "fine-tuned with NAME,position=center,opacity=0.2 and likewise scale=..., mask=FILE.",
     ),
 ]
-Target = Annotated[int, typer.Option(metavar="K", help="The attacker's class, counted from 0.")]
+Target = Annotated[
+    str, typer.Option(metavar="K|all", help="The attacker's class, counted from 0; all: each class for the next.")
+]
 Compare = Annotated[bool, typer.Option("--compare", help="Also train an undefended twin with the same budget.")]
 Picture = Annotated[str | None, typer.Option(metavar="PATH", help="The picture that ood cuts its patches from.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in DIR.")]

@@ -116,12 +116,17 @@ def cutmix(images: torch.Tensor, generator: torch.Generator, concentration: floa
     return mixed
 
 
-def shift_and_flip(images: torch.Tensor, generator: torch.Generator, padding: int) -> torch.Tensor:
-    """Random crop after mirrored padding, and random horizontal flip, each per image (one gather, no loop)."""
+def shift_and_flip(
+    images: torch.Tensor, generator: torch.Generator, padding: int, *, flips: bool = True
+) -> torch.Tensor:
+    """Random crop after mirrored padding, and random horizontal flip, each per image (one gather, no loop).
+
+    Without ``flips`` nothing is mirrored: of signs and letters a mirror image means something else.
+    """
     count, channels, height, width = images.shape
     padded = F.pad(images, (padding, padding, padding, padding), mode="reflect")
     down, right = torch.randint(2 * padding + 1, (2, count, 1), generator=generator)
-    flip = torch.rand(count, 1, generator=generator) < 0.5
+    flip = torch.rand(count, 1, generator=generator) < (0.5 if flips else 0.0)
     rows = torch.arange(height) + down
     columns = torch.arange(width).expand(count, -1)
     columns = torch.where(flip, width - 1 - columns, columns) + right

@@ -53,7 +53,7 @@ def test_import_contracts_hold() -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-@pytest.mark.parametrize("room", ["distill", "intake", "measure", "export", "audit"])
+@pytest.mark.parametrize("room", ["distill", "intake", "measure", "export", "audit", "redteam"])
 def test_the_engine_imports_without_qt(room: str) -> None:
     blocked = f"""
 import sys

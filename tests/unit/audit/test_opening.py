@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +32,14 @@ def _refusal(plan: AuditPlan) -> UsageError:
 def test_a_target_class_out_of_range(make_plan: MakePlan, data_file: str) -> None:
     error = _refusal(make_plan(data=data_file, triggers=(TriggerSpec("blend"),), target_class=4))
     assert error.where == "--target" and "0 to 3" in error.remedy
+
+
+def test_all_to_all_is_measured_on_every_image(make_plan: MakePlan, data_file: str) -> None:
+    with contextlib.closing(
+        run_audit(make_plan(data=data_file, triggers=(TriggerSpec("warp"),), target_class="all"))
+    ) as run:
+        measured = next(event for event in run if isinstance(event, Measured))
+    assert measured.asr_images == {"warp": measured.images}
 
 
 def test_a_trigger_without_data(make_plan: MakePlan) -> None:

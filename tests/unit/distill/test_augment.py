@@ -106,6 +106,13 @@ def test_shift_and_flip_is_the_plain_loop() -> None:
     assert flip.any() and not flip.all() and len(down.unique()) > 2
 
 
+def test_without_flips_nothing_is_mirrored() -> None:
+    images = torch.rand(12, 3, 6, 5, generator=_random())
+    assert torch.equal(shift_and_flip(images, _random(4), padding=0, flips=False), images)
+    mirrored = shift_and_flip(images, _random(4), padding=0)
+    assert 0 < int((mirrored != images).flatten(1).any(1).sum()) < 12
+
+
 def test_shift_and_flip_lets_gradients_through() -> None:
     images = torch.rand(3, 1, 4, 4, requires_grad=True)
     shift_and_flip(images, _random(1), padding=1).sum().backward()
