@@ -64,6 +64,7 @@ def test_one_that_is_refused_or_killed_does_not_stop_the_others(make_batch: Make
     plan = make_batch("foreign.pth", "dies.pth", "good.pth", "fine.pth")
     events = drained(plan)
     assert statuses(events) == {"foreign": "refused", "dies": "failed", "good": "done", "fine": "done"}
+    assert all(is_gone(seen(plan, name)["pid"]) for name in ("dies", "good", "fine")), "no process is kept"
     assert len([event for event in events if isinstance(event, AuditStarted)]) == 4
     assert len([event for event in events if isinstance(event, AuditEnded)]) == 4
     foreign, dies, good, _ = summary(plan)
