@@ -179,6 +179,11 @@ class AuditPlan:
         if len(set(names)) < len(names):
             raise UsageError("The same trigger is given twice.", where="--trigger", remedy="Give each trigger once.")
 
+    def changes_since(self, before: AuditPlan) -> list[str]:
+        """Names of the choices that differ from ``before``: a run may move to another folder and go on, no more."""
+        names = [field.name for field in dataclasses.fields(self) if field.name not in ("out", "resume")]
+        return [name for name in names if getattr(self, name) != getattr(before, name)]
+
     def to_json(self) -> str:
         """The plan as indented JSON, the content of ``plan.json``."""
         return json.dumps(self.to_dict(), indent=2)

@@ -1,12 +1,15 @@
-"""The options that commands share, each defined once."""
+"""The options of the commands, each defined once."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
-from abd_app.plan import BUILT_IN_TRIGGERS, DEFENSES, DEVICES, EFFORTS, METHODS, PRECISIONS, STUDENTS
+from abd_app.command import size_from_text, values_from_text
+from abd_app.errors import UsageError
+from abd_app.plan import BUILT_IN_TRIGGERS, DEFENSES, DEVICES, EFFORTS, METHODS, PRECISIONS, STUDENTS, TeacherFacts
+from abd_app.teacher import Answers
 
 _FACTS = "Only what the file does not say"
 
@@ -52,3 +55,40 @@ Target = Annotated[
 Compare = Annotated[bool, typer.Option("--compare", help="Also train an undefended twin with the same budget.")]
 Picture = Annotated[str | None, typer.Option(metavar="PATH", help="The picture that ood cuts its patches from.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in DIR.")]
+Files = Annotated[list[str], typer.Argument(metavar="FILES...", help="Teachers: .pt, .pth, .safetensors or .onnx.")]
+BatchOut = Annotated[
+    str, typer.Option("--out", metavar="DIR", help="Folder for all results; empty or not there yet, or --resume.")
+]
+Seeds = Annotated[str, typer.Option(metavar="0,1,2", help="Every file is audited once with each.")]
+Jobs = Annotated[
+    int | None, typer.Option(metavar="N", help="Audits at a time; default: one per CUDA device, or 1 on a CPU.")
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS", help="Run on the Ray cluster at HOST:PORT; auto: one this machine is part of; local: here."
+    ),
+]
+BatchResume = Annotated[
+    bool, typer.Option("--resume", help="Continue the batch in DIR: what is finished stays, the rest is run.")
+]
+
+
+def stated_facts(
+    arch: str | None, classes: int | None, size: str | None, mean: str | None, std: str | None, answers: str | None
+) -> TeacherFacts:
+    """What the options say about a teacher.
+
+    Raises:
+        UsageError: One of them is not of its form or out of range.
+    """
+    if answers not in (None, "logits", "probabilities"):
+        raise UsageError(f"Unknown kind of answers {answers!r}.", where="--answers", remedy="logits or probabilities.")
+    return TeacherFacts(
+        architecture=arch,
+        num_classes=classes,
+        input_size=None if size is None else size_from_text(size),
+        mean=None if mean is None else values_from_text(mean, where="--mean"),
+        std=None if std is None else values_from_text(std, where="--std"),
+        answers=cast("Answers | None", answers),
+    )

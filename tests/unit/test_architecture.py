@@ -104,6 +104,10 @@ def test_files_and_functions_stay_short() -> None:
     assert too_long == []
 
 
+def test_ray_is_imported_in_one_module() -> None:
+    assert [path.name for path in python_files("abd_app") if "ray" in imported_packages(path)] == ["ray_pool.py"]
+
+
 def test_torch_load_is_called_in_one_function_of_the_intake() -> None:
     callers = [
         (path.relative_to(PACKAGE).parts[0], function.name)
