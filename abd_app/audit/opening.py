@@ -73,7 +73,7 @@ def open_audit(plan: AuditPlan) -> Generator[Event, None, OpenAudit]:
     yield PhaseStarted("intake", "teacher", 0)
     teacher = open_teacher(plan.teacher_file, plan.facts)
     yield TeacherInspected(teacher.card)
-    method, reason = choose_method(plan.method, teacher.card)
+    method, reason = choose_method(plan.method, teacher.card, compute.device.type)
     yield MethodChosen(method, reason)
     if plan.picture is not None:
         _check_picture(plan.picture, method, teacher)

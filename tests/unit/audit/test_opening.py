@@ -117,19 +117,21 @@ def _card(batchnorm_layers: int, file_format: str = "PyTorch") -> TeacherCard:
 @pytest.mark.parametrize("method", ["fast", "cmi"])
 def test_inversion_is_refused_where_there_are_no_statistics(method: str) -> None:
     with pytest.raises(UsageError, match=method) as caught:
-        choose_method(method, _card(0))
+        choose_method(method, _card(0), "cuda")
     assert method in caught.value.where and "BatchNorm" in caught.value.why and "ood" in caught.value.remedy
-    assert choose_method(method, _card(3)) == (method, "as you asked")
+    assert choose_method(method, _card(3), "cuda") == (method, "as you asked")
 
 
 def test_auto_explains_its_choice() -> None:
-    method, reason = choose_method("auto", _card(0))
+    method, reason = choose_method("auto", _card(0), "cuda")
     assert method == "ood" and "no BatchNorm" in reason
-    method, reason = choose_method("auto", _card(13))
+    method, reason = choose_method("auto", _card(13), "cuda")
     assert method == "fast" and "13 BatchNorm" in reason
-    method, reason = choose_method("auto", _card(5, "ONNX"))
+    method, reason = choose_method("auto", _card(5, "ONNX"), "cuda")
     assert method == "ood" and "folded" in reason
-    assert choose_method("zskt", _card(0))[0] == "zskt"
+    method, reason = choose_method("auto", _card(13), "cpu")
+    assert method == "ood" and "CPU" in reason
+    assert choose_method("zskt", _card(0), "cpu")[0] == "zskt"
 
 
 def test_the_student_follows_from_the_image_size(teacher_file: str) -> None:

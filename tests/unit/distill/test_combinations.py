@@ -128,10 +128,10 @@ def test_a_source_learns_from_a_teacher_or_refuses_it(
     teacher = _teacher(channels, classes, batchnorm, side)
     if source in INVERTING and not batchnorm:
         with pytest.raises(UsageError, match=source) as refused:
-            choose_method(source, teacher.card)
+            choose_method(source, teacher.card, "cpu")
         assert "BatchNorm" in refused.value.why and refused.value.remedy
         return
-    assert choose_method(source, teacher.card) == (source, "as you asked")
+    assert choose_method(source, teacher.card, "cpu") == (source, "as you asked")
     _assert_it_learns(teacher, _recipe(source, defense, "quick"))
 
 
@@ -146,7 +146,7 @@ def test_paper_mode_learns_from_every_teacher_too(source: str, kind: tuple[int, 
 @pytest.mark.parametrize("batchnorm", [True, False])
 def test_auto_takes_a_source_that_does_not_refuse_and_says_why(batchnorm: bool) -> None:
     teacher = _teacher(3, 2, batchnorm, 16)
-    method, reason = choose_method("auto", teacher.card)
+    method, reason = choose_method("auto", teacher.card, "cuda")
     assert (method in INVERTING) == batchnorm
     assert ("statistics of the teacher's 3 BatchNorm layers" if batchnorm else "no BatchNorm statistics") in reason
-    assert choose_method(method, teacher.card)[0] == method
+    assert choose_method(method, teacher.card, "cuda")[0] == method
