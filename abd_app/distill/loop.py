@@ -23,6 +23,11 @@ from abd_app.teacher import Finding
 
 REPORT_EVERY, DRAW_EVERY, DRAWN = 20, 200, 48
 SEARCH_IMAGES = 2048
+_NOTHING_TO_UNLEARN = Finding(
+    "info",
+    "Self-Retrospection found nothing to unlearn",
+    "No universal adversary did better on the teacher than on networks without a backdoor. Random marks go on.",
+)
 
 
 class Distillation:
@@ -94,7 +99,8 @@ class Distillation:
         loss = self.student.loss(replace(batch, images=shown))
         loss.backward()
         losses = {"distillation": loss.detach()}
-        retrospecting = self._retrospection is not None and self.step >= self._recipe.retrospection_step
+        due = self.step >= self._recipe.retrospection_step
+        retrospecting = due and self._retrospection is not None and self._retrospection.acts
         if self._retrospection is not None and retrospecting:
             losses["retrospection"] = self._retrospection.add_gradient(
                 self.student.network, batch.images, batch.answer.logits
@@ -128,6 +134,8 @@ class Distillation:
             images = self._source.sample(SEARCH_IMAGES)
             for losses in self._retrospection.search(self._teacher, images):
                 yield self._step_done(losses)
+            if not self._retrospection.acts:
+                yield FindingMade(_NOTHING_TO_UNLEARN)
 
     def _step_done(self, losses: dict[str, torch.Tensor]) -> StepDone:
         """The event of a step; the losses are read back, which waits for the device, only every few steps."""
@@ -144,8 +152,13 @@ class Distillation:
 
     @torch.no_grad()
     def _show(self) -> ImagesDrawn:
-        """A look at what the source draws now, with the vaccine's opinion where there is one."""
+        """A look at what the source draws now, with the vaccine's opinion where there is one.
+
+        Nothing random of the run is used up, so that a run which goes on from here gives the same numbers.
+        """
+        state = self._generator.get_state()
         pixels = self._source.sample(DRAWN)
+        self._generator.set_state(state)
         images = self._teacher.compute.images(pixels).float() / 255
         answer = self._teacher(images)
         suspicious = torch.zeros(len(images), dtype=torch.bool)
@@ -188,8 +201,8 @@ def _finding(outcome: VaccineCheck) -> Finding | None:
         return Finding(
             "warning",
             "Shuffling Vaccine is off",
-            f"In {outcome.trials} trials the shuffled copies of the teacher told too few images apart "
-            f"({outcome.tail_ratio:.1%}). The other defences go on.",
+            f"In {outcome.trials} trials the shuffled copies of the teacher did not single images out: they "
+            f"kept the class of {outcome.tail_ratio:.1%}: too few, too many or as many as by chance. The other defences go on.",
         )
     if outcome.class_index is None:
         return None

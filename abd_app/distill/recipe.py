@@ -9,7 +9,7 @@ from typing import Literal
 from abd_app.distill.sources.zskt import BATCH_SIZE as PSEUDO_BATCH_SIZE
 from abd_app.distill.sources.zskt import STUDENT_STEPS
 
-MARKED_SHARE = 0.5
+MARKED_SHARE = 0.25
 PAPER_PSEUDO_BATCHES = 80_000
 PAPER_RETROSPECTION = 601
 CMI_EPOCH = {"quick": (50, 100), "standard": (100, 200), "paper": (200, 400)}

@@ -88,15 +88,19 @@ class WarmInversionSource:
         self._optimizer = torch.optim.Adam(self._parameters(), settings.rate, betas=(0.5, 0.999))
         self._rounds = 0
         self._sifted = False
+        self._given = 0
 
     def batches(self, student: nn.Module) -> Iterator[Batch | GeneratorStep]:
         """Endless rounds."""
         while True:
-            yield from self._draw_round(student)
-            self._rounds += 1
+            if not self._given:
+                yield from self._draw_round(student)
+                self._rounds += 1
             if self._rounds < self._settings.warm_up_rounds:
                 continue
-            for _ in range(self._settings.student_steps):
+            for _ in range(self._given, self._settings.student_steps):
+                # Counted before it is given out: a run may be saved whenever a batch is out.
+                self._given = (self._given + 1) % self._settings.student_steps
                 pixels = self.pool.sample(self._settings.batch_size, self._random).float() / 255
                 images = self._teacher.compute.images(shift_and_flip(pixels, self._random, self._padding))
                 with torch.no_grad():
@@ -181,6 +185,7 @@ class WarmInversionSource:
             "pool": self.pool.state_dict(),
             "rounds": self._rounds,
             "sifted": self._sifted,
+            "given": self._given,
             "generator": self._random.get_state(),
         }
 
@@ -190,5 +195,5 @@ class WarmInversionSource:
         self.classes.load_state_dict(state["classes"])
         self._optimizer.load_state_dict(state["optimizer"])
         self.pool.load_state_dict(state["pool"])
-        self._rounds, self._sifted = state["rounds"], state["sifted"]
+        self._rounds, self._sifted, self._given = state["rounds"], state["sifted"], state["given"]
         self._random.set_state(state["generator"])

@@ -76,14 +76,18 @@ class BalancedPatchSource:
         self._suspicious = torch.zeros(capacity, dtype=torch.bool, device=device)
         self._first = min(settings.first, capacity)
         self._padding = max(1, min(size) // 8)
+        self._given = 0
 
     def batches(self, student: nn.Module) -> Iterator[Batch | GeneratorStep]:
         """Balanced batches, with a pass of the teacher over new patches in between."""
         while True:
-            yield self._label_more()
+            if not self._given:
+                yield self._label_more()
             if len(self.pool) < self._first:
                 continue
-            for _ in range(self._settings.student_steps):
+            for _ in range(self._given, self._settings.student_steps):
+                # Counted before it is given out: a run may be saved whenever a batch is out.
+                self._given = (self._given + 1) % self._settings.student_steps
                 places = self._balanced(self._settings.batch_size)
                 images = self._teacher.compute.images(self.pool.at(places)).float() / 255
                 yield Batch(images, Answer(self._logits[places]))
@@ -123,12 +127,13 @@ class BalancedPatchSource:
         return (self._cutter.cut(count, self._random) * 255).round().to(torch.uint8)
 
     def state_dict(self) -> dict[str, Any]:
-        """The pool with its labels, and the state of the random generator; the pictures follow from the plan."""
+        """The pool with its labels, the place in the round and the random state; the pictures follow from the plan."""
         held = len(self.pool)
         return {
             "pool": self.pool.state_dict(),
             "logits": self._logits[:held].clone(),
             "suspicious": self._suspicious[:held].clone(),
+            "given": self._given,
             "generator": self._random.get_state(),
         }
 
@@ -137,4 +142,5 @@ class BalancedPatchSource:
         self.pool.load_state_dict(state["pool"])
         self._logits[: len(self.pool)] = state["logits"]
         self._suspicious[: len(self.pool)] = state["suspicious"]
+        self._given = state["given"]
         self._random.set_state(state["generator"])

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from abd_app.distill import loop, vaccine, voting
+from abd_app.distill import loop, universal, vaccine, voting
 from abd_app.distill.assemble import assemble
 from abd_app.distill.device import Compute
 from abd_app.distill.loop import Distillation
@@ -45,6 +45,7 @@ def make(make_teacher: Callable[..., Teacher], compute: Compute, picture: str, m
     monkeypatch.setattr(vaccine, "tail_ratio", lambda divergence: next(ratios))
     monkeypatch.setattr(voting, "FEWEST", 0.0)
     monkeypatch.setattr(voting, "TIMES_CHANCE", 0.0)
+    monkeypatch.setattr(universal, "EVIDENCE", 0.0)
     teacher = make_teacher()
 
     def make(recipe: Recipe, seed: int = 0, **options: Any) -> Distillation:
@@ -180,6 +181,9 @@ def test_the_teacher_that_was_handed_in_stays_as_it_is(
     ("method", "saved_at", "changes"),
     [
         ("ood", 10, {}),
+        ("ood", 7, {}),
+        ("zskt", 13, {"retrospection_step": 15}),
+        ("fast", 7, {"vaccine_step": 0}),
         ("ood", 10, {"retrospection_step": 12}),
         ("zskt", 10, {}),
         ("zskt", 10, {"retrospection_step": 10}),
@@ -213,6 +217,16 @@ def test_a_run_that_goes_on_ends_with_the_student_of_an_uninterrupted_one(
     assert "warm-up" not in _phases(events)
     assert _phases(events)[-1] == "self-retrospection"
     assert _same(whole, second)
+
+
+def test_adversaries_that_do_not_stand_out_are_not_unlearned_and_a_finding_says_so(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(universal, "EVIDENCE", 1.1)
+    events = list(make(_recipe("ood", 4, retrospection_step=2)).run())
+    assert not any("retrospection" in event.losses for event in events if isinstance(event, StepDone))
+    titles = [event.finding.title for event in events if isinstance(event, FindingMade)]
+    assert "Self-Retrospection found nothing to unlearn" in titles
 
 
 def test_only_the_papers_retrospection_is_left_unclipped(make: Make) -> None:
