@@ -55,6 +55,16 @@ def test_a_folder_names_its_classes_and_sets_size_and_colours(tmp_path: Path) ->
     assert sorted(loaded.test.labels.tolist()) == [0, 1]
 
 
+def test_test_images_are_matched_to_the_training_folder_by_name(tmp_path: Path) -> None:
+    for name, level in (("cat", 40), ("dog", 200)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        Image.fromarray(np.full((10, 14), level, np.uint8)).save(tmp_path / "data" / name / "0.png")
+    levels = np.array([200, 40, 40], np.uint8)[:, None, None] * np.ones((1, 10, 14), np.uint8)
+    np.savez(tmp_path / "test.npz", images=levels, labels=np.array([0, 1, 1]), classes=np.array(["dog", "cat"]))
+    loaded = load_images(TeacherOrder(str(tmp_path / "data"), "out", test=str(tmp_path / "test.npz")))
+    assert loaded.test.labels.tolist() == [1, 0, 0]
+
+
 def test_what_cannot_be_learned_from_is_refused_in_the_words_of_the_command(tmp_path: Path) -> None:
     images, labels = coloured(30, seed=0)
     gap = save(tmp_path / "gap.npz", images, np.where(labels == 1, 3, labels))
