@@ -10,6 +10,7 @@ import typer
 
 from abd_app import __version__
 from abd_app.cli.audits import demo, distill, inspect
+from abd_app.cli.bench import bench
 from abd_app.cli.window import OpenWindow, gui, show_window
 
 _app = typer.Typer(
@@ -17,7 +18,7 @@ _app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (gui, inspect, distill, demo):
+for _command in (gui, inspect, distill, demo, bench):
     _app.command()(_command)
 
 

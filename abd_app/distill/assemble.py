@@ -50,6 +50,7 @@ def assemble(
     seed: int,
     role: Role = "student",
     picture: str | None = None,
+    pictures: torch.Tensor | None = None,
     fast: FastSettings | None = None,
 ) -> Distillation:
     """A distillation of ``teacher``, which is copied to the device, into a fresh student.
@@ -57,6 +58,7 @@ def assemble(
     Args:
         seed: Of everything random; student and twin of one seed start from the same weights.
         picture: For ``ood``: the user's picture; ``None``: procedural ones.
+        pictures: For ``ood``: these, ``(M, C, S, S)`` uint8, instead; where only the time counts.
         fast: For ``fast``: settings other than the default.
 
     Raises:
@@ -67,10 +69,10 @@ def assemble(
     student = compute.place(build_student(student_name, spec, seed))
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    answering, vaccine, stages = _place_teacher(teacher, recipe, student, compute, generator)
+    answering, vaccine, stages = place_teacher(teacher, recipe, student, compute, generator)
     return Distillation(
         teacher=answering,
-        source=_make_source(answering, spec, recipe, generator, seed, picture, fast or FastSettings()),
+        source=_make_source(answering, spec, recipe, generator, seed, picture, pictures, fast or FastSettings()),
         student=Student(student, compute, recipe, stages),
         recipe=recipe,
         vaccine=vaccine,
@@ -80,7 +82,7 @@ def assemble(
     )
 
 
-def _place_teacher(
+def place_teacher(
     teacher: Teacher, recipe: Recipe, student: PixelNetwork, compute: Compute, generator: torch.Generator
 ) -> tuple[AnsweringTeacher, ShufflingVaccine | None, tuple[str, ...]]:
     """The teacher at work, its vaccine if there is to be one, and the student's stages if attention is transferred."""
@@ -104,6 +106,7 @@ def _make_source(
     generator: torch.Generator,
     seed: int,
     picture: str | None,
+    pictures: torch.Tensor | None,
     fast: FastSettings,
 ) -> ImageSource:
     if recipe.method == "zskt":
@@ -113,12 +116,15 @@ def _make_source(
             generator=generator,
             pseudo_batches=recipe.steps // STUDENT_STEPS,
             vaccine_weight=recipe.vaccine_weight,
+            batch_size=recipe.batch_size,
         )
     if recipe.method == "fast":
         settings = replace(fast, batch_size=recipe.batch_size, vaccine=recipe.vaccine_weight)
         return WarmInversionSource(answering, spec, generator=generator, settings=settings)
     side = max(spec.height, spec.width)
-    if picture is None:
+    if pictures is not None:
+        assert picture is None
+    elif picture is None:
         pictures = procedural_pictures(channels=spec.channels, seed=seed, smallest_px=side)
     else:
         pictures = load_picture(picture, channels=spec.channels, smallest_px=side)

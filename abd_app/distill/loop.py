@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import torch
@@ -59,8 +59,9 @@ class Distillation:
         self._vaccine, self._retrospection = vaccine, retrospection
         self._generator, self._role = generator, role
         self._armed = False
+        self._last_read: dict[tuple[str, ...], int] = {}
 
-    def run(self) -> Iterator[Event]:
+    def run(self) -> Generator[Event, None, None]:
         """Trains until the recipe's last step; yields at every optimiser step, the generator's included."""
         if self.step >= self._recipe.steps:
             return
@@ -134,9 +135,13 @@ class Distillation:
                 yield self._step_done(losses)
 
     def _step_done(self, losses: dict[str, torch.Tensor]) -> StepDone:
-        """The event of a step; the losses are read back, which waits for the device, only every few steps."""
+        """The event of a step; losses are read back, which waits for the device, every few steps: of each kind once."""
+        kind = tuple(losses)
         reports = self.step % REPORT_EVERY == 0 or self.step >= self._recipe.steps
-        read = {name: float(loss) for name, loss in losses.items()} if reports else {}
+        read: dict[str, float] = {}
+        if losses and reports and self._last_read.get(kind) != self.step:
+            self._last_read[kind] = self.step
+            read = dict(zip(kind, torch.stack(list(losses.values())).tolist(), strict=True))
         for name, value in read.items():
             if not math.isfinite(value):
                 raise RunFailedError(

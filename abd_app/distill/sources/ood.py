@@ -82,8 +82,9 @@ class BalancedPatchSource:
             yield self._label_more()
             if len(self.pool) < self._first:
                 continue
-            for _ in range(self._settings.student_steps):
-                places = self._balanced(self._settings.batch_size)
+            for places in self._balanced(self._settings.student_steps * self._settings.batch_size).split(
+                self._settings.batch_size
+            ):
                 images = self._teacher.compute.images(self.pool.at(places)).float() / 255
                 suspicious = self._suspicious[places] if self.vaccine is not None else None
                 yield Batch(images, Answer(self._logits[places]), suspicious)
@@ -111,11 +112,14 @@ class BalancedPatchSource:
     def _balanced(self, count: int) -> torch.Tensor:
         """Places in the pool, ``(count,)``, drawn so that the teacher's classes come equally often."""
         classes = self._logits[: len(self.pool)].argmax(dim=1)
-        sizes = torch.bincount(classes, minlength=self._logits.shape[1])
+        sizes = torch.zeros(self._logits.shape[1], dtype=torch.float64, device=classes.device)
+        sizes.index_add_(0, classes, torch.ones_like(classes, dtype=torch.float64))
         least = max(1, round(len(self.pool) * self._settings.least_share))
-        weights = sizes.clamp_min(least).float().reciprocal()[classes]
-        chosen = torch.multinomial(weights.cpu(), count, replacement=True, generator=self._random)
-        return chosen.to(classes.device)
+        ends = sizes.clamp_min(least).reciprocal()[classes].cumsum(0)
+        # Inverting the cumulative weights, unlike multinomial, lets the device draw with the CPU's random numbers
+        # without being waited for.
+        drawn = torch.rand(count, generator=self._random, dtype=torch.float64).to(ends.device)
+        return torch.searchsorted(ends, drawn * ends[-1]).clamp_max(len(self.pool) - 1)
 
     def sample(self, count: int) -> torch.Tensor:
         """``(count, C, H, W)`` uint8 fresh patches."""

@@ -33,6 +33,7 @@ class AdversarialSource:
         generator: CPU generator of the noise.
         pseudo_batches: Length of the cosine schedule.
         vaccine_weight: Of the vaccine in the generator's loss (paper: 0.1).
+        batch_size: Images of a pseudo-batch.
     """
 
     def __init__(
@@ -43,16 +44,17 @@ class AdversarialSource:
         generator: torch.Generator,
         pseudo_batches: int,
         vaccine_weight: float = 0.1,
+        batch_size: int = BATCH_SIZE,
     ) -> None:
         self.vaccine: ShufflingVaccine | None = None
         self._teacher = teacher
         self._noise = generator
-        self._vaccine_weight = vaccine_weight
+        self._vaccine_weight, self._batch_size = vaccine_weight, batch_size
         device = teacher.compute.device
         self.generator = teacher.compute.place(
             ZsktGenerator(spec.channels, spec.height, spec.width, noise=NOISE)
         ).train()
-        self._optimizer = torch.optim.Adam(self.generator.parameters(), GENERATOR_RATE)
+        self._optimizer = torch.optim.Adam(self.generator.parameters(), GENERATOR_RATE, fused=True)
         self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, max(1, pseudo_batches))
         self._mean = torch.tensor(spec.mean, device=device).view(1, -1, 1, 1)
         self._std = torch.tensor(spec.std, device=device).view(1, -1, 1, 1)
@@ -60,7 +62,7 @@ class AdversarialSource:
     def batches(self, student: nn.Module) -> Iterator[Batch | GeneratorStep]:
         """Endless pseudo-batches: a generator step, then the same batch ten times."""
         while True:
-            noise = torch.randn(BATCH_SIZE, NOISE, generator=self._noise).to(self._teacher.compute.device)
+            noise = torch.randn(self._batch_size, NOISE, generator=self._noise).to(self._teacher.compute.device)
             step = self._step(student, noise)
             self._schedule.step()  # before the step is given out: a run may be saved whenever a batch is out
             yield step
@@ -100,7 +102,7 @@ class AdversarialSource:
     def sample(self, count: int) -> torch.Tensor:
         """``(count, C, H, W)`` uint8 images, clipped to the pixel box."""
         noise = torch.randn(count, NOISE, generator=self._noise).to(self._teacher.compute.device)
-        parts = [self.draw(part) for part in noise.split(BATCH_SIZE)]
+        parts = [self.draw(part) for part in noise.split(self._batch_size)]
         return (torch.cat(parts).clamp(0, 1) * 255).round().to(torch.uint8)
 
     def state_dict(self) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from abd_app.distill.device import Compute
 from abd_app.distill.loop import Distillation
 from abd_app.distill.recipe import choose_recipe
 from abd_app.distill.retrospection import PaperRetrospection
-from abd_app.distill.sources import zskt
 from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.universal import UniversalRetrospection
 from abd_app.distill.vaccine import VaccineError
@@ -32,7 +31,6 @@ _FAST = FastSettings(drawn=16, generator_steps=2, student_steps=5, warm_up_round
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zskt, "BATCH_SIZE", 8)
     monkeypatch.setattr(loop, "CHECK_IMAGES", 500)
 
 

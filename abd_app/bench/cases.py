@@ -1,0 +1,75 @@
+"""What is timed: every image source with every defence, and the published hyper-parameters of ``zskt``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from abd_app.bench.subject import Subject
+from abd_app.distill.assemble import assemble
+from abd_app.distill.device import Compute
+from abd_app.distill.loop import Distillation
+from abd_app.distill.recipe import Recipe, choose_recipe
+from abd_app.distill.sources.fast import FastSettings
+from abd_app.distill.sources.ood import PatchSettings
+from abd_app.distill.sources.zskt import STUDENT_STEPS
+
+_STEPS, _FIRST_STEP = 80, 20
+# The default's one step of the generator for five of the student, in shorter rounds.
+FAST = FastSettings(generator_steps=2, student_steps=10)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table.
+
+    Attributes:
+        source: ``zskt``, ``zskt-paper``, ``ood`` or ``fast``.
+        defense: ``none``, ``sv``, ``sr`` or ``abd``.
+    """
+
+    source: str
+    defense: str
+
+    @property
+    def method(self) -> str:
+        """The image source without its mode."""
+        return self.source.removesuffix("-paper")
+
+    @property
+    def student_steps(self) -> int:
+        """Steps of the student in a cycle of the source."""
+        steps = {"zskt": STUDENT_STEPS, "ood": PatchSettings().student_steps, "fast": FAST.student_steps}
+        return steps[self.method]
+
+    @property
+    def published(self) -> bool:
+        """Whether this step was published; ``fast`` and Self-Retrospection in our form were not."""
+        return self.source == "zskt-paper" or (self.method != "fast" and self.defense in ("none", "sv"))
+
+    def recipe(self, batch_size: int) -> Recipe:
+        """Hyper-parameters with every defence at work from the first step on."""
+        effort = "paper" if self.source == "zskt-paper" else "quick"
+        recipe = choose_recipe(self.method, self.defense, effort, _STEPS)
+        return replace(recipe, batch_size=batch_size, vaccine_step=0, retrospection_step=_FIRST_STEP - 1)
+
+
+CASES = tuple(
+    Case(source, defense) for source in ("zskt", "zskt-paper", "ood", "fast") for defense in ("none", "sv", "sr", "abd")
+)
+
+
+def start(case: Case, subject: Subject, compute: Compute) -> Distillation:
+    """A distillation in the middle of its run: vaccine armed, adversaries there, retrospection begun."""
+    recipe = case.recipe(subject.batch_size)
+    distillation = assemble(
+        subject.teacher,
+        recipe,
+        student_name=subject.student_name,
+        compute=compute,
+        seed=0,
+        pictures=subject.pictures(),
+        fast=replace(FAST, drawn=round(FAST.drawn * subject.batch_size / FAST.batch_size)),
+    )
+    state = distillation.state_dict()
+    distillation.load_state_dict(state | {"step": _FIRST_STEP, "armed": True, "vaccinated": recipe.vaccine})
+    return distillation
