@@ -38,11 +38,14 @@ class WaitingOperations(TorchDispatchMode):
         name, result = func.overloadpacket.__name__, func(*args, **(kwargs or {}))
         if name == "randint":
             self._draws.append(result)
-        elif (name in _WAITING and not any(args[0] is draw for draw in self._draws)) or _picks_by_mask(func, args):
+        elif (name in _WAITING and not self._is_draw(args[0])) or _picks_by_mask(func, args):
             frames = [frame for frame in traceback.extract_stack() if "abd_app" in frame.filename]
             if not any(frame.filename.endswith(_DRAWING) for frame in frames):
                 self.found.append(f"{func} at {frames[-1:]}")
         return result
+
+    def _is_draw(self, tensor: torch.Tensor) -> bool:
+        return any(tensor.data_ptr() == draw.data_ptr() for draw in self._draws)
 
 
 def _picks_by_mask(func: Any, args: Any) -> bool:
