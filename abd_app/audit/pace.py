@@ -3,77 +3,211 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from abd_app.distill.assemble import assemble
+import torch
+
+from abd_app.audit.scoring import LIVE_IMAGES, MEASUREMENTS
+from abd_app.distill.answering import AnsweringTeacher
+from abd_app.distill.assemble import assemble, build_student, first_patches, place_teacher
 from abd_app.distill.device import Compute
-from abd_app.distill.loop import Distillation
-from abd_app.distill.recipe import STEPS, Recipe, choose_recipe
+from abd_app.distill.laps import Cycle, timed_cycle
+from abd_app.distill.loop import SEARCH_IMAGES, Distillation
+from abd_app.distill.pool import affordable
+from abd_app.distill.recipe import Recipe, choose_recipe
 from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.sources.ood import PatchSettings
 from abd_app.distill.sources.zskt import STUDENT_STEPS
-from abd_app.events import StepDone
+from abd_app.distill.universal import UniversalRetrospection
+from abd_app.distill.vaccine import CHECK_IMAGES, ShufflingVaccine, VaccineError
 from abd_app.plan import EFFORTS
-from abd_app.teacher import Teacher
+from abd_app.teacher import ImageSpec, Teacher
 
-_TIMED_STEPS, _SHORT_RUN = 4, 16
-_SHORT_ROUND = FastSettings(generator_steps=_TIMED_STEPS, student_steps=_TIMED_STEPS, warm_up_rounds=1)
+_FAST, _PATCHES = FastSettings(), PatchSettings()
+# One step of the generator for five of the student, as in a run, in rounds as short as can be.
+_SHORT_ROUND = FastSettings(generator_steps=1, student_steps=5, warm_up_rounds=1)
+_STEPS, _RETROSPECTION_STEP = 1000, 500
+_BUDGET_S, _PASSES = 4.0, 25
+_FEWEST_IMAGES, _FEWEST_PIXELS = 2, 32 * 64**2
+_USUAL_TRIALS = 4  # of the vaccine check, which takes one to eight
+_MEASURED_IMAGES = 2 * LIVE_IMAGES  # clean and with one trigger
+_JUDGED_IMAGES = 1024
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds that the parts of a run take on one device, for batches of the run's size.
+
+    Attributes:
+        spec: The teacher's images.
+        plain: A cycle of the source before Self-Retrospection.
+        retrospecting: A cycle with it; the plain one where there is none.
+        answer: Of the teacher, to one image.
+        shuffled: Of the vaccine, to one image; 0 without one.
+        search: A step of the search for adversaries; 0 where there is none.
+        reply: Of the student, to one image.
+    """
+
+    spec: ImageSpec
+    plain: Cycle
+    retrospecting: Cycle
+    answer: float
+    shuffled: float
+    search: float
+    reply: float
+
+    def seconds(self, recipe: Recipe) -> float:
+        """Expected wall time of one student: its steps, what happens once, and the measurements for the curves."""
+        cycle = {"fast": _FAST.student_steps, "ood": _PATCHES.student_steps, "zskt": STUDENT_STEPS}[recipe.method]
+        late = recipe.steps - recipe.retrospection_step if recipe.retrospection != "none" else 0
+        steps = (recipe.steps - late) * self.plain.per_step(cycle) + late * self.retrospecting.per_step(cycle)
+        return steps + self._once(recipe) + MEASUREMENTS * _MEASURED_IMAGES * self.reply
+
+    def _once(self, recipe: Recipe) -> float:
+        """First labelling or warm-up, the vaccine check, and the search for adversaries."""
+        total, drawn = 0.0, self.answer
+        if recipe.method == "ood":
+            shape = (self.spec.channels, self.spec.height, self.spec.width)
+            first = affordable(first_patches(recipe), shape, least=4 * _PATCHES.drawn)
+            drawn = self.plain.source / _PATCHES.drawn
+            total += first * drawn
+        elif recipe.method == "fast":
+            total += _FAST.warm_up_rounds * self.plain.source
+        else:  # what the student's first step on a pseudo-batch takes longer: drawing it, and the teacher's answer
+            drawn = max(self.answer, (self.plain.first - self.plain.later) / recipe.batch_size)
+        if recipe.vaccine:
+            total += CHECK_IMAGES * (drawn + _USUAL_TRIALS * self.shuffled)
+        if recipe.retrospection == "universal":
+            total += recipe.search_steps * self.search + 2 * _JUDGED_IMAGES * self.answer + SEARCH_IMAGES * drawn
+        return total
 
 
 def seconds_by_effort(teacher: Teacher, method: str, student_name: str, compute: Compute) -> dict[str, float]:
     """Expected wall time in seconds of one defended student, by effort."""
-    expected = {}
-    pace = seconds_per_step(teacher, choose_recipe(method, "abd", "standard", None), student_name, compute)
-    for effort in EFFORTS:
-        expected[effort] = pace * STEPS[effort][method]
-    return expected
+    pace = measure_pace(teacher, choose_recipe(method, "abd", "standard", None), student_name, compute)
+    return {effort: pace.seconds(choose_recipe(method, "abd", effort, None)) for effort in EFFORTS}
 
 
-def seconds_per_step(teacher: Teacher, recipe: Recipe, student_name: str, compute: Compute) -> float:
-    """Mean wall time of a student step with its share of the generator's and of Self-Retrospection.
+def steps_within(seconds: float, pace: Pace, recipe_of: Callable[[int], Recipe], *, fewest: int) -> int:
+    """The most steps whose run is expected to end within ``seconds``; at least ``fewest``."""
+    low, high = fewest, fewest + 1
+    while pace.seconds(recipe_of(high)) < seconds:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if pace.seconds(recipe_of(middle)) < seconds else (low, middle)
+    return low
 
-    A throw-away student takes a few steps with and without retrospection; the first of each kind warms up and is not
-    counted. What happens once is left out: the patches that ``ood`` labels first, the vaccine check, the search for
-    adversaries. In a run of usual length they are a small part.
+
+def measure_pace(teacher: Teacher, recipe: Recipe, student_name: str, compute: Compute) -> Pace:
+    """Times the parts of a run with a throw-away student, in a few seconds.
+
+    Where a step takes long it is timed on fewer images and counted up: on 32 at least, of images larger than 64 pixels
+    on two at least, so that only a network that needs seconds an image makes this take longer.
+
+    Args:
+        recipe: Its steps do not matter.
     """
-    short = replace(recipe, steps=_SHORT_RUN, vaccine=False, search_steps=1)
-    student, generator = _timed(teacher, replace(short, retrospection="none"), student_name, compute)
-    if recipe.retrospection != "none":
-        always = replace(short, retrospection_step=0)
-        with_retrospection, _ = _timed(teacher, always, student_name, compute)
-        share = 1 - recipe.retrospection_step / recipe.steps
-        student += share * max(0.0, with_retrospection - student)
-    return student + generator * _generator_share(recipe.method)
+    recipe = replace(recipe, steps=_STEPS, retrospection_step=_RETROSPECTION_STEP, vaccine_step=0)
+    try:
+        return _Rehearsal(teacher, recipe, student_name, compute).pace()
+    except VaccineError:
+        return _Rehearsal(teacher, replace(recipe, vaccine=False), student_name, compute).pace()
 
 
-def _timed(teacher: Teacher, recipe: Recipe, student_name: str, compute: Compute) -> tuple[float, float]:
-    """Fastest observed seconds of a student step and of a generator step (0 if there is none)."""
-    distillation = assemble(teacher, recipe, student_name=student_name, compute=compute, seed=0, fast=_SHORT_ROUND)
-    student: list[float] = []
-    generator: list[float] = []
-    for before, step, elapsed in _timed_steps(distillation):
-        (student if step > before else generator).append(elapsed)
-        if len(student) > _TIMED_STEPS:
-            break
-    return min(student[1:]), min(generator[1:] or generator or [0.0])
+class _Rehearsal:
+    def __init__(self, teacher: Teacher, recipe: Recipe, student_name: str, compute: Compute) -> None:
+        spec = teacher.spec
+        student = compute.place(build_student(student_name, spec, 0)).train()
+        self._random = torch.Generator().manual_seed(0)
+        placed = place_teacher(teacher, recipe, student, compute, self._random)
+        self._teacher: AnsweringTeacher = placed[0]
+        self._vaccine: ShufflingVaccine | None = placed[1]
+        self._spec, self._compute, self._student, self._whole = spec, compute, student, recipe.batch_size
+        size = self._affordable_batch()
+        self._scale = self._whole / size
+        self._images = self._draw(size)
+        self._recipe = replace(recipe, batch_size=size, search_steps=2)
+        self._distillation = self._assembled(teacher, student_name)
 
+    def pace(self) -> Pace:
+        """All parts, counted up to whole batches."""
+        timed_cycle(self._distillation, self._compute, later_steps=1)  # warms up
+        plain = retrospecting = self._cycle()
+        if self._recipe.retrospection != "none":
+            self._distillation.step = _RETROSPECTION_STEP + 1
+            retrospecting = self._cycle()
+        with torch.no_grad():
+            answer = self._per_image(lambda: self._teacher(self._images))
+            kept = self._teacher(self._images)
+            vaccine, shuffled = self._vaccine, 0.0
+            if vaccine is not None:
+                shuffled = self._per_image(lambda: vaccine.divergence(self._images, kept))
+            reply = self._per_image(lambda: self._student(self._images))
+        return Pace(self._spec, plain, retrospecting, answer, shuffled, self._search(), reply)
 
-def _timed_steps(distillation: Distillation) -> Iterator[tuple[int, int, float]]:
-    before, start = 0, time.perf_counter()
-    for event in distillation.run():
-        if isinstance(event, StepDone):
-            now = time.perf_counter()
-            yield before, event.step, now - start
-            before, start = event.step, time.perf_counter()
+    def _affordable_batch(self) -> int:
+        """As many images as fit the budget, but so many that a step is more than the calls that it consists of."""
+        pixels = self._spec.height * self._spec.width
+        fewest = min(self._whole, max(_FEWEST_IMAGES, min(32, _FEWEST_PIXELS // pixels)))
+        images = self._draw(fewest)
 
+        def step() -> None:
+            self._teacher(images)
+            with self._compute.autocast():
+                self._student(images).float().sum().backward()
 
-def _generator_share(method: str) -> float:
-    """Generator steps per student step."""
-    fast, ood = FastSettings(), PatchSettings()
-    shares = {
-        "fast": fast.generator_steps / fast.student_steps,
-        "zskt": 1 / STUDENT_STEPS,
-        "ood": 1 / ood.student_steps,  # passes of the teacher over new patches
-    }
-    return shares[method]
+        self._seconds(step)  # warms up
+        one_image = self._seconds(step) / fewest
+        self._student.zero_grad()
+        return max(fewest, min(self._whole, int(_BUDGET_S / (_PASSES * one_image))))
+
+    def _assembled(self, teacher: Teacher, student_name: str) -> Distillation:
+        """A distillation in the middle of its run, with the vaccine at work as far as there is one."""
+        drawn = max(_FEWEST_IMAGES, round(_PATCHES.drawn / self._scale))
+        side = 4 * max(self._spec.height, self._spec.width)
+        distillation = assemble(
+            teacher,
+            self._recipe,
+            student_name=student_name,
+            compute=self._compute,
+            seed=0,
+            pictures=torch.randint(256, (1, self._spec.channels, side, side), dtype=torch.uint8),
+            fast=replace(_SHORT_ROUND, drawn=max(_FEWEST_IMAGES, round(_FAST.drawn / self._scale))),
+            patches=PatchSettings(drawn=drawn, first=drawn, capacity=8 * drawn),
+        )
+        state = {"armed": True, "vaccinated": self._vaccine is not None}
+        distillation.load_state_dict(distillation.state_dict() | state)
+        return distillation
+
+    def _cycle(self) -> Cycle:
+        cycle = timed_cycle(self._distillation, self._compute)
+        source = cycle.source * (_FAST.generator_steps if self._recipe.method == "fast" else 1)
+        return Cycle(*(self._scale * part for part in (source, cycle.first, cycle.later)))
+
+    def _search(self) -> float:
+        """Seconds of a step of the search for adversaries on a whole batch."""
+        if self._recipe.retrospection != "universal":
+            return 0.0
+        shape = (self._spec.channels, self._spec.height, self._spec.width)
+        form = UniversalRetrospection(self._compute, shape, self._spec.num_classes, self._random, search_steps=2)
+        steps = form.search(self._teacher, (self._images * 255).to(torch.uint8))
+        next(steps)
+        return self._scale * self._seconds(lambda: next(steps))
+
+    def _per_image(self, run: Callable[[], object]) -> float:
+        with self._compute.autocast():
+            run()
+            return self._seconds(run) / len(self._images)
+
+    def _draw(self, count: int) -> torch.Tensor:
+        shape = (count, self._spec.channels, self._spec.height, self._spec.width)
+        return self._compute.images(torch.rand(shape, generator=self._random))
+
+    def _seconds(self, run: Callable[[], object]) -> float:
+        self._compute.synchronize()
+        started = time.perf_counter()
+        run()
+        self._compute.synchronize()
+        return time.perf_counter() - started

@@ -52,6 +52,7 @@ def assemble(
     picture: str | None = None,
     pictures: torch.Tensor | None = None,
     fast: FastSettings | None = None,
+    patches: PatchSettings | None = None,
 ) -> Distillation:
     """A distillation of ``teacher``, which is copied to the device, into a fresh student.
 
@@ -60,6 +61,7 @@ def assemble(
         picture: For ``ood``: the user's picture; ``None``: procedural ones.
         pictures: For ``ood``: these, ``(M, C, S, S)`` uint8, instead; where only the time counts.
         fast: For ``fast``: settings other than the default.
+        patches: For ``ood``: settings other than the default.
 
     Raises:
         UsageError: The picture or the student's architecture cannot be used.
@@ -70,9 +72,11 @@ def assemble(
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     answering, vaccine, stages = place_teacher(teacher, recipe, student, compute, generator)
+    if recipe.method == "ood" and pictures is None:
+        pictures = _pictures(spec, seed, picture)
     return Distillation(
         teacher=answering,
-        source=_make_source(answering, spec, recipe, generator, seed, picture, pictures, fast or FastSettings()),
+        source=_make_source(answering, spec, recipe, generator, pictures, fast or FastSettings(), patches),
         student=Student(student, compute, recipe, stages),
         recipe=recipe,
         vaccine=vaccine,
@@ -104,10 +108,9 @@ def _make_source(
     spec: ImageSpec,
     recipe: Recipe,
     generator: torch.Generator,
-    seed: int,
-    picture: str | None,
     pictures: torch.Tensor | None,
     fast: FastSettings,
+    patches: PatchSettings | None,
 ) -> ImageSource:
     if recipe.method == "zskt":
         return AdversarialSource(
@@ -121,22 +124,27 @@ def _make_source(
     if recipe.method == "fast":
         settings = replace(fast, batch_size=recipe.batch_size, vaccine=recipe.vaccine_weight)
         return WarmInversionSource(answering, spec, generator=generator, settings=settings)
-    side = max(spec.height, spec.width)
-    if pictures is not None:
-        assert picture is None
-    elif picture is None:
-        pictures = procedural_pictures(channels=spec.channels, seed=seed, smallest_px=side)
-    else:
-        pictures = load_picture(picture, channels=spec.channels, smallest_px=side)
-    first = max(_FEWEST_PATCHES, recipe.steps * recipe.batch_size // 2)
+    assert pictures is not None
     return BalancedPatchSource(
         answering,
         pictures.to(answering.compute.device),
         size=(spec.height, spec.width),
         num_classes=spec.num_classes,
         generator=generator,
-        settings=PatchSettings(batch_size=recipe.batch_size, first=first),
+        settings=replace(patches or PatchSettings(first=first_patches(recipe)), batch_size=recipe.batch_size),
     )
+
+
+def first_patches(recipe: Recipe) -> int:
+    """How many patches ``ood`` labels before the student starts: fewer for a short run."""
+    return min(PatchSettings.first, max(_FEWEST_PATCHES, recipe.steps * recipe.batch_size // 2))
+
+
+def _pictures(spec: ImageSpec, seed: int, picture: str | None) -> torch.Tensor:
+    side = max(spec.height, spec.width)
+    if picture is None:
+        return procedural_pictures(channels=spec.channels, seed=seed, smallest_px=side)
+    return load_picture(picture, channels=spec.channels, smallest_px=side)
 
 
 def _make_retrospection(
