@@ -16,6 +16,7 @@ from abd_app.distill.sources.zskt import STUDENT_STEPS
 _STEPS, _FIRST_STEP = 80, 20
 # The default's one step of the generator for five of the student, in shorter rounds.
 FAST = FastSettings(generator_steps=2, student_steps=10)
+PATCHES = PatchSettings(capacity=8192)
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Case:
     @property
     def student_steps(self) -> int:
         """Steps of the student in a cycle of the source."""
-        steps = {"zskt": STUDENT_STEPS, "ood": PatchSettings().student_steps, "fast": FAST.student_steps}
+        steps = {"zskt": STUDENT_STEPS, "ood": PATCHES.student_steps, "fast": FAST.student_steps}
         return steps[self.method]
 
     @property
@@ -58,6 +59,12 @@ CASES = tuple(
 )
 
 
+def drawn(method: str, batch_size: int) -> int:
+    """Images that a source draws at a time: for other batches than 128 in the same proportion."""
+    whole = {"zskt": 128, "ood": PATCHES.drawn, "fast": FAST.drawn}[method]
+    return max(2, round(whole * batch_size / 128))
+
+
 def start(case: Case, subject: Subject, compute: Compute) -> Distillation:
     """A distillation in the middle of its run: vaccine armed, adversaries there, retrospection begun."""
     recipe = case.recipe(subject.batch_size)
@@ -68,7 +75,8 @@ def start(case: Case, subject: Subject, compute: Compute) -> Distillation:
         compute=compute,
         seed=0,
         pictures=subject.pictures(),
-        fast=replace(FAST, drawn=round(FAST.drawn * subject.batch_size / FAST.batch_size)),
+        fast=replace(FAST, drawn=drawn("fast", subject.batch_size)),
+        patches=replace(PATCHES, drawn=drawn("ood", subject.batch_size), first=2 * drawn("ood", subject.batch_size)),
     )
     state = distillation.state_dict()
     distillation.load_state_dict(state | {"step": _FIRST_STEP, "armed": True, "vaccinated": recipe.vaccine})

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from abd_app.bench.cases import FAST, Case
+from abd_app.bench.cases import FAST, Case, drawn
 from abd_app.bench.subject import Subject, smooth_noise
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.assemble import build_student, place_teacher
 from abd_app.distill.batchnorm import ClosedFormBatchNorm
 from abd_app.distill.device import Compute
 from abd_app.distill.generators import PixelGenerator, ZsktGenerator
-from abd_app.distill.sources.ood import PatchSettings
 from abd_app.distill.vaccine import ShufflingVaccine
 
 _ROUNDS, _FIXED_POINT_STEPS, _PORTION = 10, 5, 0.25
@@ -56,10 +55,10 @@ class BarePasses:
         self._vaccine: ShufflingVaccine | None = placed[1]
         self._retrospection = recipe.retrospection
         side = max(spec.height, spec.width)
-        self._drawn = {"zskt": count, "fast": round(FAST.drawn * count / FAST.batch_size), "ood": PatchSettings().drawn}
-        images = smooth_noise(max(count, self._drawn[case.method]), spec.channels, side)
+        many = drawn(case.method, count)
+        images = smooth_noise(max(count, many), spec.channels, side)
         self._images = compute.images(images[..., : spec.height, : spec.width])[:count]
-        self._many = compute.images(images[..., : spec.height, : spec.width])[: self._drawn[case.method]]
+        self._many = compute.images(images[..., : spec.height, : spec.width])[:many]
         kind = ZsktGenerator if case.method == "zskt" else PixelGenerator
         self._length = 100 if case.method == "zskt" else FAST.noise
         network: nn.Module = kind(spec.channels, spec.height, spec.width, noise=self._length)
