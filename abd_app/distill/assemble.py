@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import functools
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -60,23 +62,20 @@ def assemble(
         seed: Of everything random; student and twin of one seed start from the same weights.
         picture: For ``ood``: the user's picture; ``None``: procedural ones.
         pictures: For ``ood``: these, ``(M, C, S, S)`` uint8, instead; where only the time counts.
-        fast: For ``fast``: settings other than the default.
-        patches: For ``ood``: settings other than the default.
+        fast: Settings of ``fast`` other than the default; ``patches`` those of ``ood``.
 
     Raises:
         UsageError: The picture or the student's architecture cannot be used.
         VaccineError: The recipe asks for a vaccine and the teacher has no layer to shuffle.
     """
-    spec = teacher.spec
+    spec, generator = teacher.spec, torch.Generator().manual_seed(seed)
     student = compute.place(build_student(student_name, spec, seed))
-    generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     answering, vaccine, stages = place_teacher(teacher, recipe, student, compute, generator)
-    if recipe.method == "ood" and pictures is None:
-        pictures = _pictures(spec, seed, picture)
+    drawn_from = functools.partial(_pictures, spec, seed, picture) if pictures is None else lambda: pictures
     return Distillation(
         teacher=answering,
-        source=_make_source(answering, spec, recipe, generator, pictures, fast or FastSettings(), patches),
+        source=_make_source(answering, spec, recipe, generator, drawn_from, fast or FastSettings(), patches),
         student=Student(student, compute, recipe, stages),
         recipe=recipe,
         vaccine=vaccine,
@@ -108,7 +107,7 @@ def _make_source(
     spec: ImageSpec,
     recipe: Recipe,
     generator: torch.Generator,
-    pictures: torch.Tensor | None,
+    pictures: Callable[[], torch.Tensor],
     fast: FastSettings,
     patches: PatchSettings | None,
 ) -> ImageSource:
@@ -124,10 +123,9 @@ def _make_source(
     if recipe.method == "fast":
         settings = replace(fast, batch_size=recipe.batch_size, vaccine=recipe.vaccine_weight)
         return WarmInversionSource(answering, spec, generator=generator, settings=settings)
-    assert pictures is not None
     return BalancedPatchSource(
         answering,
-        pictures.to(answering.compute.device),
+        pictures().to(answering.compute.device),
         size=(spec.height, spec.width),
         num_classes=spec.num_classes,
         generator=generator,
