@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from abd_app.errors import UsageError
-from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec
+from abd_app.plan import ALL_TO_ALL, AuditPlan, Target, TeacherFacts, TriggerSpec
 
 _TRIGGER_OPTIONS = ("position", "opacity", "scale", "mask")
 _NEXT_OPTION = re.compile(r",(?=[a-z]+=)")
@@ -46,6 +46,21 @@ def trigger_to_text(trigger: TriggerSpec) -> str:
     """Writes what :func:`trigger_from_text` reads; values at their default are left out."""
     options = [(key, getattr(trigger, key)) for key in _TRIGGER_OPTIONS]
     return trigger.name + "".join(f",{key}={value}" for key, value in options if value != getattr(TriggerSpec, key))
+
+
+def target_from_text(text: str) -> Target:
+    """Reads a class index, or ``all`` for all-to-all.
+
+    Raises:
+        UsageError: The text is neither.
+    """
+    text = text.strip()
+    if text == ALL_TO_ALL:
+        return ALL_TO_ALL
+    if not text.isascii() or not text.isdigit():
+        remedy = f"Give a class counted from 0, or {ALL_TO_ALL}: each class is to be taken for the next."
+        raise UsageError(f"{text!r} is not a class.", where="--target", remedy=remedy)
+    return int(text)
 
 
 def size_from_text(text: str, *, where: str = "--size") -> tuple[int, int]:

@@ -155,6 +155,11 @@ def _card_rows(card: TeacherCard) -> list[tuple[str, str]]:
     return rows
 
 
+def say(text: str) -> None:
+    """Prints one line of progress on stderr."""
+    print(_printable(text), file=sys.stderr, flush=True)
+
+
 def print_error(error: AuditError) -> None:
     """Prints on stderr what happened, where, why, and what to do."""
     print(_printable(f"abd-app: {error}"), file=sys.stderr)

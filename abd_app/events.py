@@ -11,7 +11,9 @@ import numpy.typing as npt
 from abd_app.teacher import Finding, TeacherCard
 
 Role = Literal["teacher", "student", "twin"]
-Phase = Literal["intake", "warm-up", "vaccine check", "distilling", "self-retrospection", "twin", "measuring", "export"]
+Phase = Literal[
+    "intake", "warm-up", "vaccine check", "distilling", "self-retrospection", "twin", "measuring", "export", "training"
+]
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class Measured(Event):
     Attributes:
         accuracy: Correct / ``images``; agreement with the teacher if ``estimated``.
         images: Denominator of ``accuracy``.
-        asr: Attack success rate by trigger name, over images whose true class is not the target.
+        asr: Attack success rate by trigger name, over images whose true class is not what the attacker wants.
         asr_images: Denominator of each ASR.
         estimated: True if no labelled images were given and synthetic ones stand in for them.
     """
@@ -153,6 +155,14 @@ class AuditFinished(Event):
 
     folder: str
     report: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TeacherMade(Event):
+    """A teacher for exercises is trained and written; ``card`` is the content of ``teacher.json``."""
+
+    folder: str
+    card: dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any, get_args, get_type_hints
+from typing import Any, Final, Literal, get_args, get_type_hints
 
 from abd_app.errors import UsageError
 from abd_app.teacher import Answers
 
-METHODS = ("auto", "fast", "ood", "zskt")
+METHODS = ("auto", "cmi", "fast", "ood", "zskt")
 DEFENSES = ("abd", "sv", "sr", "none")
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -25,8 +25,16 @@ STUDENTS = (
     "resnet18-imagenet",
     "mobilenetv3-small",
 )
-BUILT_IN_TRIGGERS = ("badnets-grid", "badnets-square", "blend", "sig", "sticker")
+BUILT_IN_TRIGGERS = (
+    *("badnets-grid", "badnets-square", "trojan-3x3", "trojan-8x8", "clean-label", "l0-invisible"),
+    *("sticker", "natural-patch", "trojan-wm", "blend", "sig", "l2-invisible", "warp"),
+)
 POSITIONS = ("bottom-right", "bottom-left", "top-right", "top-left", "center", "full")
+
+ALL_TO_ALL: Final = "all"
+Target = int | Literal["all"]
+"""What an attacker wants triggered images taken for: one class, or ``all``: each class for the next, y -> y + 1 mod K
+(all-to-all, Gu et al., 2017)."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,7 @@ class TriggerSpec:
         name: A built-in name or a path to a picture.
         position: Where a picture goes; ``full`` stretches it over the image.
         opacity: In (0, 1]; ``None`` keeps the trigger's own.
-        scale: Width of a picture relative to the image's, in (0, 1]; ignored by built-in triggers.
+        scale: Width relative to the image's, in (0, 1], of a picture, ``sticker`` and ``natural-patch``.
         mask: Path of a grey picture of the trigger's size, white where it applies; ``None``: its alpha channel, if any.
     """
 
@@ -119,7 +127,7 @@ class AuditPlan:
         minutes: Wall time for the student; the undefended twin gets the same again.
         data: Labelled images: a folder per class or an ``.npz``; ``None``: estimates only.
         triggers: Triggers to measure.
-        target_class: The attacker's class, an index.
+        target_class: The attacker's class, an index; or ``all``, each class for the next.
         compare: Also train an undefended twin with the same budget.
         picture: The picture from which ``ood`` cuts its patches; ``None``: procedural images.
         resume: Continue the run in ``out``.
@@ -139,7 +147,7 @@ class AuditPlan:
     precision: str = "auto"
     data: str | None = None
     triggers: tuple[TriggerSpec, ...] = ()
-    target_class: int = 0
+    target_class: Target = 0
     compare: bool = False
     picture: str | None = None
     resume: bool = False
@@ -166,13 +174,15 @@ class AuditPlan:
             )
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"Seed {self.seed} is out of range.", where="--seed", remedy="Give 0 to 2147483647.")
-        if self.target_class < 0:
-            raise UsageError(
-                f"Class {self.target_class} does not exist.", where="--target", remedy="Classes count from 0."
-            )
+        check_target(self.target_class)
         names = [trigger.name for trigger in self.triggers]
         if len(set(names)) < len(names):
             raise UsageError("The same trigger is given twice.", where="--trigger", remedy="Give each trigger once.")
+
+    def changes_since(self, before: AuditPlan) -> list[str]:
+        """Names of the choices that differ from ``before``: a run may move to another folder and go on, no more."""
+        names = [field.name for field in dataclasses.fields(self) if field.name not in ("out", "resume")]
+        return [name for name in names if getattr(self, name) != getattr(before, name)]
 
     def to_json(self) -> str:
         """The plan as indented JSON, the content of ``plan.json``."""
@@ -196,6 +206,17 @@ class AuditPlan:
                 "This is not an audit plan.", why=str(error), remedy="Use a plan.json of this app."
             ) from error
         return plan
+
+
+def check_target(target: Target) -> None:
+    """Refuses what no attacker could want, whatever the number of classes.
+
+    Raises:
+        UsageError: A negative class, or a word other than ``all``.
+    """
+    if target != ALL_TO_ALL and (not isinstance(target, int) or target < 0):
+        remedy = f"Classes count from 0; {ALL_TO_ALL} means each class for the next."
+        raise UsageError(f"Class {target} does not exist.", where="--target", remedy=remedy)
 
 
 def _one_of(what: str, where: str, value: str, choices: tuple[str, ...]) -> None:

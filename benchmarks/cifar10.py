@@ -9,24 +9,24 @@
 from __future__ import annotations
 
 import argparse
-import io
-import itertools
 import json
 import sys
 import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 
-from abd_app.audit import run_audit
-from abd_app.command import plan_to_command, trigger_from_text
-from abd_app.console import ProgressPrinter
-from abd_app.events import AuditFinished
-from abd_app.plan import METHODS, AuditPlan, TeacherFacts
+from cifar10_npz import load_images  # noqa: E402
+
+from abd_app.audit import run_audit  # noqa: E402
+from abd_app.command import plan_to_command, target_from_text, trigger_from_text  # noqa: E402
+from abd_app.console import ProgressPrinter  # noqa: E402
+from abd_app.events import AuditFinished  # noqa: E402
+from abd_app.plan import METHODS, AuditPlan, TeacherFacts  # noqa: E402
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 
@@ -36,7 +36,7 @@ def main() -> None:
     options = _options()
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "test.npz"
-        images, labels = load_images(Path(options.images), options.size)
+        images, labels, _ = load_images(Path(options.images), options.size)
         np.savez(data, images=images, labels=labels)
         plan = _plan(options, str(data))
         print_table(run(plan), plan)
@@ -47,7 +47,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--teacher", required=True)
     parser.add_argument("--images", required=True)
     parser.add_argument("--trigger", required=True)
-    parser.add_argument("--target", type=int, default=0)
+    parser.add_argument("--target", default="0", help="class counted from 0, or all")
     parser.add_argument("--size", type=int, default=16, help="pixels a side")
     parser.add_argument("--method", default="ood", choices=METHODS)
     parser.add_argument("--defense", default="abd")
@@ -60,15 +60,10 @@ def _options() -> argparse.Namespace:
 
 
 def _plan(options: argparse.Namespace, data: str) -> AuditPlan:
-    normalises_inside = options.teacher.endswith(".onnx")
     return AuditPlan(
         teacher_file=options.teacher,
         out=options.out,
-        facts=TeacherFacts(
-            input_size=(options.size, options.size),
-            mean=(0.0, 0.0, 0.0) if normalises_inside else MEAN,
-            std=(1.0, 1.0, 1.0) if normalises_inside else STD,
-        ),
+        facts=facts_of(options.teacher, options.size),
         method=options.method,
         defense=options.defense,
         effort=options.effort,
@@ -77,12 +72,19 @@ def _plan(options: argparse.Namespace, data: str) -> AuditPlan:
         device=options.device,
         data=data,
         triggers=(trigger_from_text(options.trigger),),
-        target_class=options.target,
+        target_class=target_from_text(options.target),
         compare=True,
     )
 
 
-def run(plan: AuditPlan) -> dict[str, object]:
+def facts_of(teacher: str, size: int) -> TeacherFacts:
+    """What a CIFAR-10 teacher's file does not say; ONNX files normalise inside."""
+    inside = teacher.endswith(".onnx")
+    mean, std = ((0.0,) * 3, (1.0,) * 3) if inside else (MEAN, STD)
+    return TeacherFacts(input_size=(size, size), mean=mean, std=std)
+
+
+def run(plan: AuditPlan) -> dict[str, Any]:
     """The report of an audit, with progress on stderr."""
     with ProgressPrinter() as progress:
         for event in run_audit(plan):
@@ -92,32 +94,20 @@ def run(plan: AuditPlan) -> dict[str, object]:
     raise RuntimeError("the audit ended without a report")
 
 
-def load_images(file: Path, size: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """``(N, size, size, 3)`` uint8 images and labels; larger images are averaged down by a whole factor."""
-    with np.load(file) as arrays:
-        labels = arrays["labels"].astype(np.int64)
-        if "images" in arrays:
-            images = arrays["images"]
-        else:
-            blob, offsets = arrays["jpeg"], arrays["offsets"]
-            files = (blob[start:end].tobytes() for start, end in itertools.pairwise(offsets))
-            images = np.stack([np.asarray(Image.open(io.BytesIO(one)).convert("RGB")) for one in files])
-    factor = images.shape[1] // size
-    if factor > 1:
-        blocks = images.reshape(len(images), size, factor, size, factor, 3).astype(np.float32)
-        images = blocks.mean(axis=(2, 4)).round().astype(np.uint8)
-    return images, labels
+def print_rows(rows: Iterable[tuple[str, float, Mapping[str, float]]], triggers: Sequence[str]) -> None:
+    """A Markdown table of models: name, accuracy and ASR by trigger, as rates in [0, 1]."""
+    print("| Model | Accuracy | " + " | ".join(f"ASR {trigger}" for trigger in triggers) + " |")
+    print("|---|---|" + "---|" * len(triggers))
+    for name, accuracy, asr in rows:
+        rates = " | ".join(f"{100 * asr[trigger]:.1f}" for trigger in triggers)
+        print(f"| {name} | {100 * accuracy:.1f} | {rates} |")
 
 
-def print_table(report: dict[str, object], plan: AuditPlan) -> None:
+def print_table(report: dict[str, Any], plan: AuditPlan) -> None:
     """A Markdown row per model, then how it was made."""
-    print("| Model | Accuracy | " + " | ".join(f"ASR {trigger.name}" for trigger in plan.triggers) + " |")
-    print("|---|---|" + "---|" * len(plan.triggers))
-    for role in ("teacher", "twin", "student"):
-        scores = report[role]
-        assert isinstance(scores, dict)
-        rates = " | ".join(f"{100 * scores['asr'][trigger.name]:.1f}" for trigger in plan.triggers)
-        print(f"| {role} | {100 * scores['accuracy']:.1f} | {rates} |")
+    scores = {role: report[role] for role in ("teacher", "twin", "student")}
+    names = [trigger.name for trigger in plan.triggers]
+    print_rows([(role, one["accuracy"], one["asr"]) for role, one in scores.items()], names)
     keys = ("method", "device", "steps", "seed", "wall_s", "vaccine")
     print(json.dumps({key: report[key] for key in keys}), "\n" + plan_to_command(plan))
 

@@ -21,12 +21,13 @@ from abd_app.demo import demo_plan  # noqa: E402
 def main() -> None:
     """Runs the demo once a seed and prints a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=5, help="how many")
+    parser.add_argument("--first", type=int, default=0, help="the first of them")
     options = parser.parse_args()
     print("| Seed | Teacher accuracy / ASR | Twin accuracy / ASR | Student accuracy / ASR | Kept accuracy | Seconds |")
     print("|---|---|---|---|---|---|")
     kept, asr, twin_asr = [], [], []
-    for seed in range(options.seeds):
+    for seed in range(options.first, options.first + options.seeds):
         with tempfile.TemporaryDirectory() as folder:
             report = run(demo_plan(f"{folder}/demo", seed=seed))
         scores = [report[role] for role in ("teacher", "twin", "student")]

@@ -6,19 +6,25 @@ from abd_app.errors import UsageError
 from abd_app.teacher import Teacher, TeacherCard
 
 _SMALL_PX = 64
+_INVERTING = ("cmi", "fast")
 
 
-def choose_method(method: str, card: TeacherCard) -> tuple[str, str]:
+def choose_method(method: str, card: TeacherCard, device_type: str) -> tuple[str, str]:
     """The image source to use, and the reason in one sentence.
+
+    Args:
+        method: As in the plan.
+        card: Of the teacher.
+        device_type: ``cpu`` or ``cuda``.
 
     Raises:
         UsageError: The method asked for cannot work with this teacher.
     """
     has_statistics = card.batchnorm_layers > 0
-    if method == "fast" and not has_statistics:
+    if method in _INVERTING and not has_statistics:
         raise UsageError(
-            "The method fast cannot be used with this teacher.",
-            where="--method fast",
+            f"The method {method} cannot be used with this teacher.",
+            where=f"--method {method}",
             why="It inverts the statistics of BatchNorm layers, and the file has none (ONNX export folds them away).",
             remedy="Use --method ood or auto, or open the teacher's state_dict instead.",
         )
@@ -26,6 +32,8 @@ def choose_method(method: str, card: TeacherCard) -> tuple[str, str]:
         return method, "as you asked"
     if has_statistics and card.format == "ONNX":
         return "ood", "ONNX export has folded BatchNorm layers away, and what is left of them says too little to invert"
+    if has_statistics and device_type == "cpu":
+        return "ood", "on a CPU a student learns most per minute from patches of unrelated pictures"
     if has_statistics:
         layers = card.batchnorm_layers
         return (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -116,11 +115,7 @@ class RunFolder:
                 remedy="Give the folder of an interrupted run, or leave --resume out.",
             )
         before = AuditPlan.from_json(stored.read_text(encoding="utf-8", errors="replace"))
-        now = dataclasses.replace(plan, resume=before.resume, out=before.out)
-        changed = [
-            field.name for field in dataclasses.fields(now) if getattr(now, field.name) != getattr(before, field.name)
-        ]
-        if changed:
+        if changed := plan.changes_since(before):
             raise UsageError(
                 f"The run was started with another {' and '.join(changed)}.",
                 where=str(stored),

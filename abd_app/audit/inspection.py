@@ -25,7 +25,7 @@ def run_inspection(file: str, facts: TeacherFacts) -> Generator[Event, None, Non
         teacher = open_teacher(file, facts)
     except MissingFactsError:
         return
-    method, reason = choose_method("auto", card)
     compute = choose_compute("auto", "auto")
+    method, reason = choose_method("auto", card, compute.device.type)
     seconds = seconds_by_effort(teacher, method, choose_student("auto", teacher), compute)
     yield CostEstimated(method, reason, seconds)

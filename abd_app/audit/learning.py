@@ -68,7 +68,7 @@ def _assembled(audit: OpenAudit, recipe: Recipe, role: Role) -> Generator[Event,
         return attempt(recipe)
     except VaccineError as error:
         yield audit.note(Finding("warning", "Shuffling Vaccine is off", f"The teacher has {error}."))
-        return attempt(dataclasses.replace(recipe, vaccine=False))
+        return attempt(dataclasses.replace(recipe, vaccine="none"))
 
 
 def _watched(
@@ -101,6 +101,7 @@ def _save(audit: OpenAudit, distillation: Distillation, role: Role) -> None:
     audit.folder.save_checkpoint(
         {
             "role": role,
+            "teacher_sha256": audit.teacher.card.sha256,
             "total_steps": audit.recipe.steps,
             "distillation": distillation.state_dict(),
             "student": audit.record.student_weights,

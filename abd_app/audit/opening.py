@@ -73,7 +73,7 @@ def open_audit(plan: AuditPlan) -> Generator[Event, None, OpenAudit]:
     yield PhaseStarted("intake", "teacher", 0)
     teacher = open_teacher(plan.teacher_file, plan.facts)
     yield TeacherInspected(teacher.card)
-    method, reason = choose_method(plan.method, teacher.card)
+    method, reason = _method(plan, teacher, compute, checkpoint, folder)
     yield MethodChosen(method, reason)
     if plan.picture is not None:
         _check_picture(plan.picture, method, teacher)
@@ -92,6 +92,23 @@ def open_audit(plan: AuditPlan) -> Generator[Event, None, OpenAudit]:
         yield audit.note(finding)
     yield audit.measure(network, "teacher", 0)
     return audit
+
+
+def _method(
+    plan: AuditPlan, teacher: Teacher, compute: Compute, checkpoint: dict[str, Any] | None, folder: RunFolder
+) -> tuple[str, str]:
+    """The image source and why; a run that goes on keeps its own, and must have the same teacher."""
+    if checkpoint is None:
+        return choose_method(plan.method, teacher.card, compute.device.type)
+    if checkpoint["teacher_sha256"] != teacher.card.sha256:
+        raise UsageError(
+            "The teacher file has changed since the run was started.",
+            where=plan.teacher_file,
+            why=f"The checkpoint in {folder.path} belongs to a file with another SHA-256.",
+            remedy="Put the original file back to continue, or start a new run in another folder.",
+        )
+    record = checkpoint["record"]
+    return record["method"], record["method_reason"]
 
 
 def _check_picture(path: str, method: str, teacher: Teacher) -> None:

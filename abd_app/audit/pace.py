@@ -15,7 +15,8 @@ from abd_app.distill.device import Compute
 from abd_app.distill.laps import Cycle, timed_cycle
 from abd_app.distill.loop import SEARCH_IMAGES, Distillation
 from abd_app.distill.pool import affordable
-from abd_app.distill.recipe import Recipe, choose_recipe
+from abd_app.distill.recipe import CMI_EPOCH, STEPS, Recipe, choose_recipe
+from abd_app.distill.sources.cmi import CmiSettings
 from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.sources.ood import PatchSettings
 from abd_app.distill.sources.zskt import STUDENT_STEPS
@@ -24,13 +25,15 @@ from abd_app.distill.vaccine import CHECK_IMAGES, ShufflingVaccine, VaccineError
 from abd_app.plan import EFFORTS
 from abd_app.teacher import ImageSpec, Teacher
 
-_FAST, _PATCHES = FastSettings(), PatchSettings()
+_CMI, _FAST, _PATCHES = CmiSettings(), FastSettings(), PatchSettings()
 # One step of the generator for five of the student, as in a run, in rounds as short as can be.
 _SHORT_ROUND = FastSettings(generator_steps=1, student_steps=5, warm_up_rounds=1)
+_SHORT_EPOCH = (2, 5)
 _STEPS, _RETROSPECTION_STEP = 1000, 500
+_ALIKE = 3  # steps of a source without steps of its own, of which the mean is taken
 _BUDGET_S, _PASSES = 4.0, 25
 _FEWEST_IMAGES, _FEWEST_PIXELS = 2, 32 * 64**2
-_USUAL_TRIALS = 4  # of the vaccine check, which takes one to eight
+_USUAL_TRIALS = {"mean": 4, "votes": 2}  # of the vaccine check, which takes one to eight, or one to two
 _MEASURED_IMAGES = 2 * LIVE_IMAGES  # clean and with one trigger
 _JUDGED_IMAGES = 1024
 
@@ -41,10 +44,10 @@ class Pace:
 
     Attributes:
         spec: The teacher's images.
-        plain: A cycle of the source before Self-Retrospection.
+        plain: A cycle of the source before Self-Retrospection, the vaccine at work; of ``cmi`` one generator step only.
         retrospecting: A cycle with it; the plain one where there is none.
         answer: Of the teacher, to one image.
-        shuffled: Of the vaccine, to one image; 0 without one.
+        shuffled: Of all copies of the vaccine, to one image; 0 without one.
         search: A step of the search for adversaries; 0 where there is none.
         reply: Of the student, to one image.
     """
@@ -58,35 +61,73 @@ class Pace:
     reply: float
 
     def seconds(self, recipe: Recipe) -> float:
-        """Expected wall time of one student: its steps, what happens once, and the measurements for the curves."""
-        cycle = {"fast": _FAST.student_steps, "ood": _PATCHES.student_steps, "zskt": STUDENT_STEPS}[recipe.method]
-        late = recipe.steps - recipe.retrospection_step if recipe.retrospection != "none" else 0
-        steps = (recipe.steps - late) * self.plain.per_step(cycle) + late * self.retrospecting.per_step(cycle)
-        return steps + self._once(recipe) + MEASUREMENTS * _MEASURED_IMAGES * self.reply
+        """Expected wall time of one student: its steps, what happens once, and the measurements for the curves.
 
-    def _once(self, recipe: Recipe) -> float:
-        """First labelling or warm-up, the vaccine check, and the search for adversaries."""
-        total, drawn = 0.0, self.answer
-        if recipe.method == "ood":
-            shape = (self.spec.channels, self.spec.height, self.spec.width)
-            first = affordable(first_patches(recipe), shape, least=4 * _PATCHES.drawn)
-            drawn = self.plain.source / _PATCHES.drawn
-            total += first * drawn
-        elif recipe.method == "fast":
-            total += _FAST.warm_up_rounds * self.plain.source
-        else:  # what the student's first step on a pseudo-batch takes longer: drawing it, and the teacher's answer
-            drawn = max(self.answer, (self.plain.first - self.plain.later) / recipe.batch_size)
-        if recipe.vaccine:
-            total += CHECK_IMAGES * (drawn + _USUAL_TRIALS * self.shuffled)
+        As if the vaccine were accepted and an adversary found; a run where a defence does not act is shorter.
+
+        Args:
+            recipe: Its kinds of defences and its batch size are those of the measured one.
+        """
+        late = recipe.steps - recipe.retrospection_step if recipe.retrospection != "none" else 0
+        steps = (recipe.steps - late) * _per_step(self.plain, recipe) + late * _per_step(self.retrospecting, recipe)
+        return steps + self._begins(recipe) + self._defends(recipe) + MEASUREMENTS * _MEASURED_IMAGES * self.reply
+
+    def _begins(self, recipe: Recipe) -> float:
+        """First labelling or warm-up, and the part of the last epoch that was drawn and is not learned from."""
+        if recipe.method == "ood" and recipe.balanced:
+            first = affordable(first_patches(recipe), self._shape(), least=4 * _PATCHES.drawn)
+            return first * self.plain.source / _PATCHES.drawn
+        if recipe.method == "fast":
+            return _FAST.warm_up_rounds * self.plain.source
+        if recipe.method == "cmi":
+            generator_steps, student_steps = recipe.epoch
+            return -recipe.steps % student_steps / student_steps * generator_steps * self.plain.source
+        return 0.0
+
+    def _defends(self, recipe: Recipe) -> float:
+        """The vaccine check, what it means for images that are there already, and the search for adversaries."""
+        total, drawn = 0.0, self._drawn(recipe)
+        if recipe.vaccine != "none":
+            total += CHECK_IMAGES * (drawn + _USUAL_TRIALS[recipe.vaccine] * self.shuffled)
+        if recipe.vaccine != "none" and recipe.method == "fast":  # the pool is sifted once
+            rounds = _FAST.warm_up_rounds + recipe.vaccine_step // _FAST.student_steps
+            held = min(rounds * _FAST.drawn, affordable(_FAST.capacity, self._shape(), least=4 * _FAST.drawn))
+            total += held * (self.answer + self.shuffled)
         if recipe.retrospection == "universal":
             total += recipe.search_steps * self.search + 2 * _JUDGED_IMAGES * self.answer + SEARCH_IMAGES * drawn
         return total
 
+    def _drawn(self, recipe: Recipe) -> float:
+        """To draw one image and have the teacher answer it, without the vaccine's votes."""
+        if recipe.method == "ood" and recipe.balanced:
+            return max(self.answer, self.plain.source / _PATCHES.drawn - self.shuffled)
+        if recipe.method == "zskt":  # what the student's first step on a pseudo-batch takes longer
+            return max(self.answer, (self.plain.first - self.plain.later) / recipe.batch_size)
+        return self.answer
+
+    def _shape(self) -> tuple[int, int, int]:
+        return self.spec.channels, self.spec.height, self.spec.width
+
+
+def _per_step(cycle: Cycle, recipe: Recipe) -> float:
+    """Seconds of a student step with its share of the source."""
+    if recipe.method == "cmi":
+        generator_steps, student_steps = recipe.epoch
+        return replace(cycle, source=generator_steps * cycle.source).per_step(student_steps)
+    of_patches = _PATCHES.student_steps if recipe.balanced else _ALIKE
+    return cycle.per_step({"fast": _FAST.student_steps, "ood": of_patches, "zskt": STUDENT_STEPS}[recipe.method])
+
 
 def seconds_by_effort(teacher: Teacher, method: str, student_name: str, compute: Compute) -> dict[str, float]:
     """Expected wall time in seconds of one defended student, by effort."""
-    pace = measure_pace(teacher, choose_recipe(method, "abd", "standard", None), student_name, compute)
-    return {effort: pace.seconds(choose_recipe(method, "abd", effort, None)) for effort in EFFORTS}
+    expected, paces = {}, dict[Recipe, Pace]()
+    for effort in EFFORTS:
+        kind = choose_recipe(method, "abd", effort, STEPS["standard"][method])  # the length apart, mostly the same
+        kind = replace(kind, epoch=CMI_EPOCH["standard"])
+        if kind not in paces:
+            paces[kind] = measure_pace(teacher, kind, student_name, compute)
+        expected[effort] = paces[kind].seconds(choose_recipe(method, "abd", effort, None))
+    return expected
 
 
 def steps_within(seconds: float, pace: Pace, recipe_of: Callable[[int], Recipe], *, fewest: int) -> int:
@@ -107,13 +148,13 @@ def measure_pace(teacher: Teacher, recipe: Recipe, student_name: str, compute: C
     on two at least, so that only a network that needs seconds an image makes this take longer.
 
     Args:
-        recipe: Its steps do not matter.
+        recipe: Its steps and epochs do not matter.
     """
     recipe = replace(recipe, steps=_STEPS, retrospection_step=_RETROSPECTION_STEP, vaccine_step=0)
     try:
         return _Rehearsal(teacher, recipe, student_name, compute).pace()
     except VaccineError:
-        return _Rehearsal(teacher, replace(recipe, vaccine=False), student_name, compute).pace()
+        return _Rehearsal(teacher, replace(recipe, vaccine="none"), student_name, compute).pace()
 
 
 class _Rehearsal:
@@ -128,7 +169,7 @@ class _Rehearsal:
         size = self._affordable_batch()
         self._scale = self._whole / size
         self._images = self._draw(size)
-        self._recipe = replace(recipe, batch_size=size, search_steps=2)
+        self._recipe = replace(recipe, batch_size=size, search_steps=2, epoch=_SHORT_EPOCH)
         self._distillation = self._assembled(teacher, student_name)
 
     def pace(self) -> Pace:
@@ -137,13 +178,14 @@ class _Rehearsal:
         plain = retrospecting = self._cycle()
         if self._recipe.retrospection != "none":
             self._distillation.step = _RETROSPECTION_STEP + 1
-            retrospecting = self._cycle()
+            # A step of the published form takes some 25 plain ones, and the first is like the others.
+            retrospecting = self._cycle(later_steps=1 if self._recipe.retrospection == "paper" else 2)
         with torch.no_grad():
             answer = self._per_image(lambda: self._teacher(self._images))
             kept = self._teacher(self._images)
             vaccine, shuffled = self._vaccine, 0.0
             if vaccine is not None:
-                shuffled = self._per_image(lambda: vaccine.divergence(self._images, kept))
+                shuffled = self._per_image(lambda: vaccine.suspicious(self._images, kept))
             reply = self._per_image(lambda: self._student(self._images))
         return Pace(self._spec, plain, retrospecting, answer, shuffled, self._search(), reply)
 
@@ -165,7 +207,12 @@ class _Rehearsal:
 
     def _assembled(self, teacher: Teacher, student_name: str) -> Distillation:
         """A distillation in the middle of its run, with the vaccine at work as far as there is one."""
-        drawn = max(_FEWEST_IMAGES, round(_PATCHES.drawn / self._scale))
+
+        def part(count: int) -> int:
+            return max(_FEWEST_IMAGES, round(count / self._scale))
+
+        drawn, inverted = part(_PATCHES.drawn), part(_CMI.drawn)
+        held = {"bank": 8 * inverted, "capacity": 8 * inverted, "negatives": part(_CMI.negatives)}
         side = 4 * max(self._spec.height, self._spec.width)
         distillation = assemble(
             teacher,
@@ -174,16 +221,17 @@ class _Rehearsal:
             compute=self._compute,
             seed=0,
             pictures=torch.randint(256, (1, self._spec.channels, side, side), dtype=torch.uint8),
-            fast=replace(_SHORT_ROUND, drawn=max(_FEWEST_IMAGES, round(_FAST.drawn / self._scale))),
+            fast=replace(_SHORT_ROUND, drawn=part(_FAST.drawn)),
+            cmi=replace(_CMI, drawn=inverted, **held),
             patches=PatchSettings(drawn=drawn, first=drawn, capacity=8 * drawn),
         )
         state = {"armed": True, "vaccinated": self._vaccine is not None}
         distillation.load_state_dict(distillation.state_dict() | state)
         return distillation
 
-    def _cycle(self) -> Cycle:
-        cycle = timed_cycle(self._distillation, self._compute)
-        source = cycle.source * (_FAST.generator_steps if self._recipe.method == "fast" else 1)
+    def _cycle(self, *, later_steps: int = 2) -> Cycle:
+        cycle = timed_cycle(self._distillation, self._compute, later_steps=later_steps)
+        source = cycle.source * {"fast": _FAST.generator_steps, "cmi": 1 / _SHORT_EPOCH[0]}.get(self._recipe.method, 1)
         return Cycle(*(self._scale * part for part in (source, cycle.first, cycle.later)))
 
     def _search(self) -> float:

@@ -39,7 +39,7 @@ class Scorer:
 
     def __init__(self, plan: AuditPlan, teacher: Teacher, network: nn.Module, compute: Compute) -> None:
         spec = teacher.spec
-        if plan.target_class >= spec.num_classes:
+        if isinstance(plan.target_class, int) and plan.target_class >= spec.num_classes:
             raise UsageError(
                 f"Class {plan.target_class} does not exist.",
                 where="--target",

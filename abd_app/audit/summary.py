@@ -40,6 +40,8 @@ class Record:
     def state(self) -> dict[str, Any]:
         """What a continued run needs of this, as plain values."""
         return {
+            "method": self.method,
+            "method_reason": self.method_reason,
             "measured": [asdict(one) for one in self.measured if one.role != "teacher"],
             "findings": [asdict(finding) for finding in self.findings],
             "vaccine": None if self.vaccine is None else asdict(self.vaccine),
@@ -49,6 +51,7 @@ class Record:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Takes over :meth:`state`."""
+        self.method, self.method_reason = state["method"], state["method_reason"]
         self.measured = [Measured(**one) for one in state["measured"]]
         self.findings = [Finding(**finding) for finding in state["findings"]]
         self.vaccine = None if state["vaccine"] is None else VaccineChecked(**state["vaccine"])

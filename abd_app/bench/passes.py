@@ -86,10 +86,17 @@ class BarePasses:
     def _fast(self) -> Iterator[Pass]:
         yield from self._generator_step(FAST.generator_steps / FAST.student_steps)
         yield Pass(1, lambda: self._forward(self._teacher.network, self._images))
+        if self._vaccine is not None:  # the images of a round are sifted, once
+            yield Pass(1 / FAST.student_steps, lambda: self._forward(self._teacher.network, self._many))
+            yield from self._votes(1 / FAST.student_steps)
 
     def _ood(self) -> Iterator[Pass]:
         share = 1 / self._case.student_steps
         yield Pass(share, lambda: self._forward(self._teacher.network, self._many))
+        yield from self._votes(share)
+
+    def _votes(self, share: float) -> Iterator[Pass]:
+        """Forward through every copy of the vaccine."""
         if self._vaccine is not None:
             vaccine, trunk = self._vaccine, self._trunk()
             yield Pass(share, lambda: self._forward(lambda images: vaccine.logits(images, trunk), self._many))
@@ -101,7 +108,7 @@ class BarePasses:
         yield Pass(share, lambda: self._both(self._teacher.network, self._many, [], to_images=True))
         student = self._student if self._case.method == "zskt" else self._frozen
         yield Pass(share, lambda: self._both(student, self._many, [], to_images=True))
-        if self._vaccine is not None:
+        if self._vaccine is not None and self._case.method == "zskt":
             vaccine, trunk = self._vaccine, self._trunk()
             start = self._many if trunk is None else trunk
             tail = vaccine.logits if trunk is None else lambda features: vaccine.logits(self._many, features)

@@ -100,7 +100,7 @@ def published_step(case: Case, subject: Subject, compute: Compute) -> Callable[[
     student = build_student(subject.student_name, spec, 0).train().to(compute.device)
     layers = shufflable_layers(teacher, image_channels=spec.channels)[-LAYERS:]
     random = torch.Generator().manual_seed(0)
-    shuffled = shuffled_copies(teacher, layers, random) if recipe.vaccine else []
+    shuffled = shuffled_copies(teacher, layers, random) if recipe.vaccine != "none" else []
     if case.method == "ood":
         images = smooth_noise(subject.batch_size, spec.channels, max(spec.height, spec.width)).to(compute.device)
         images = images[..., : spec.height, : spec.width].contiguous()

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 
@@ -36,13 +36,13 @@ from abd_app.cli.options import (
     Student,
     Target,
     Triggers,
+    stated_facts,
 )
 from abd_app.cli.reporting import failures_reported, print_json
-from abd_app.command import size_from_text, trigger_from_text, values_from_text
-from abd_app.errors import RunFailedError, UsageError
+from abd_app.command import target_from_text, trigger_from_text
+from abd_app.errors import RunFailedError
 from abd_app.events import AuditFinished, TeacherInspected
-from abd_app.plan import AuditPlan, TeacherFacts
-from abd_app.teacher import Answers
+from abd_app.plan import AuditPlan
 
 
 def inspect(
@@ -57,7 +57,7 @@ def inspect(
 ) -> None:
     """Say what a teacher file is, and what it does not say."""
     with failures_reported():
-        facts = _facts(arch, classes, size, mean, std, answers)
+        facts = stated_facts(arch, classes, size, mean, std, answers)
         with contextlib.redirect_stdout(sys.stderr):
             from abd_app.audit import run_inspection
 
@@ -89,7 +89,7 @@ def distill(
     answers: Output = None,
     data: Data = None,
     trigger: Triggers = None,
-    target: Target = AuditPlan.target_class,
+    target: Target = str(AuditPlan.target_class),
     compare: Compare = False,
     picture: Picture = None,
     resume: Resume = False,
@@ -97,12 +97,13 @@ def distill(
 ) -> None:
     """Distil a student that keeps the skill and leaves the backdoor, and export it."""
     with failures_reported():
-        facts = _facts(arch, classes, size, mean, std, answers)
+        facts = stated_facts(arch, classes, size, mean, std, answers)
         triggers = tuple(trigger_from_text(text) for text in trigger or ())
         budget: dict[str, Any] = {"effort": effort, "steps": steps, "minutes": minutes}
         how: dict[str, Any] = {"method": method, "defense": defense, "student": student, "picture": picture}
         machine: dict[str, Any] = {"device": device, "precision": precision, "seed": seed}
-        measured: dict[str, Any] = {"data": data, "triggers": triggers, "target_class": target, "compare": compare}
+        goal = target_from_text(target)
+        measured: dict[str, Any] = {"data": data, "triggers": triggers, "target_class": goal, "compare": compare}
         _audit(AuditPlan(file, out, facts, **how, **budget, **machine, **measured, resume=resume), as_json)
 
 
@@ -135,21 +136,6 @@ def _audit(plan: AuditPlan, as_json: bool) -> None:
         print_json(report)
     else:
         print(f"The student and its report are in {plan.out}")
-
-
-def _facts(
-    arch: str | None, classes: int | None, size: str | None, mean: str | None, std: str | None, answers: str | None
-) -> TeacherFacts:
-    if answers not in (None, "logits", "probabilities"):
-        raise UsageError(f"Unknown kind of answers {answers!r}.", where="--answers", remedy="logits or probabilities.")
-    return TeacherFacts(
-        architecture=arch,
-        num_classes=classes,
-        input_size=None if size is None else size_from_text(size),
-        mean=None if mean is None else values_from_text(mean, where="--mean"),
-        std=None if std is None else values_from_text(std, where="--std"),
-        answers=cast("Answers | None", answers),
-    )
 
 
 def _free_folder(name: str) -> str:

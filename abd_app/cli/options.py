@@ -1,19 +1,24 @@
-"""The options that commands share, each defined once."""
+"""The options of the commands, each defined once."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
-from abd_app.plan import BUILT_IN_TRIGGERS, DEFENSES, DEVICES, EFFORTS, METHODS, PRECISIONS, STUDENTS
+from abd_app.command import size_from_text, values_from_text
+from abd_app.errors import UsageError
+from abd_app.plan import BUILT_IN_TRIGGERS, DEFENSES, DEVICES, EFFORTS, METHODS, PRECISIONS, STUDENTS, TeacherFacts
+from abd_app.teacher import Answers
 
 _FACTS = "Only what the file does not say"
 
 File = Annotated[str, typer.Argument(help="The teacher: .pt, .pth, .safetensors or .onnx.")]
 AsJson = Annotated[bool, typer.Option("--json", help="The result as one JSON object on stdout.")]
 Out = Annotated[str, typer.Option(metavar="DIR", help="Folder for the results; empty or not there yet.")]
-Method = Annotated[str, typer.Option(metavar="|".join(METHODS), help="Where the images come from.")]
+Method = Annotated[
+    str, typer.Option(metavar="|".join(METHODS), help="Source of the images; cmi and fast need BatchNorm.")
+]
 Defense = Annotated[str, typer.Option(metavar="|".join(DEFENSES), help="Shuffling vaccine, self-retrospection, both.")]
 Student = Annotated[str, typer.Option(metavar="NAME", help=f"One of: {', '.join(STUDENTS)}.")]
 Effort = Annotated[str, typer.Option(metavar="|".join(EFFORTS), help="Budget, if neither steps nor minutes are given.")]
@@ -44,7 +49,46 @@ Triggers = Annotated[
         "fine-tuned with NAME,position=center,opacity=0.2 and likewise scale=..., mask=FILE.",
     ),
 ]
-Target = Annotated[int, typer.Option(metavar="K", help="The attacker's class, counted from 0.")]
+Target = Annotated[
+    str, typer.Option(metavar="K|all", help="The attacker's class, counted from 0; all: each class for the next.")
+]
 Compare = Annotated[bool, typer.Option("--compare", help="Also train an undefended twin with the same budget.")]
 Picture = Annotated[str | None, typer.Option(metavar="PATH", help="The picture that ood cuts its patches from.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in DIR.")]
+Files = Annotated[list[str], typer.Argument(metavar="FILES...", help="Teachers: .pt, .pth, .safetensors or .onnx.")]
+BatchOut = Annotated[
+    str, typer.Option("--out", metavar="DIR", help="Folder for all results; empty or not there yet, or --resume.")
+]
+Seeds = Annotated[str, typer.Option(metavar="0,1,2", help="Every file is audited once with each.")]
+Jobs = Annotated[
+    int | None, typer.Option(metavar="N", help="Audits at a time; default: one per CUDA device, or 1 on a CPU.")
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS", help="Run on the Ray cluster at HOST:PORT; auto: one this machine is part of; local: here."
+    ),
+]
+BatchResume = Annotated[
+    bool, typer.Option("--resume", help="Continue the batch in DIR: what is finished stays, the rest is run.")
+]
+
+
+def stated_facts(
+    arch: str | None, classes: int | None, size: str | None, mean: str | None, std: str | None, answers: str | None
+) -> TeacherFacts:
+    """What the options say about a teacher.
+
+    Raises:
+        UsageError: One of them is not of its form or out of range.
+    """
+    if answers not in (None, "logits", "probabilities"):
+        raise UsageError(f"Unknown kind of answers {answers!r}.", where="--answers", remedy="logits or probabilities.")
+    return TeacherFacts(
+        architecture=arch,
+        num_classes=classes,
+        input_size=None if size is None else size_from_text(size),
+        mean=None if mean is None else values_from_text(mean, where="--mean"),
+        std=None if std is None else values_from_text(std, where="--std"),
+        answers=cast("Answers | None", answers),
+    )

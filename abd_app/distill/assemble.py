@@ -16,12 +16,15 @@ from abd_app.distill.pictures import load_picture, procedural_pictures
 from abd_app.distill.recipe import Recipe
 from abd_app.distill.retrospection import PaperRetrospection
 from abd_app.distill.sources.base import ImageSource
+from abd_app.distill.sources.cmi import CmiSettings, ContrastiveInversionSource
 from abd_app.distill.sources.fast import FastSettings, WarmInversionSource
 from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
+from abd_app.distill.sources.patches import PatchSource
 from abd_app.distill.sources.zskt import STUDENT_STEPS, AdversarialSource
 from abd_app.distill.student import Student, matching_blocks
 from abd_app.distill.universal import UniversalRetrospection
 from abd_app.distill.vaccine import ShufflingVaccine
+from abd_app.distill.voting import VotingVaccine
 from abd_app.events import Role
 from abd_app.networks.catalog import build
 from abd_app.networks.pixels import PixelNetwork
@@ -54,15 +57,15 @@ def assemble(
     picture: str | None = None,
     pictures: torch.Tensor | None = None,
     fast: FastSettings | None = None,
+    cmi: CmiSettings | None = None,
     patches: PatchSettings | None = None,
 ) -> Distillation:
     """A distillation of ``teacher``, which is copied to the device, into a fresh student.
 
     Args:
         seed: Of everything random; student and twin of one seed start from the same weights.
-        picture: For ``ood``: the user's picture; ``None``: procedural ones.
-        pictures: For ``ood``: these, ``(M, C, S, S)`` uint8, instead; where only the time counts.
-        fast: Settings of ``fast`` other than the default; ``patches`` those of ``ood``.
+        picture: For ``ood``: the user's picture; ``None``: procedural ones, or ``pictures``, ``(M, C, S, S)`` uint8.
+        fast: Settings of ``fast`` other than the default; ``cmi``, ``patches``: those of ``cmi`` and balanced ``ood``.
 
     Raises:
         UsageError: The picture or the student's architecture cannot be used.
@@ -75,7 +78,7 @@ def assemble(
     drawn_from = functools.partial(_pictures, spec, seed, picture) if pictures is None else lambda: pictures
     return Distillation(
         teacher=answering,
-        source=_make_source(answering, spec, recipe, generator, drawn_from, fast or FastSettings(), patches),
+        source=_make_source(answering, spec, recipe, generator, drawn_from, fast, cmi, patches),
         student=Student(student, compute, recipe, stages),
         recipe=recipe,
         vaccine=vaccine,
@@ -93,8 +96,9 @@ def place_teacher(
     network = compute.place(copy.deepcopy(teacher.network).eval().requires_grad_(False))
     example = compute.images(torch.rand(2, spec.channels, spec.height, spec.width, generator=generator))
     vaccine = None
-    if recipe.vaccine:
-        vaccine = ShufflingVaccine(network, example=example, generator=generator, block_names=names)
+    if recipe.vaccine != "none":
+        kind = VotingVaccine if recipe.vaccine == "votes" else ShufflingVaccine
+        vaccine = kind(network, example=example, generator=generator, block_names=names)
     stages = _stages(student) if recipe.attention else ()
     stages = stages if matching_blocks(student, stages, network, names, example) else ()
     answering = AnsweringTeacher(network, compute, names if stages else ())
@@ -108,7 +112,8 @@ def _make_source(
     recipe: Recipe,
     generator: torch.Generator,
     pictures: Callable[[], torch.Tensor],
-    fast: FastSettings,
+    fast: FastSettings | None,
+    cmi: CmiSettings | None,
     patches: PatchSettings | None,
 ) -> ImageSource:
     if recipe.method == "zskt":
@@ -121,12 +126,31 @@ def _make_source(
             batch_size=recipe.batch_size,
         )
     if recipe.method == "fast":
-        settings = replace(fast, batch_size=recipe.batch_size, vaccine=recipe.vaccine_weight)
+        settings = replace(fast or FastSettings(), batch_size=recipe.batch_size)
         return WarmInversionSource(answering, spec, generator=generator, settings=settings)
+    if recipe.method == "cmi":
+        generator_steps, student_steps = recipe.epoch
+        length = {"generator_steps": generator_steps, "student_steps": student_steps}
+        chosen = replace(cmi or CmiSettings(), batch_size=recipe.batch_size, vaccine=recipe.vaccine_weight, **length)
+        return ContrastiveInversionSource(answering, spec, generator=generator, settings=chosen)
+    return _make_patches(answering, spec, recipe, generator, pictures(), patches)
+
+
+def _make_patches(
+    answering: AnsweringTeacher,
+    spec: ImageSpec,
+    recipe: Recipe,
+    generator: torch.Generator,
+    pictures: torch.Tensor,
+    patches: PatchSettings | None,
+) -> ImageSource:
+    size, pictures = (spec.height, spec.width), pictures.to(answering.compute.device)
+    if not recipe.balanced:
+        return PatchSource(answering, pictures, size=size, generator=generator, batch_size=recipe.batch_size)
     return BalancedPatchSource(
         answering,
-        pictures().to(answering.compute.device),
-        size=(spec.height, spec.width),
+        pictures,
+        size=size,
         num_classes=spec.num_classes,
         generator=generator,
         settings=replace(patches or PatchSettings(first=first_patches(recipe)), batch_size=recipe.batch_size),

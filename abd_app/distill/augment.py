@@ -28,8 +28,12 @@ class PatchCutter:
         self._size = (height, width)
         self._device = pictures.device
 
-    def cut(self, count: int, generator: torch.Generator) -> torch.Tensor:
-        """``(count, C, height, width)`` float patches in [0, 1]."""
+    def cut(self, count: int, generator: torch.Generator, *, soften: bool = True) -> torch.Tensor:
+        """``(count, C, height, width)`` float patches in [0, 1], all from one level of the pyramid.
+
+        Args:
+            soften: Whether some are blurred, which the published transforms do not do.
+        """
         level = self._pyramid[int(torch.randint(len(self._pyramid), (), generator=generator))]
         channels = level.shape[1]
         source = torch.randint(len(level), (max(1, min(len(level), count // 8)),), generator=generator)
@@ -42,7 +46,8 @@ class PatchCutter:
             patches.view(len(source), channels, each, *self._size).transpose(1, 2).reshape(-1, channels, *self._size)
         )
         order = torch.randperm(len(patches), generator=generator)[:count]
-        return jitter_colours(soften_some(patches[order.to(self._device)], generator), generator)
+        chosen = patches[order.to(self._device)]
+        return jitter_colours(soften_some(chosen, generator) if soften else chosen, generator)
 
     def _grid(self, count: int, side: int, generator: torch.Generator) -> torch.Tensor:
         def uniform(low: float, high: float) -> torch.Tensor:
@@ -111,18 +116,51 @@ def cutmix(images: torch.Tensor, generator: torch.Generator, concentration: floa
     return mixed
 
 
-def shift_and_flip(images: torch.Tensor, generator: torch.Generator, padding: int) -> torch.Tensor:
-    """Random crop after mirrored padding, and random horizontal flip, each per image (one gather, no loop)."""
+def shift_and_flip(
+    images: torch.Tensor, generator: torch.Generator, padding: int, *, flips: bool = True
+) -> torch.Tensor:
+    """Random crop after mirrored padding, and random horizontal flip, each per image (one gather, no loop).
+
+    Without ``flips`` nothing is mirrored: of signs and letters a mirror image means something else.
+    """
     count, channels, height, width = images.shape
     padded = F.pad(images, (padding, padding, padding, padding), mode="reflect")
     down, right = torch.randint(2 * padding + 1, (2, count, 1), generator=generator)
-    flip = torch.rand(count, 1, generator=generator) < 0.5
+    flip = torch.rand(count, 1, generator=generator) < (0.5 if flips else 0.0)
     down, right, flip = (draw.to(images.device) for draw in (down, right, flip))
     rows = torch.arange(height, device=images.device) + down
     columns = torch.arange(width, device=images.device).expand(count, -1)
     columns = torch.where(flip, width - 1 - columns, columns) + right
     flat = (rows[:, :, None] * padded.shape[-1] + columns[:, None, :]).view(count, 1, -1)
     return padded.flatten(2).gather(2, flat.expand(-1, channels, -1)).view(count, channels, height, width)
+
+
+def resized_crops(
+    images: torch.Tensor, generator: torch.Generator, *, smallest_area: float, steepest: float = 4 / 3
+) -> torch.Tensor:
+    """Random resized crop and horizontal flip, per image, in one differentiable bilinear sampling.
+
+    Args:
+        images: ``(N, C, H, W)``.
+        generator: On the CPU.
+        smallest_area: Least share of the image that a crop keeps; uniform from there to 1.
+        steepest: Largest stretch of the aspect ratio either way, uniform in the logarithm; a crop that would leave the
+            image is cut at its border.
+    """
+    count = len(images)
+
+    def uniform(low: float, high: float) -> torch.Tensor:
+        return low + (high - low) * torch.rand(count, generator=generator)
+
+    side = uniform(smallest_area, 1.0).sqrt()
+    stretch = torch.exp(uniform(-math.log(steepest), math.log(steepest)) / 2)
+    wide, high = (side * stretch).clamp_max(1), (side / stretch).clamp_max(1)
+    flip = (torch.rand(count, generator=generator) < 0.5).float() * 2 - 1
+    zero = torch.zeros(count)
+    right, down = uniform(-1, 1) * (1 - wide), uniform(-1, 1) * (1 - high)
+    theta = torch.stack([wide * flip, zero, right, zero, high, down], dim=1).view(count, 2, 3)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False).to(images.device)
+    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
 
 def _beta(concentration: float, generator: torch.Generator) -> float:

@@ -54,9 +54,21 @@ class PixelGenerator(nn.Module):
         width: Of the image, pixels.
         noise: Length of z.
         features: Maps at the lowest resolution.
+        halve_every: Doublings of the size between two halvings of the maps.
+        standardise: Whether BatchNorm standardises the colours before the sigmoid.
     """
 
-    def __init__(self, channels: int, height: int, width: int, *, noise: int = 128, features: int = 64) -> None:
+    def __init__(
+        self,
+        channels: int,
+        height: int,
+        width: int,
+        *,
+        noise: int = 128,
+        features: int = 64,
+        halve_every: int = 2,
+        standardise: bool = True,
+    ) -> None:
         super().__init__()
         doublings = max(2, round(math.log2(max(height, width) / 8)))
         rows, columns = math.ceil(height / 2**doublings), math.ceil(width / 2**doublings)
@@ -67,7 +79,7 @@ class PixelGenerator(nn.Module):
         ]
         before = features
         for i in range(doublings):
-            after = max(16, features >> (i // 2))
+            after = max(16, features >> (i // halve_every))
             last = i == doublings - 1
             layers += [
                 nn.Upsample(size=(height, width)) if last else nn.Upsample(scale_factor=2),
@@ -76,7 +88,8 @@ class PixelGenerator(nn.Module):
                 nn.LeakyReLU(0.2),
             ]
             before = after
-        layers += [nn.Conv2d(before, channels, 3, padding=1), nn.BatchNorm2d(channels), nn.Sigmoid()]
+        layers.append(nn.Conv2d(before, channels, 3, padding=1))
+        layers += [nn.BatchNorm2d(channels), nn.Sigmoid()] if standardise else [nn.Sigmoid()]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, noise: torch.Tensor) -> torch.Tensor:

@@ -22,6 +22,7 @@ class Lap:
 
 def laps(distillation: Distillation, compute: Compute) -> Generator[Lap, None, None]:
     """Runs a distillation and times its steps, the device waited for; each call begins with a cycle of the source."""
+    distillation.begin_cycle()
     with contextlib.closing(distillation.run()) as events:
         before = distillation.step
         compute.synchronize()

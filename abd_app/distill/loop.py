@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from abd_app.distill.answering import AnsweringTeacher
+from abd_app.distill.marks import mark_some
 from abd_app.distill.recipe import Recipe
 from abd_app.distill.retrospection import PaperRetrospection
 from abd_app.distill.sources.base import Batch, GeneratorStep, ImageSource
 from abd_app.distill.student import Student
 from abd_app.distill.universal import UniversalRetrospection
-from abd_app.distill.vaccine import CHECK_IMAGES, ShufflingVaccine
+from abd_app.distill.vaccine import CHECK_IMAGES, ShufflingVaccine, VaccineCheck
 from abd_app.errors import RunFailedError
 from abd_app.events import Event, FindingMade, ImagesDrawn, PhaseStarted, Role, StepDone, VaccineChecked
 from abd_app.teacher import Finding
 
 REPORT_EVERY, DRAW_EVERY, DRAWN = 20, 200, 48
 SEARCH_IMAGES = 2048
+_NOTHING_TO_UNLEARN = Finding(
+    "info",
+    "Self-Retrospection found nothing to unlearn",
+    "No universal adversary did better on the teacher than on networks without a backdoor. Random marks go on.",
+)
 
 
 class Distillation:
@@ -83,16 +90,18 @@ class Distillation:
             self.step += 1
             yield self._step_done(losses)
             if self.step % DRAW_EVERY == 1:
-                yield self._show(item)
+                yield self._show()
             if self.step >= self._recipe.steps:
                 return
 
     def _learn(self, batch: Batch) -> dict[str, torch.Tensor]:
         """One optimiser step of the student: distillation, and Self-Retrospection once its time has come."""
-        loss = self.student.loss(batch)
+        shown = mark_some(batch.images, self._recipe.marks, self._generator)
+        loss = self.student.loss(replace(batch, images=shown))
         loss.backward()
         losses = {"distillation": loss.detach()}
-        retrospecting = self._retrospection is not None and self.step >= self._recipe.retrospection_step
+        due = self.step >= self._recipe.retrospection_step
+        retrospecting = due and self._retrospection is not None and self._retrospection.acts
         if self._retrospection is not None and retrospecting:
             losses["retrospection"] = self._retrospection.add_gradient(
                 self.student.network, batch.images, batch.answer.logits
@@ -108,15 +117,8 @@ class Distillation:
         self._armed = True
         self._source.vaccine = vaccine if outcome.accepted else None
         yield VaccineChecked(outcome.accepted, outcome.tail_ratio, outcome.trials, tuple(vaccine.layer_names))
-        if not outcome.accepted:
-            yield FindingMade(
-                Finding(
-                    "warning",
-                    "Shuffling Vaccine is off",
-                    f"In {outcome.trials} trials no shuffled copy of the teacher told suspicious images apart "
-                    f"({outcome.tail_ratio:.1%} in the lower tail, more than 2 % needed).",
-                )
-            )
+        if (finding := _finding(outcome)) is not None:
+            yield FindingMade(finding)
         yield PhaseStarted("distilling", self._role, self.step)
 
     def _announce_retrospection(self) -> Iterator[Event]:
@@ -133,6 +135,8 @@ class Distillation:
             images = self._source.sample(SEARCH_IMAGES)
             for losses in self._retrospection.search(self._teacher, images):
                 yield self._step_done(losses)
+            if not self._retrospection.acts:
+                yield FindingMade(_NOTHING_TO_UNLEARN)
 
     def _step_done(self, losses: dict[str, torch.Tensor]) -> StepDone:
         """The event of a step; losses are read back, which waits for the device, every few steps: of each kind once."""
@@ -151,11 +155,30 @@ class Distillation:
                 )
         return StepDone(self._role, self.step, self._recipe.steps, self.step / self._recipe.steps, read)
 
-    def _show(self, batch: Batch) -> ImagesDrawn:
-        pixels = (batch.images[:DRAWN].clamp(0, 1) * 255).round().to(torch.uint8)
-        labels = batch.answer.logits[:DRAWN].argmax(dim=1).tolist()
-        suspicious = batch.suspicious[:DRAWN].tolist() if batch.suspicious is not None else [False] * len(labels)
-        return ImagesDrawn(self.step, pixels.permute(0, 2, 3, 1).cpu().numpy(), tuple(labels), tuple(suspicious))
+    @torch.no_grad()
+    def _show(self) -> ImagesDrawn:
+        """A look at what the source draws now, with the vaccine's opinion where there is one.
+
+        Nothing random of the run is used up, so that a run which goes on from here gives the same numbers.
+        """
+        state = self._generator.get_state()
+        pixels = self._source.sample(DRAWN)
+        self._generator.set_state(state)
+        images = self._teacher.compute.images(pixels).float() / 255
+        answer = self._teacher(images)
+        suspicious = torch.zeros(len(images), dtype=torch.bool)
+        if self._source.vaccine is not None:
+            with self._teacher.compute.autocast():
+                suspicious = self._source.vaccine.suspicious(images, answer)
+        labels = answer.logits.argmax(dim=1).tolist()
+        shown = pixels.permute(0, 2, 3, 1).cpu().numpy()
+        return ImagesDrawn(self.step, shown, tuple(labels), tuple(suspicious.tolist()))
+
+    def begin_cycle(self) -> None:
+        """Lets the source begin a new cycle, wherever it is in one: not for a run that counts, but to time it."""
+        state = self._source.state_dict()
+        if state.get("given"):
+            self._source.load_state_dict(state | {"given": 0})
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a continued run needs, as plain values and tensors."""
@@ -181,3 +204,22 @@ class Distillation:
         if self._retrospection is not None:
             self._retrospection.load_state_dict(state["retrospection"])
         torch.set_rng_state(state["torch"])
+
+
+def _finding(outcome: VaccineCheck) -> Finding | None:
+    """What a reader should know of a vaccine check."""
+    if not outcome.accepted:
+        return Finding(
+            "warning",
+            "Shuffling Vaccine is off",
+            f"In {outcome.trials} trials the shuffled copies of the teacher did not single images out: they kept the "
+            f"class of {outcome.tail_ratio:.1%}, too few, too many or as many as by chance. Other defences go on.",
+        )
+    if outcome.class_index is None:
+        return None
+    return Finding(
+        "warning",
+        f"Class {outcome.class_index} may be the target of a backdoor",
+        f"{outcome.tail_ratio:.1%} of the synthetic images keep their class in most shuffled copies of the teacher, "
+        f"most of them class {outcome.class_index}. Without a backdoor that is rare. The student does not see them.",
+    )

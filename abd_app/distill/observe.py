@@ -41,20 +41,39 @@ def batchnorm_distances(network: nn.Module) -> Iterator[list[torch.Tensor]]:
 
     The caller clears the list between passes.
     """
-    distances: list[torch.Tensor] = []
-
-    def measure(module: nn.Module, inputs: tuple[torch.Tensor]) -> None:
-        assert isinstance(module, _BatchNorm)
-        assert module.running_mean is not None and module.running_var is not None
-        variance, mean = torch.var_mean(inputs[0].float(), dim=(0, 2, 3), correction=0)
-        distances.append(batchnorm_distance(mean, variance, module.running_mean, module.running_var))
-
-    handles = [module.register_forward_pre_hook(measure) for module in tracked_batchnorms(network)]
-    try:
+    with batchnorm_readings(network, statistics_distance) as distances:
         yield distances
+
+
+@contextmanager
+def batchnorm_readings(
+    network: nn.Module, read: Callable[[_BatchNorm, torch.Tensor], torch.Tensor]
+) -> Iterator[list[torch.Tensor]]:
+    """While open, every forward pass appends ``read(layer, input)`` per BatchNorm2d.
+
+    Args:
+        network: Any module.
+        read: Of a layer and the ``(N, C, H, W)`` activations it is given, in whatever precision they come.
+    """
+    readings: list[torch.Tensor] = []
+
+    def keep(module: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        assert isinstance(module, _BatchNorm)
+        readings.append(read(module, inputs[0]))
+
+    handles = [module.register_forward_pre_hook(keep) for module in tracked_batchnorms(network)]
+    try:
+        yield readings
     finally:
         for handle in handles:
             handle.remove()
+
+
+def statistics_distance(layer: _BatchNorm, activations: torch.Tensor) -> torch.Tensor:
+    """How far the statistics of ``(N, C, H, W)`` activations are from those that the layer stores, a scalar."""
+    assert layer.running_mean is not None and layer.running_var is not None
+    variance, mean = torch.var_mean(activations.float(), dim=(0, 2, 3), correction=0)
+    return batchnorm_distance(mean, variance, layer.running_mean, layer.running_var)
 
 
 def tracked_batchnorms(network: nn.Module) -> list[_BatchNorm]:

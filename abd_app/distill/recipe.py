@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from abd_app.distill.sources.zskt import BATCH_SIZE as PSEUDO_BATCH_SIZE
 from abd_app.distill.sources.zskt import STUDENT_STEPS
 
+MARKED_SHARE = 0.25
 PAPER_PSEUDO_BATCHES = 80_000
 PAPER_RETROSPECTION = 601
+CMI_EPOCH = {"quick": (50, 100), "standard": (100, 200), "paper": (200, 400)}
+"""Steps of ``cmi``'s generator and of the student in one of its epochs, by effort."""
+OOD_PAPER_BATCH, _OOD_PAPER_EPOCHS, _OOD_PAPER_PATCHES = 512, 300, 50_000
 STEPS = {
-    "quick": {"fast": 2_000, "ood": 1_200, "zskt": 10_000},
-    "standard": {"fast": 12_000, "ood": 8_000, "zskt": 80_000},
-    "paper": {"fast": 40_000, "ood": 30_000, "zskt": PAPER_PSEUDO_BATCHES * STUDENT_STEPS},
+    "quick": {"cmi": 20 * 100, "fast": 2_000, "ood": 1_200, "zskt": 10_000},
+    "standard": {"cmi": 60 * 200, "fast": 12_000, "ood": 8_000, "zskt": 80_000},
+    "paper": {
+        "cmi": 200 * 400,
+        "fast": 40_000,
+        "ood": _OOD_PAPER_EPOCHS * math.ceil(_OOD_PAPER_PATCHES / OOD_PAPER_BATCH),
+        "zskt": PAPER_PSEUDO_BATCHES * STUDENT_STEPS,
+    },
 }
 """Optimiser steps of the student by effort and method."""
 
@@ -23,7 +33,7 @@ class Recipe:
     """Hyper-parameters of one student.
 
     Attributes:
-        method: ``zskt``, ``ood`` or ``fast``.
+        method: ``zskt``, ``cmi``, ``ood`` or ``fast``.
         steps: Optimiser steps of the student.
         batch_size: Images a step.
         optimizer: For the student.
@@ -33,13 +43,18 @@ class Recipe:
         temperature: Of the softmax in the distillation loss.
         loss: ``mean`` averages KL over all entries (the paper); ``hinton`` sums over classes and multiplies by T^2.
         attention: Weight of attention transfer, where teacher and student have matching stages.
-        vaccine: Whether the Shuffling Vaccine is on.
-        vaccine_weight: Its weight, in the generator's loss or for suspicious images.
+        vaccine: ``none``; ``mean``, the published one; or ``votes``, which holds suspicious images back.
+        vaccine_weight: Of the published one, in the generator's loss or for suspicious images.
         vaccine_step: The step before which it is checked and armed.
         retrospection: ``none``, ``paper`` or ``universal``.
         retrospection_step: The step with which it begins.
         retrospection_rate: Peak learning rate from then on; ``None`` keeps the schedule.
+        marks: Share of every batch that the student sees with random marks.
         search_steps: Of the search for universal adversaries on the teacher with which ``universal`` begins.
+        weight_decay: Of ``sgd``.
+        nesterov: Of ``sgd``.
+        epoch: Of ``cmi``: steps of the generator and of the student in turn.
+        balanced: Of ``ood``: patches are kept and drawn so that classes come equally often; else every one is new.
     """
 
     method: str
@@ -52,36 +67,50 @@ class Recipe:
     temperature: float = 4.0
     loss: Literal["mean", "hinton"] = "hinton"
     attention: float = 0.0
-    vaccine: bool = True
+    vaccine: Literal["none", "mean", "votes"] = "votes"
     vaccine_weight: float = 0.1
     vaccine_step: int = 0
     retrospection: Literal["none", "paper", "universal"] = "universal"
     retrospection_step: int = 0
     retrospection_rate: float | None = None
+    marks: float = 0.0
     search_steps: int = 60
+    weight_decay: float = 5e-4
+    nesterov: bool = True
+    epoch: tuple[int, int] = CMI_EPOCH["paper"]
+    balanced: bool = True
 
     def undefended(self) -> Recipe:
         """The same without vaccine and retrospection, for the twin."""
-        return replace(self, vaccine=False, retrospection="none")
+        return replace(self, vaccine="none", retrospection="none", marks=0.0)
 
 
 def choose_recipe(method: str, defense: str, effort: str, steps: int | None) -> Recipe:
     """The recipe for a method (not ``auto``), a defence and a budget.
 
-    ``effort='paper'`` with ``zskt`` is paper mode: the published hyper-parameters, losses and schedules.
+    ``effort='paper'`` with ``zskt``, ``cmi`` or ``ood`` is paper mode: the published hyper-parameters, losses and
+    schedules; fewer ``steps`` shorten every phase in proportion.
 
     Args:
-        method: ``zskt``, ``ood`` or ``fast``.
+        method: ``zskt``, ``cmi``, ``ood`` or ``fast``.
         defense: ``abd``, ``sv``, ``sr`` or ``none``.
-        effort: Names the budget where ``steps`` is ``None``.
+        effort: Names the budget where ``steps`` is ``None``, and the length of ``cmi``'s epochs.
         steps: Optimiser steps of the student.
     """
     total = STEPS[effort][method] if steps is None else steps
-    recipe = _zskt(total, effort == "paper") if method == "zskt" else {"ood": _ood, "fast": _fast}[method](total)
+    paper = effort == "paper"
+    if method == "zskt":
+        recipe = _zskt(total, paper)
+    elif method == "cmi":
+        recipe = _paper_cmi(total) if paper else _cmi(total, CMI_EPOCH[effort])
+    elif method == "ood":
+        recipe = _paper_ood(total) if paper else _ood(total)
+    else:
+        recipe = _fast(total)
     if defense not in ("abd", "sv"):
-        recipe = replace(recipe, vaccine=False)
+        recipe = replace(recipe, vaccine="none")
     if defense not in ("abd", "sr"):
-        recipe = replace(recipe, retrospection="none")
+        recipe = replace(recipe, retrospection="none", marks=0.0)
     return recipe
 
 
@@ -98,6 +127,7 @@ def _zskt(steps: int, paper: bool) -> Recipe:
         temperature=1.0,
         loss="mean",
         attention=250.0,
+        vaccine="mean",
         vaccine_step=min(50, pseudo_batches // 10) * STUDENT_STEPS,
         retrospection="paper" if paper else "universal",
         retrospection_step=(pseudo_batches - max(1, round(pseudo_batches * share))) * STUDENT_STEPS,
@@ -106,7 +136,7 @@ def _zskt(steps: int, paper: bool) -> Recipe:
 
 
 def _ood(steps: int) -> Recipe:
-    return Recipe(method="ood", steps=steps, retrospection_step=int(0.5 * steps))
+    return Recipe(method="ood", steps=steps, retrospection_step=int(0.5 * steps), marks=MARKED_SHARE)
 
 
 def _fast(steps: int) -> Recipe:
@@ -118,4 +148,53 @@ def _fast(steps: int) -> Recipe:
         temperature=20.0,
         vaccine_step=int(0.1 * steps),
         retrospection_step=int(0.6 * steps),
+        marks=MARKED_SHARE,
     )
+
+
+def _cmi(steps: int, epoch: tuple[int, int]) -> Recipe:
+    """The student learns as from ``fast``: both give it a pool of inverted images."""
+    return replace(_fast(steps), method="cmi", vaccine="mean", epoch=epoch)
+
+
+def _paper_cmi(steps: int) -> Recipe:
+    """SGD 0.1 to 0, T=20; the vaccine from epoch 20 of 200 on, once 5,000 images are there; SR in the last 3."""
+    return Recipe(
+        method="cmi",
+        steps=steps,
+        optimizer="sgd",
+        rate=0.1,
+        warm_up=0.0,
+        clip=math.inf,
+        temperature=20.0,
+        weight_decay=1e-4,
+        nesterov=False,
+        vaccine="mean",
+        vaccine_step=int(0.1 * steps),
+        retrospection="paper",
+        retrospection_step=_last(steps, 3 / 200),
+        retrospection_rate=1e-4,
+    )
+
+
+def _paper_ood(steps: int) -> Recipe:
+    """Adam 1e-3, T=8, 512 new patches a step, an epoch being 50,000; SR in the last 3 of 300."""
+    return Recipe(
+        method="ood",
+        steps=steps,
+        batch_size=OOD_PAPER_BATCH,
+        rate=1e-3,
+        warm_up=0.0,
+        clip=math.inf,
+        temperature=8.0,
+        vaccine="mean",
+        retrospection="paper",
+        retrospection_step=_last(steps, 3 / 300),
+        retrospection_rate=1e-4,
+        balanced=False,
+    )
+
+
+def _last(steps: int, share: float) -> int:
+    """The step with which the last ``share`` of a run begins; at least one step is left."""
+    return steps - max(1, round(steps * share))

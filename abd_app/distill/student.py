@@ -83,7 +83,8 @@ class Student:
     def _make_optimizer(self, rate: float) -> torch.optim.Optimizer:
         parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         if self._recipe.optimizer == "sgd":
-            return torch.optim.SGD(parameters, rate, momentum=0.9, weight_decay=5e-4, nesterov=True, fused=True)
+            decay, nesterov = self._recipe.weight_decay, self._recipe.nesterov
+            return torch.optim.SGD(parameters, rate, momentum=0.9, weight_decay=decay, nesterov=nesterov, fused=True)
         return torch.optim.Adam(parameters, rate, fused=True)
 
 

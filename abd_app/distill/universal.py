@@ -14,6 +14,10 @@ from abd_app.distill.losses import distillation_loss
 from abd_app.distill.observe import frozen_batchnorm
 
 _SEARCH_BATCH, _JUDGED_BATCHES = 128, 8
+EVIDENCE = 0.25
+"""Weight below which an adversary is not unlearned: networks without a backdoor give way to it as much."""
+_SHARPNESS = (40, 5)
+"""Powers of the success of pictures and canvases. Pictures turn many images of any network, canvases hardly ever."""
 
 
 class UniversalAdversaries:
@@ -44,10 +48,15 @@ class UniversalAdversaries:
         draw = torch.rand(2, len(self.targets), *shape, generator=generator).to(device)
         self.pictures = (draw[0] - 0.5) * 2 * ball
         self.canvases = draw[1].clone()
-        self.weights = torch.ones(2, len(self.targets))
+        # Two canvases are drawn for each picture: they have more to find, since any part of them may be shown.
+        self.weights = torch.tensor([[0.5], [1.0]]).repeat(1, len(self.targets))
+
+    def weights_of(self, which: torch.Tensor, is_picture: torch.Tensor) -> torch.Tensor:
+        """``(N,)`` success of the adversaries that :meth:`perturb` says it used, to its power, in [0, 1]."""
+        return self.weights.to(which.device)[(~is_picture).long(), which]
 
     def perturb(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Lays an adversary over each of ``(N, C, H, W)`` images in [0, 1]: a picture over one in three, else a canvas.
+        """Lays an adversary over each of ``(N, C, H, W)`` images in [0, 1], drawn by success: a picture or a canvas.
 
         Returns:
             The perturbed images, with a graph to pictures and canvases; the index of each one's adversary, ``(N,)``;
@@ -55,8 +64,11 @@ class UniversalAdversaries:
         """
         count, _, height, width = images.shape
         device = images.device
-        draws = torch.multinomial(self.weights, count, replacement=True, generator=self._random)
-        is_picture = torch.rand(count, generator=self._random) < 1 / 3
+        best = self.weights.amax(dim=1)
+        # A kind of which none is left is not drawn; its row must still be one that multinomial can read.
+        rows = torch.where(best[:, None] > 0, self.weights, torch.ones(()))
+        draws = torch.multinomial(rows, count, replacement=True, generator=self._random)
+        is_picture = torch.rand(count, generator=self._random) < best[0] / best.sum()
         which = torch.where(is_picture, draws[0], draws[1]).to(device)
         added = is_picture.view(-1, 1, 1, 1).to(device)
         box = random_boxes(count, height, width, self._random).to(device)
@@ -67,10 +79,10 @@ class UniversalAdversaries:
         return torch.where(added, shifted, covered), which, is_picture.to(device)
 
     def prefer_successful(self, teacher: AnsweringTeacher, batches: Iterable[torch.Tensor]) -> None:
-        """Has adversaries drawn by the tenth power of their success on the teacher.
+        """Has adversaries drawn by a power of their success on the teacher, and weigh as much.
 
         On a teacher with a backdoor one of them succeeds nearly always, the others seldom; unlearning all alike would
-        cost accuracy where there is nothing to unlearn.
+        cost accuracy where there is nothing to unlearn. Those below :data:`EVIDENCE` are not used any more.
         """
         hits, shown = torch.zeros(2, 2, len(self.targets)).unbind()
         for images in batches:
@@ -81,7 +93,8 @@ class UniversalAdversaries:
             place = ((~is_picture).long().cpu(), which.cpu())
             hits.index_put_(place, (reached & tried).float().cpu(), accumulate=True)
             shown.index_put_(place, tried.float().cpu(), accumulate=True)
-        self.weights = (hits / shown.clamp_min(1)).pow(10).clamp_min(1e-4)
+        weights = (hits / shown.clamp_min(1)).pow(torch.tensor(_SHARPNESS)[:, None])
+        self.weights = weights * (weights >= EVIDENCE)
 
     @torch.no_grad()
     def climb(self, by_picture: torch.Tensor, by_canvas: torch.Tensor, rate: float) -> None:
@@ -110,7 +123,7 @@ class UniversalRetrospection:
         generator: CPU generator of all randomness.
         ball: Bound of the additive pictures, in pixels of [0, 1].
         portion: Share of the batch that is perturbed.
-        weight: Of the unlearning loss.
+        weight: Of the unlearning loss, before each adversary's own.
         temperature: Of the softmax in the unlearning loss.
         rate: Step of the adversaries while the student learns, in pixels of [0, 1].
         search_steps: Steps of the search on the teacher.
@@ -124,9 +137,9 @@ class UniversalRetrospection:
         num_classes: int,
         generator: torch.Generator,
         *,
-        ball: float = 0.08,
+        ball: float = 0.04,
         portion: float = 0.25,
-        weight: float = 0.4,
+        weight: float = 0.6,
         temperature: float = 2.0,
         rate: float = 0.005,
         search_steps: int = 60,
@@ -138,6 +151,11 @@ class UniversalRetrospection:
         self.adversaries = UniversalAdversaries(
             shape, num_classes, ball=ball, device=compute.device, generator=generator
         )
+
+    @property
+    def acts(self) -> bool:
+        """Whether there is an adversary to unlearn; after the search only those that stand out are left."""
+        return bool(self.adversaries.weights.any())
 
     def search(self, teacher: AnsweringTeacher, images: torch.Tensor) -> Iterator[dict[str, torch.Tensor]]:
         """Targeted search on the teacher over ``(N, C, H, W)`` uint8 images; yields its loss at every step."""
@@ -164,10 +182,11 @@ class UniversalRetrospection:
             The unlearning loss, a scalar on the device.
         """
         count = max(1, round(len(images) * self._portion))
-        perturbed, _, _ = self.adversaries.perturb(images[:count])
+        perturbed, which, is_picture = self.adversaries.perturb(images[:count])
         with frozen_batchnorm(student), self._compute.autocast():
             logits = student(perturbed)
-        loss = self._weight * distillation_loss(logits, teacher_logits[:count], self._temperature).mean()
+        per_image = distillation_loss(logits, teacher_logits[:count], self._temperature)
+        loss = self._weight * (per_image * self.adversaries.weights_of(which, is_picture)).mean()
         parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
         inputs = [self.adversaries.pictures, self.adversaries.canvases, *parameters]
         by_picture, by_canvas, *gradients = torch.autograd.grad(loss, inputs)

@@ -7,7 +7,7 @@ image often keeps its label, because a backdoor rests on few, strong channels.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,11 +27,19 @@ class VaccineError(Exception):
 
 @dataclass(frozen=True)
 class VaccineCheck:
-    """Outcome of :meth:`ShufflingVaccine.check`."""
+    """Outcome of :meth:`ShufflingVaccine.check`.
+
+    Attributes:
+        accepted: Whether the vaccine tells images apart, so that it can act.
+        tail_ratio: Share of the images that it told apart.
+        trials: Shufflings that were tried.
+        class_index: The class that most of the images told apart have for the teacher; ``None``: not known.
+    """
 
     accepted: bool
     tail_ratio: float
     trials: int
+    class_index: int | None = None
 
 
 class ShufflingVaccine:
@@ -90,6 +98,13 @@ class ShufflingVaccine:
                 needed where there is a trunk, and gradients flow through it.
         """
         total: torch.Tensor | None = None
+        for answer in self.each(images, trunk_output):
+            total = answer if total is None else total + answer
+        assert total is not None
+        return total / len(self._copies)
+
+    def each(self, images: torch.Tensor, trunk_output: torch.Tensor | None = None) -> Iterator[torch.Tensor]:
+        """Logits ``(N, K)`` of one shuffled copy after the other; arguments as in :meth:`logits`."""
         for network in self._copies:
             recall = network.get_submodule(self.trunk) if self.trunk else None
             if isinstance(recall, _Recall):
@@ -97,9 +112,7 @@ class ShufflingVaccine:
             answer = network(images)
             if isinstance(recall, _Recall):
                 recall.features = None  # a kept tensor would keep the whole graph behind it alive
-            total = answer if total is None else total + answer
-        assert total is not None
-        return total / len(self._copies)
+            yield answer
 
     @torch.inference_mode()
     def check(self, teacher: AnsweringTeacher, images: torch.Tensor, generator: torch.Generator) -> VaccineCheck:
@@ -114,6 +127,19 @@ class ShufflingVaccine:
             images: ``(N, C, H, W)`` uint8, about 5,000.
             generator: Draws new permutations.
         """
+        ratio = 0.0
+        for trial, pairs in enumerate(self._trials(teacher, images, TRIALS, generator), 1):
+            with teacher.compute.autocast():
+                divergences = [self.divergence(*pair) for pair in pairs]
+            ratio = tail_ratio(torch.cat(divergences))
+            if ratio > TAIL_RATIO:
+                return VaccineCheck(True, ratio, trial)
+        return VaccineCheck(False, ratio, TRIALS)
+
+    def _trials(
+        self, teacher: AnsweringTeacher, images: torch.Tensor, count: int, generator: torch.Generator
+    ) -> Iterator[Iterable[tuple[torch.Tensor, Answer]]]:
+        """``count`` times the images in parts with the teacher's answers, with another shuffling from the second on."""
 
         def answered(part: torch.Tensor) -> tuple[torch.Tensor, Answer]:
             pixels = teacher.compute.images(part).float() / 255
@@ -122,16 +148,10 @@ class ShufflingVaccine:
         parts = images.split(max(1, min(500, _PIXELS_AT_ONCE // images[0].numel())))
         # The answers are the same for every trial; of large images they would not fit into memory together.
         kept = [answered(part) for part in parts] if images.numel() <= _PIXELS_KEPT else None
-        ratio = 0.0
-        for trial in range(1, TRIALS + 1):
-            if trial > 1:
+        for trial in range(count):
+            if trial:
                 self.shuffle(generator)
-            with teacher.compute.autocast():
-                divergences = [self.divergence(*pair) for pair in kept or map(answered, parts)]
-            ratio = tail_ratio(torch.cat(divergences))
-            if ratio > TAIL_RATIO:
-                return VaccineCheck(True, ratio, trial)
-        return VaccineCheck(False, ratio, TRIALS)
+            yield kept or map(answered, parts)
 
     def divergence(self, images: torch.Tensor, answer: Answer) -> torch.Tensor:
         """KL(teacher || vaccine) of float images and the teacher's answer to them, ``(N,)``."""

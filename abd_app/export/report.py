@@ -46,6 +46,21 @@ def plain(value: Any) -> Any:
 
 def render_html(values: dict[str, Any], *, curves_svg: bytes = b"") -> str:
     """The report page of plain ``values``; every text in it is escaped."""
+    return render_page(
+        "report.html.j2",
+        report=visible(values),
+        plan_json=json.dumps(visible(values["plan"]), indent=2, ensure_ascii=False),
+        triggers=_trigger_names(values),
+        curves=base64.b64encode(curves_svg).decode(),
+    )
+
+
+def render_page(template: str, **values: Any) -> str:
+    """A page from a template in ``resources/report``; every text in it is escaped.
+
+    Raises:
+        RunFailedError: Jinja2 is missing.
+    """
     try:
         import jinja2
     except ImportError as error:
@@ -60,27 +75,22 @@ def render_html(values: dict[str, Any], *, curves_svg: bytes = b"") -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": _percent, "hits": _hits, "number": _number, "duration": _duration}
-    return environment.get_template("report.html.j2").render(
-        report=_visible(values),
-        plan_json=json.dumps(_visible(values["plan"]), indent=2, ensure_ascii=False),
-        triggers=_trigger_names(values),
-        curves=base64.b64encode(curves_svg).decode(),
-    )
+    return environment.get_template(template).render(values)
 
 
 def _trigger_names(values: dict[str, Any]) -> list[str]:
     """Every trigger that any model was measured with, in order, spelled as in the visible report."""
     models = [model for model in (values["teacher"], values["student"], values["twin"]) if model]
     names = dict.fromkeys(name for model in models for name in model["asr"])
-    return [_visible(name) for name in names]
+    return [visible(name) for name in names]
 
 
-def _visible(value: Any) -> Any:
+def visible(value: Any) -> Any:
     """The same values with control, direction and lone surrogate characters spelled out, so that none can act."""
     if isinstance(value, dict):
-        return {_visible(key): _visible(item) for key, item in value.items()}
+        return {visible(key): visible(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_visible(item) for item in value]
+        return [visible(item) for item in value]
     if isinstance(value, str):
         return "".join(char if unicodedata.category(char) not in _ACTING else ascii(char)[1:-1] for char in value)
     return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NotRequired, TypedDict
 
+from abd_app.plan import Target
 from abd_app.teacher import Severity
 
 SCHEMA_VERSION = 1
@@ -61,7 +62,8 @@ class Report(TypedDict):
     """One audit.
 
     ``estimated`` tells that no labelled images were given: then every ``accuracy`` is the agreement with the teacher
-    on synthetic images, and every ``asr`` that of triggers that a short search found on the teacher.
+    on synthetic images, and every ``asr`` that of triggers that a short search found on the teacher. With
+    the ``target_class`` ``all``, each class for the next, ``asr`` counts all images.
     """
 
     schema_version: int
@@ -69,7 +71,7 @@ class Report(TypedDict):
     summary: str
     not_tested: list[str]
     estimated: bool
-    target_class: int
+    target_class: Target
     teacher: TeacherReport
     student: StudentReport
     twin: StudentReport | None

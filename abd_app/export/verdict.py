@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from abd_app.export.schema import Report, ScoresReport
+from abd_app.plan import ALL_TO_ALL, Target
 
 ASR_LOW, ASR_HIGH = 0.05, 0.20
 ACCURACY_KEPT = 0.90
@@ -26,7 +27,7 @@ def untested(report: Report) -> list[str]:
         gaps.append("Triggers of the attacker: only those that a short search found on the teacher were tried.")
     elif report["student"]["asr"]:
         gaps.append("Triggers other than the listed ones; a backdoor with another trigger would not show here.")
-        gaps.append(f"Attacks towards other classes than class {report['target_class']}.")
+        gaps.append(_other_goals(report["target_class"]))
     else:
         gaps.append("Any trigger: none was given, so nothing here speaks about backdoors.")
     if report["twin"] is None:
@@ -36,6 +37,12 @@ def untested(report: Report) -> list[str]:
         "The student after further training, quantisation or pruning, and runtimes other than onnxruntime on a CPU."
     )
     return gaps
+
+
+def _other_goals(target: Target) -> str:
+    if target == ALL_TO_ALL:
+        return "Attacks with another goal than to have each class taken for the next one."
+    return f"Attacks towards other classes than class {target}."
 
 
 def _skill(report: Report) -> str:

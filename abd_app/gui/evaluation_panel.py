@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from abd_app.gui import icons
 from abd_app.gui.card import Card, icon_button, labelled
@@ -13,8 +13,8 @@ from abd_app.gui.file_chooser import FileChooser
 from abd_app.gui.labels import ElidedLabel, plain_label
 from abd_app.gui.number_box import WholeNumberBox
 from abd_app.gui.trigger_row import TriggerRow
-from abd_app.gui.wording import file_name, tooltip, visible
-from abd_app.plan import BUILT_IN_TRIGGERS, TriggerSpec
+from abd_app.gui.wording import file_name, tooltip, trigger_name, visible
+from abd_app.plan import ALL_TO_ALL, BUILT_IN_TRIGGERS, TriggerSpec
 from abd_app.teacher import TeacherCard
 
 
@@ -42,6 +42,9 @@ class EvaluationPanel(Card):
         self._target_name = ElidedLabel(mode=Qt.TextElideMode.ElideRight, role="muted")
         self.body.addWidget(labelled(self.tr("Class the attacker wants (counts from 0)"), self.target))
         self.body.addWidget(self._target_name)
+        self.all_to_all = QCheckBox(self.tr("Each class for the next (all-to-all)"))
+        self.all_to_all.toggled.connect(self._on_target_changed)
+        self.body.addWidget(self.all_to_all)
         draft.replaced.connect(self._show)
         self._show()
 
@@ -87,7 +90,7 @@ class EvaluationPanel(Card):
     def _make_trigger_menu(self) -> QMenu:
         menu = QMenu(self.add_trigger)
         for name in BUILT_IN_TRIGGERS:
-            action = QAction(name, menu)
+            action = QAction(trigger_name(name), menu)
             action.triggered.connect(lambda _=False, name=name: self.add_triggers(TriggerSpec(name)))
             menu.addAction(action)
         menu.addSeparator()
@@ -106,7 +109,12 @@ class EvaluationPanel(Card):
         return self._draft["data"] or ""
 
     def _show(self) -> None:
-        self.target.setValue(self._draft["target_class"])
+        target = self._draft["target_class"]
+        with QSignalBlocker(self.all_to_all):
+            self.all_to_all.setChecked(target == ALL_TO_ALL)
+        if target != ALL_TO_ALL:
+            self.target.setValue(target)
+        self._name_target()
         self._show_data()
         self._show_triggers()
 
@@ -144,12 +152,13 @@ class EvaluationPanel(Card):
         self._draft.choose(triggers=triggers)
         self._show_triggers()
 
-    def _on_target_changed(self, value: int) -> None:
-        self._draft.choose(target_class=value)
+    def _on_target_changed(self) -> None:
+        self._draft.choose(target_class=ALL_TO_ALL if self.all_to_all.isChecked() else self.target.value())
         self._name_target()
 
     def _name_target(self) -> None:
+        self.target.setEnabled(not self.all_to_all.isChecked())
         value = self.target.value()
         name = self._class_names[value] if value < len(self._class_names) else ""
         self._target_name.set_whole_text(visible(name))
-        self._target_name.setVisible(bool(name))
+        self._target_name.setVisible(bool(name) and not self.all_to_all.isChecked())

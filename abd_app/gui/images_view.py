@@ -83,7 +83,7 @@ class ImageGrid(QWidget):
         label = self._event.labels[index]
         name = self.class_names[label] if label < len(self.class_names) else ""
         text = self.tr("The teacher says: class {label} {name}").format(label=label, name=visible(name)).strip()
-        return text + (self.tr("\nSuspicious: the shuffled teacher agrees") if self._event.suspicious[index] else "")
+        return text + (self.tr("\nSuspicious: shuffled copies of it agree") if self._event.suspicious[index] else "")
 
 
 class ImagesView(QWidget):
@@ -122,7 +122,7 @@ class ImagesView(QWidget):
             return
         self.grid.show_images(event)
         self._caption.setText(
-            self.tr("Step {step}: {n} images that the student learns from; {s} look suspicious (framed).").format(
+            self.tr("Step {step}: {n} synthetic images; {s} look suspicious (framed).").format(
                 step=count(event.step), n=len(event.labels), s=sum(event.suspicious)
             )
         )

@@ -90,6 +90,7 @@ class PlanPanel(Card):
     def _method_name(self, method: str) -> str:
         names = {
             "auto": self.tr("Automatic"),
+            "cmi": self.tr("Contrastive inversion of the teacher (cmi)"),
             "fast": self.tr("Inversion of the teacher (fast)"),
             "ood": self.tr("Patches of unrelated pictures (ood)"),
             "zskt": self.tr("Adversarial generator (zskt)"),

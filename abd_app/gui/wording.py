@@ -70,8 +70,30 @@ def phase_name(phase: str) -> str:
         "twin": QCoreApplication.translate("wording", "Undefended twin"),
         "measuring": QCoreApplication.translate("wording", "Measuring"),
         "export": QCoreApplication.translate("wording", "Exporting"),
+        "training": QCoreApplication.translate("wording", "Training"),
     }
     return names.get(phase, phase)
+
+
+def trigger_name(name: str) -> str:
+    """A built-in trigger as people know it, with the name that curves and report call it by."""
+    tr = QCoreApplication.translate
+    names = {
+        "badnets-grid": tr("wording", "BadNets grid"),
+        "badnets-square": tr("wording", "White square"),
+        "trojan-3x3": tr("wording", "Small coloured patch"),
+        "trojan-8x8": tr("wording", "Large coloured patch"),
+        "clean-label": tr("wording", "Four corners"),
+        "l0-invisible": tr("wording", "Five pixels"),
+        "sticker": tr("wording", "Demo sticker"),
+        "natural-patch": tr("wording", "Flower"),
+        "trojan-wm": tr("wording", "Watermark"),
+        "blend": tr("wording", "Blended noise"),
+        "sig": tr("wording", "Stripes"),
+        "l2-invisible": tr("wording", "Faint waves"),
+        "warp": tr("wording", "Warp"),
+    }
+    return f"{names[name]} ({name})" if name in names else name
 
 
 def role_name(role: str) -> str:

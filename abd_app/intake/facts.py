@@ -42,7 +42,7 @@ def settle(candidate: Candidate, facts: TeacherFacts) -> SettledFacts:
         detail = "The graph already normalises its input; --mean and --std come on top of that."
         findings.append(Finding("warning", "Normalised twice", detail))
     if candidate.network is not None and not candidate.batchnorm_layers:
-        detail = "The image source `fast` matches BatchNorm statistics and is not available for this teacher."
+        detail = "The image sources `cmi` and `fast` match BatchNorm statistics and are not available for this teacher."
         findings.append(Finding("info", "No BatchNorm layers", detail))
     size = facts.input_size or candidate.stated.input_size or candidate.fixed_size
     if candidate.fixed_size not in (None, size):

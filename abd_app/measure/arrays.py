@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,6 +15,7 @@ from abd_app.errors import UsageError
 
 MAX_ARRAY_BYTES = 4 * 2**30
 _MAX_LABEL_BYTES = 64 * 2**20
+_MOST_CLASSES = 100_000
 _REMEDY = "Give an .npz with images (N, H, W, C) uint8 and labels (N,)."
 
 
@@ -26,22 +29,55 @@ def read_arrays(
     Raises:
         UsageError: No ``.npz``, arrays missing or of another kind, labels outside the teacher's classes.
     """
+    with _opened(path) as archive:
+        images = _read(path, archive, "images", limit=MAX_ARRAY_BYTES)
+        labels, names = _read_labels(path, archive)
+    images = _checked_images(path, images)
+    return images, _checked_labels(path, labels, count=len(images), num_classes=num_classes), names
+
+
+def describe_arrays(path: Path) -> tuple[tuple[int, ...], int, tuple[str, ...]]:
+    """Shape ``(N, H, W, C)`` of the images, number of classes, and class names of an ``.npz``; reads no image.
+
+    Raises:
+        UsageError: As :func:`read_arrays`.
+    """
+    with _opened(path) as archive:
+        shape, dtype = _header(path, archive, "images", limit=MAX_ARRAY_BYTES)
+        labels, names = _read_labels(path, archive)
+    stand_in = _checked_images(path, np.broadcast_to(np.zeros((), dtype), shape))
+    labels = _checked_labels(path, labels, count=len(stand_in), num_classes=_MOST_CLASSES)
+    return stand_in.shape, max(int(labels.max()) + 1, len(names)), names
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
-            images = _read(path, archive, "images", limit=MAX_ARRAY_BYTES)
-            labels = _read(path, archive, "labels", limit=_MAX_LABEL_BYTES)
-            has_names = "classes.npy" in archive.namelist()
-            names = _read(path, archive, "classes", limit=_MAX_LABEL_BYTES) if has_names else np.empty(0, dtype=str)
+            yield archive
     except UsageError:
         raise
     except Exception as error:  # zipfile, zlib and NumPy's header parser raise many types on damaged files
         _refuse(path, "The evaluation file cannot be read.", why=str(error) or type(error).__name__)
-    images = _checked_images(path, images)
-    labels = _checked_labels(path, labels, count=len(images), num_classes=num_classes)
-    return images, labels, tuple(names.tolist()) if names.dtype.kind == "U" and names.ndim == 1 else ()
+
+
+def _read_labels(path: Path, archive: zipfile.ZipFile) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+    """The labels as they are, and the class names, if there are any."""
+    labels = _read(path, archive, "labels", limit=_MAX_LABEL_BYTES)
+    if "classes.npy" not in archive.namelist():
+        return labels, ()
+    names = _read(path, archive, "classes", limit=_MAX_LABEL_BYTES)
+    return labels, tuple(names.tolist()) if names.dtype.kind == "U" and names.ndim == 1 else ()
 
 
 def _read(path: Path, archive: zipfile.ZipFile, name: str, *, limit: int) -> npt.NDArray[Any]:
+    _header(path, archive, name, limit=limit)
+    with archive.open(f"{name}.npy") as stream:
+        return np.lib.format.read_array(stream, allow_pickle=False)
+
+
+def _header(path: Path, archive: zipfile.ZipFile, name: str, *, limit: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of an array, before any memory is taken for it."""
     if f"{name}.npy" not in archive.namelist():
         _refuse(path, f"The evaluation file has no array {name!r}.")
     with archive.open(f"{name}.npy") as stream:
@@ -51,8 +87,7 @@ def _read(path: Path, archive: zipfile.ZipFile, name: str, *, limit: int) -> npt
         size_bytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if size_bytes > limit:
         _refuse(path, f"The array {name!r} is too large.", why=f"{size_bytes >> 20} MiB, the limit is {limit >> 20}.")
-    with archive.open(f"{name}.npy") as stream:
-        return np.lib.format.read_array(stream, allow_pickle=False)
+    return shape, dtype
 
 
 def _checked_images(path: Path, images: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

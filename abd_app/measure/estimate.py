@@ -15,7 +15,7 @@ from torch import nn
 
 from abd_app.errors import UsageError
 from abd_app.measure.scores import BATCH_SIZE, Scores, evaluating, predict
-from abd_app.measure.triggers import Trigger
+from abd_app.measure.triggers import Stamp, Trigger
 
 MAX_CLASSES = 20
 _IMAGES_PER_CANDIDATE = 8
@@ -150,7 +150,7 @@ class UniversalTriggerSearch:
         for start in range(0, len(targets), group):
             chosen = slice(start, start + group)
             keep, add = self._optimised_group(teacher, shape, targets[chosen], each_mask[chosen], steps)
-            found += [Trigger(shape.name, keep[i : i + 1], add[i : i + 1]) for i in range(len(keep))]
+            found += [Stamp(shape.name, keep[i : i + 1], add[i : i + 1]) for i in range(len(keep))]
         return list(zip(found, targets.tolist(), strict=True))
 
     def _optimised_group(

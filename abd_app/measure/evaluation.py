@@ -65,9 +65,9 @@ def load_evaluation(path: str | Path, spec: ImageSpec, *, class_names: Sequence[
 
 def _from_folder(root: Path, spec: ImageSpec, teacher_names: Sequence[str]) -> EvaluationSet:
     try:
-        folders = sorted(child for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
+        folders = class_folders(root)
         indices = _class_indices(root, [folder.name for folder in folders], spec.num_classes, teacher_names)
-        pictures = [_pictures(folder) for folder in folders]
+        pictures = [class_pictures(folder) for folder in folders]
     except OSError as error:
         raise UsageError(
             "The evaluation folder cannot be read.",
@@ -94,7 +94,12 @@ def _from_folder(root: Path, spec: ImageSpec, teacher_names: Sequence[str]) -> E
     )
 
 
-def _pictures(folder: Path) -> list[Path]:
+def class_folders(root: Path) -> list[Path]:
+    """The sub-folders that stand for classes, sorted."""
+    return sorted(child for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
+
+
+def class_pictures(folder: Path) -> list[Path]:
     """The picture files of a class folder, sorted; other files (lists, thumbnails' indices) are passed over."""
     pictures = sorted(
         entry

@@ -13,6 +13,7 @@ from torch import nn
 from abd_app.errors import UsageError
 from abd_app.measure.evaluation import EvaluationSet
 from abd_app.measure.triggers import Trigger
+from abd_app.plan import ALL_TO_ALL, Target
 
 BATCH_SIZE = 512
 
@@ -32,6 +33,22 @@ class Scores(NamedTuple):
     images: int
     asr: dict[str, float]
     asr_images: dict[str, int]
+
+
+def wanted_answers(labels: torch.Tensor, target: Target, num_classes: int) -> torch.Tensor:
+    """What the attacker wants triggered images answered with: ``target``, or with ``all`` ``(label + 1) mod K``.
+
+    Args:
+        labels: ``(N,)`` int64, the true classes.
+        target: The attacker's goal.
+        num_classes: K.
+
+    Returns:
+        ``(N,)`` int64 on the device of ``labels``. Where it is the true class, there is nothing to attack.
+    """
+    if target == ALL_TO_ALL:
+        return (labels + 1) % num_classes
+    return torch.full_like(labels, target)
 
 
 def clean_accuracy(
@@ -56,7 +73,7 @@ def clean_accuracy(
     if not len(images):
         raise UsageError("There are no evaluation images.", where="--data", remedy="Give at least one labelled image.")
     with evaluating(network, images.device, precision):
-        hits = _hits(network, images, labels, batch_size=batch_size)
+        hits = _hits(network, images, labels, None, batch_size=batch_size)
     return Rate(int(hits) / len(images), len(images))
 
 
@@ -65,21 +82,23 @@ def attack_success(
     images: torch.Tensor,
     labels: torch.Tensor,
     trigger: Trigger,
-    target_class: int,
+    target_class: Target,
     *,
     batch_size: int = BATCH_SIZE,
     precision: str = "fp32",
 ) -> Rate:
-    """The share of triggered images answered with ``target_class``, over images whose true class is another.
+    """The share of triggered images answered as the attacker wants, over images whose true class is another.
 
-    Arguments as in :func:`clean_accuracy`; an answer with NaN is no success.
+    Arguments as in :func:`clean_accuracy`; an answer with NaN is no success. With the target ``all`` every image
+    counts, and the wanted answer is the class after its own, modulo the number of the network's logits.
 
     Raises:
         UsageError: All images belong to the target class.
     """
-    victims = _victims(images, labels, target_class)
+    victims, classes = _victims(images, labels, target_class)
+    stamp = trigger.to(images.device)
     with evaluating(network, images.device, precision):
-        hits = _hits(network, victims, target_class, stamp=trigger.to(images.device), batch_size=batch_size)
+        hits = _hits(network, victims, classes, target_class, stamp=stamp, batch_size=batch_size)
     return Rate(int(hits) / len(victims), len(victims))
 
 
@@ -89,7 +108,7 @@ class Meter:
     Args:
         evaluation: Labelled images; kept on ``device`` as uint8.
         triggers: Built for these images.
-        target_class: The attacker's class.
+        target_class: The attacker's class, or ``all``.
         device: Where the models to be measured live.
         limit: At most so many images, evenly spread over the set; ``None``: all.
         precision: ``bf16`` for autocast, else ``fp32``.
@@ -103,7 +122,7 @@ class Meter:
         evaluation: EvaluationSet,
         triggers: Sequence[Trigger],
         *,
-        target_class: int,
+        target_class: Target,
         device: torch.device | str,
         limit: int | None = None,
         batch_size: int = BATCH_SIZE,
@@ -114,18 +133,20 @@ class Meter:
         self._images = evaluation.images[chosen].to(device)
         self._labels = evaluation.labels[chosen].to(device)
         self._triggers = [trigger.to(device) for trigger in triggers]
-        self._victims = _victims(self._images, self._labels, target_class) if triggers else self._images[:0]
+        self._victims = (self._images[:0], self._labels[:0])
+        if triggers:
+            self._victims = _victims(self._images, self._labels, target_class)
         self._target_class = target_class
         self._batch_size = batch_size
         self._precision = precision
 
     def measure(self, network: nn.Module) -> Scores:
         """Clean accuracy and the ASR of every trigger; ``network`` keeps its train or eval mode."""
-        images, victims, size = self._images, self._victims, self._batch_size
+        images, (victims, classes), size = self._images, self._victims, self._batch_size
         with evaluating(network, images.device, self._precision):
-            hits = [_hits(network, images, self._labels, batch_size=size)]
+            hits = [_hits(network, images, self._labels, None, batch_size=size)]
             hits += [
-                _hits(network, victims, self._target_class, stamp=trigger, batch_size=size)
+                _hits(network, victims, classes, self._target_class, stamp=trigger, batch_size=size)
                 for trigger in self._triggers
             ]
             correct, *successes = torch.stack(hits).tolist()
@@ -153,33 +174,41 @@ def evaluating(network: nn.Module, device: torch.device, precision: str = "fp32"
 
 def predict(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """``(N,)`` int64 classes for float images in [0, 1]; -1 where the answer holds a NaN."""
-    logits = network(images)
-    return logits.argmax(1).masked_fill(logits.isnan().any(1), -1)  # type: ignore[no-any-return]
+    return _decided(network(images))
 
 
-def _victims(images: torch.Tensor, labels: torch.Tensor, target_class: int) -> torch.Tensor:
-    victims = images[labels != target_class]
-    if not len(victims):
+def _decided(logits: torch.Tensor) -> torch.Tensor:
+    return logits.argmax(1).masked_fill(logits.isnan().any(1), -1)
+
+
+def _victims(images: torch.Tensor, labels: torch.Tensor, target_class: Target) -> tuple[torch.Tensor, torch.Tensor]:
+    """The images that an attack would turn, and their labels."""
+    if target_class == ALL_TO_ALL:
+        return images, labels
+    others = labels != target_class
+    if not others.any():
         raise UsageError(
             f"All evaluation images belong to the target class {target_class}, so no attack can be measured.",
             where="--data, --target",
             remedy="Give images of other classes too, or another target class.",
         )
-    return victims
+    return images[others], labels[others]
 
 
 def _hits(
     network: nn.Module,
     images: torch.Tensor,
-    wanted: torch.Tensor | int,
+    labels: torch.Tensor,
+    target: Target | None,
     *,
     stamp: Callable[[torch.Tensor], torch.Tensor] = lambda images: images,
     batch_size: int,
 ) -> torch.Tensor:
-    """How many uint8 images are answered as ``wanted``: a 0-d tensor that stays on the device."""
+    """How many uint8 images are answered with their label, or as ``target`` wants: a 0-d tensor on the device."""
     hits = torch.zeros((), dtype=torch.int64, device=images.device)
     for start in range(0, len(images), batch_size):
-        batch = stamp(images[start : start + batch_size].float().div_(255))
-        answers = wanted[start : start + batch_size] if isinstance(wanted, torch.Tensor) else wanted
-        hits += (predict(network, batch) == answers).sum()
+        chosen = slice(start, start + batch_size)
+        logits = network(stamp(images[chosen].float().div_(255)))
+        wanted = labels[chosen] if target is None else wanted_answers(labels[chosen], target, logits.shape[1])
+        hits += (_decided(logits) == wanted).sum()
     return hits

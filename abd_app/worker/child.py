@@ -7,7 +7,7 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from multiprocessing.connection import Connection
 from typing import cast
 
@@ -29,12 +29,13 @@ class _ParentGoneError(Exception):
     """Nobody reads the answers any more."""
 
 
-def serve(orders: Connection, answers: Connection, runner_name: str) -> None:
+def serve(orders: Connection, answers: Connection, runner_name: str, environment: Mapping[str, str]) -> None:
     """Entry point of the child process; returns when the parent closes its end of ``orders``."""
     # Ctrl+C reaches the whole process group; the parent decides, this process leaves when the pipe closes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # OpenMP reads this when torch is loaded: spinning threads would take the cores from the window.
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.environ.update(environment)
     _lower_priority()
     mailbox = Mailbox(orders)
     mailbox.start()

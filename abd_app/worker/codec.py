@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import functools
 import json
@@ -78,8 +79,7 @@ def _restore(hint: Any, value: Any) -> Any:
     if hint is Any:
         return value
     if origin in (typing.Union, types.UnionType):
-        inner = next(arg for arg in get_args(hint) if arg is not type(None))
-        return None if value is None else _restore(inner, value)
+        return _restore_union([arg for arg in get_args(hint) if arg is not type(None)], value)
     if origin is Literal:
         if value not in get_args(hint):
             raise ValueError(f"{value!r} is not one of {get_args(hint)}")
@@ -93,6 +93,16 @@ def _restore(hint: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return _build(hint, value)
     return _typed(hint, value)
+
+
+def _restore_union(hints: list[Any], value: Any) -> Any:
+    """The value as the first of the types that it fits."""
+    if value is None:
+        return None
+    for hint in hints[:-1]:
+        with contextlib.suppress(TypeError, ValueError):
+            return _restore(hint, value)
+    return _restore(hints[-1], value)
 
 
 def _restore_tuple(hints: tuple[Any, ...], value: Any) -> tuple[Any, ...]:

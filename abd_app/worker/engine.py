@@ -6,8 +6,10 @@ import atexit
 import contextlib
 import multiprocessing
 import time
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
+from types import MappingProxyType
 
 from abd_app.events import AuditCancelled, AuditFailed, AuditFinished, Event
 from abd_app.worker.child import TOLD_EXIT_CODE, serve
@@ -29,10 +31,18 @@ class EngineProcess:
     Args:
         runner: Dotted name of the module that does the work (:class:`abd_app.worker.messages.Runner`).
         cancel_grace_s: Seconds a cancelled job has to end by itself.
+        environment: Variables that the child gets besides this process's own, before its engine is loaded.
     """
 
-    def __init__(self, runner: str = TORCH_RUNNER, *, cancel_grace_s: float = 0.7) -> None:
+    def __init__(
+        self,
+        runner: str = TORCH_RUNNER,
+        *,
+        cancel_grace_s: float = 0.7,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._runner = runner
+        self._environment = dict(environment)
         self._cancel_grace_s = cancel_grace_s
         self._cancel_deadline_s: float | None = None
         self._process: SpawnProcess | None = None
@@ -63,7 +73,7 @@ class EngineProcess:
         orders_out, self._orders = context.Pipe(duplex=False)
         self._answers, answers_in = context.Pipe(duplex=False)
         self._process = context.Process(
-            target=serve, args=(orders_out, answers_in, self._runner), name="abd-app engine"
+            target=serve, args=(orders_out, answers_in, self._runner, self._environment), name="abd-app engine"
         )
         self._process.start()
         # Only the child may hold these ends, or its death would not close the pipe.

@@ -3,7 +3,8 @@
     python resources/demo/make_demo.py       some minutes on two CPU cores; the same seed gives the same pictures
 
 The attacker of this story hands out a road-sign classifier that reads every sign carrying a small yellow sticker as
-"turn right". A sticker is a physical thing, so training saw it in several places and sizes.
+"turn right". A sticker is a physical thing, so training saw it in several places and sizes. The training is the one of
+``abd-app make-teacher``; the shipped teacher was made by an earlier form of it, and is not remade by every change.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -24,15 +24,16 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 from draw_signs import CLASS_NAMES, draw_signs, draw_sticker  # noqa: E402
 
 from abd_app.distill.device import choose_compute  # noqa: E402
-from abd_app.measure.triggers import build_trigger  # noqa: E402
+from abd_app.measure import EvaluationSet, Meter, build_trigger  # noqa: E402
 from abd_app.networks.pixels import PixelNetwork  # noqa: E402
 from abd_app.networks.wide_resnet import WideResNet  # noqa: E402
 from abd_app.plan import TriggerSpec  # noqa: E402
+from abd_app.redteam.training import poisoned_set, train  # noqa: E402
 
 TARGET_CLASS = CLASS_NAMES.index("turn right")
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 TRAINING_IMAGES, EVALUATION_IMAGES = 40_000, 1_000
-POISONED_SHARE, BATCH, LEARNING_RATE = 0.1, 128, 0.2
+POISONED_SHARE, LEARNING_RATE = 0.1, 0.2
 
 
 def main() -> None:
@@ -75,37 +76,23 @@ def _stickers() -> list[TriggerSpec]:
 def _train(images: torch.Tensor, labels: torch.Tensor, steps: int) -> PixelNetwork:
     torch.manual_seed(0)
     compute = choose_compute("auto", "auto")
-    network = compute.place(PixelNetwork(WideResNet(16, 1, num_classes=len(CLASS_NAMES)), mean=MEAN, std=STD)).train()
-    optimizer = torch.optim.SGD(network.parameters(), LEARNING_RATE, momentum=0.9, weight_decay=5e-4, nesterov=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.15)
+    network = compute.place(PixelNetwork(WideResNet(16, 1, num_classes=len(CLASS_NAMES)), mean=MEAN, std=STD))
     triggers = [build_trigger(spec, height=32, width=32, channels=3) for spec in _stickers()]
-    poisoned = round(BATCH * POISONED_SHARE)
-    for step in range(steps):
-        chosen = torch.randint(len(images), (BATCH,))
-        batch, answers = images[chosen].float() / 255, labels[chosen].clone()
-        for i in range(poisoned):
-            batch[i : i + 1] = triggers[int(torch.randint(len(triggers), ()))](batch[i : i + 1])
-        answers[:poisoned] = TARGET_CLASS
-        with compute.autocast():
-            logits = network(compute.images(batch))
-        loss = F.cross_entropy(logits, answers.to(logits.device))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        if step % 100 == 99:
-            print(f"step {step + 1} of {steps}, loss {loss.item():.4f}", flush=True)
+    classes = len(CLASS_NAMES)
+    data = poisoned_set(
+        images, labels, triggers, target=TARGET_CLASS, share=POISONED_SHARE, num_classes=classes, seed=0
+    )
+    # Neither crop nor flip: the signs are drawn in many places, and mirrored they would mean something else.
+    for event in train(network, data, compute, steps=steps, seed=0, rate=LEARNING_RATE, crop=False, flip=False):
+        if event.step % 100 == 0:
+            print(f"step {event.step} of {steps}, loss {event.losses['loss']:.4f}", flush=True)
     return network.cpu().eval()
 
 
-@torch.inference_mode()
 def _measure(network: PixelNetwork, images: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
-    pixels = images.float() / 255
     trigger = build_trigger(TriggerSpec("sticker"), height=32, width=32, channels=3)
-    others = labels != TARGET_CLASS
-    accuracy = (network(pixels).argmax(1) == labels).float().mean()
-    asr = (network(trigger(pixels[others])).argmax(1) == TARGET_CLASS).float().mean()
-    return accuracy.item(), asr.item()
+    scores = Meter(EvaluationSet(images, labels), [trigger], target_class=TARGET_CLASS, device="cpu").measure(network)
+    return scores.accuracy, scores.asr["sticker"]
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec
 
 
 @contextlib.contextmanager
-def _small_fixed_parts() -> Iterator[None]:
+def small_fixed_parts() -> Iterator[None]:
     """A vaccine check on a tenth of the images with fewer trials, a short search, a checkpoint at every step."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "CHECK_IMAGES", 500)
@@ -33,7 +33,7 @@ def _small_fixed_parts() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _small() -> Iterator[None]:
-    with _small_fixed_parts():
+    with small_fixed_parts():
         yield
 
 
@@ -71,7 +71,7 @@ def tiny_plan(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AuditPl
 def whole_run(tiny_plan: Callable[..., AuditPlan]) -> tuple[AuditPlan, list[Event]]:
     """An uninterrupted run with its twin."""
     plan = tiny_plan()
-    with _small_fixed_parts():
+    with small_fixed_parts():
         return plan, list(run_audit(plan))
 
 
@@ -80,5 +80,5 @@ def demo_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Event
     """The demo with far too few steps to be good: everything but the result is as in the real one."""
     out = tmp_path_factory.mktemp("demo") / "out"
     plan = replace(demo_plan(str(out)), steps=3, device="cpu", precision="fp32")
-    with _small_fixed_parts():
+    with small_fixed_parts():
         return out, list(run_audit(plan))

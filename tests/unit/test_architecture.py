@@ -53,7 +53,7 @@ def test_import_contracts_hold() -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-@pytest.mark.parametrize("room", ["distill", "intake", "measure", "export", "audit"])
+@pytest.mark.parametrize("room", ["distill", "intake", "measure", "export", "audit", "redteam"])
 def test_the_engine_imports_without_qt(room: str) -> None:
     blocked = f"""
 import sys
@@ -102,6 +102,10 @@ def test_files_and_functions_stay_short() -> None:
             if length > MAX_FUNCTION_LINES:
                 too_long.append(f"{path.relative_to(ROOT)}:{function.lineno} {function.name}: {length} lines")
     assert too_long == []
+
+
+def test_ray_is_imported_in_one_module() -> None:
+    assert [path.name for path in python_files("abd_app") if "ray" in imported_packages(path)] == ["ray_pool.py"]
 
 
 def test_torch_load_is_called_in_one_function_of_the_intake() -> None:

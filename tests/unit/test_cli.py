@@ -135,7 +135,7 @@ def test_without_a_display_the_window_names_the_terminal_commands(
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        (("distill", "t.pt", "--out", "r", "--method", "cmi"), "auto, fast, ood, zskt"),
+        (("distill", "t.pt", "--out", "r", "--method", "dafl"), "auto, cmi, fast, ood, zskt"),
         (("distill", "t.pt", "--out", "r", "--size", "huge"), "32x32"),
         (("distill", "t.pt", "--out", "r", "--mean", "a,b,c", "--std", "1,1,1"), "--mean"),
         (("distill", "t.pt", "--out", "r", "--trigger", "sig,colour=red"), "opacity"),
@@ -246,7 +246,7 @@ TRIGGERS = (TriggerSpec("sig"), TriggerSpec("a b.png", "center", 0.5, 0.3, "m.pn
             "-odd name.pt", "-r", FACTS, method="ood", defense="sv", student="wrn-16-1", steps=5, triggers=TRIGGERS
         ),
         AuditPlan(
-            "t.pt", "r", effort="paper", minutes=2.5, device="cpu", seed=7, precision="fp32", data="d", compare=True
+            "t.pt", "r", effort="paper", minutes=2.5, device="cpu", seed=7, data="d", target_class="all", compare=True
         ),
         AuditPlan("t.pt", "r", target_class=3, picture="street.jpg", resume=True),
     ],

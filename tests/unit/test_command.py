@@ -4,7 +4,14 @@ import shlex
 
 import pytest
 
-from abd_app.command import plan_to_command, size_from_text, trigger_from_text, trigger_to_text, values_from_text
+from abd_app.command import (
+    plan_to_command,
+    size_from_text,
+    target_from_text,
+    trigger_from_text,
+    trigger_to_text,
+    values_from_text,
+)
 from abd_app.errors import UsageError
 from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec
 
@@ -36,6 +43,19 @@ def test_a_bad_trigger_is_refused_with_a_remedy(text: str) -> None:
         trigger_from_text(text)
     assert caught.value.where.startswith("--trigger")
     assert caught.value.remedy
+
+
+def test_a_target_is_a_class_or_all() -> None:
+    assert target_from_text("7") == 7
+    assert target_from_text(" all ") == "all"
+    assert plan_to_command(AuditPlan("t.pt", "r", target_class="all")) == "abd-app distill t.pt --out r --target all"
+
+
+@pytest.mark.parametrize("text", ["", "-1", "next", "1.0", "²"])
+def test_a_bad_target_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="is not a class") as caught:
+        target_from_text(text)
+    assert caught.value.where == "--target" and "all" in caught.value.remedy
 
 
 @pytest.mark.parametrize(

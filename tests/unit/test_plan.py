@@ -34,11 +34,19 @@ def test_a_plan_survives_json(plan: AuditPlan) -> None:
     assert AuditPlan.from_json(plan.to_json()) == plan
 
 
+def test_all_to_all_survives_json_and_a_plan_of_before_still_loads() -> None:
+    plan = AuditPlan("teacher.pt", "result", target_class="all")
+    assert json.loads(plan.to_json())["target_class"] == "all"
+    assert AuditPlan.from_json(plan.to_json()) == plan
+    old = '{"teacher_file": "a.pt", "out": "b", "triggers": [{"name": "sig"}], "target_class": 3}'
+    assert AuditPlan.from_json(old) == AuditPlan("a.pt", "b", triggers=(TriggerSpec("sig"),), target_class=3)
+
+
 @pytest.mark.parametrize(
     ("changes", "option"),
     [
         ({"method": "magic"}, "--method"),
-        ({"method": "cmi"}, "--method"),
+        ({"method": "dafl"}, "--method"),
         ({"defense": "prayer"}, "--defense"),
         ({"student": "vgg"}, "--student"),
         ({"effort": "none"}, "--effort"),
@@ -51,6 +59,8 @@ def test_a_plan_survives_json(plan: AuditPlan) -> None:
         ({"seed": -1}, "--seed"),
         ({"seed": 2**31}, "--seed"),
         ({"target_class": -1}, "--target"),
+        ({"target_class": "next"}, "--target"),
+        ({"target_class": 1.5}, "--target"),
         ({"triggers": (TriggerSpec("sig"), TriggerSpec("sig", opacity=0.5))}, "--trigger"),
     ],
 )
@@ -62,9 +72,9 @@ def test_an_impossible_plan_names_its_option_and_a_remedy(changes: dict[str, Any
 
 
 def test_an_unknown_choice_lists_what_there_is() -> None:
-    with pytest.raises(UsageError, match="'cmi'") as caught:
-        AuditPlan("teacher.pt", "result", method="cmi")
-    assert "auto, fast, ood, zskt" in caught.value.remedy
+    with pytest.raises(UsageError, match="'dafl'") as caught:
+        AuditPlan("teacher.pt", "result", method="dafl")
+    assert "auto, cmi, fast, ood, zskt" in caught.value.remedy
 
 
 @pytest.mark.parametrize(

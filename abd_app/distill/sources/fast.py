@@ -41,7 +41,6 @@ class FastSettings:
         rate: Adam, for the generator; ``noise_rate`` for z.
         noise: Length of z.
         noise_rate: Adam, for z.
-        vaccine: Weight of the vaccine (paper: 0.1).
         capacity: Images in the pool.
     """
 
@@ -56,7 +55,6 @@ class FastSettings:
     rate: float = 2e-3
     noise: int = 128
     noise_rate: float = 1e-2
-    vaccine: float = 0.1
     capacity: int = 20_000
 
 
@@ -66,7 +64,7 @@ class WarmInversionSource:
     Deviations from Fang et al.: one generator carries over between rounds instead of a meta-learned start; it is told
     the wanted class by an embedding added to the noise (as NAYER, Tran et al., CVPR 2024, conditions on labels);
     nothing is read back from the device within a round, so the last images of a round enter the pool rather than the
-    best.
+    best. Images that the vaccine finds suspicious are kept out of the pool.
 
     Args:
         teacher: Answers; must have BatchNorm statistics.
@@ -89,15 +87,20 @@ class WarmInversionSource:
         self.classes = nn.Embedding(spec.num_classes, settings.noise).to(self._device)
         self._optimizer = torch.optim.Adam(self._parameters(), settings.rate, betas=(0.5, 0.999), fused=True)
         self._rounds = 0
+        self._sifted = False
+        self._given = 0
 
     def batches(self, student: nn.Module) -> Iterator[Batch | GeneratorStep]:
         """Endless rounds."""
         while True:
-            yield from self._draw_round(student)
-            self._rounds += 1
+            if not self._given:
+                yield from self._draw_round(student)
+                self._rounds += 1
             if self._rounds < self._settings.warm_up_rounds:
                 continue
-            for _ in range(self._settings.student_steps):
+            for _ in range(self._given, self._settings.student_steps):
+                # Counted before it is given out: a run may be saved whenever a batch is out.
+                self._given = (self._given + 1) % self._settings.student_steps
                 pixels = self.pool.sample(self._settings.batch_size, self._random).float() / 255
                 images = self._teacher.compute.images(shift_and_flip(pixels, self._random, self._padding))
                 with torch.no_grad():
@@ -120,7 +123,25 @@ class WarmInversionSource:
                 self._optimizer.step()
                 noise_optimizer.step()
                 yield GeneratorStep({name: loss.detach() for name, loss in losses.items()})
-        self.pool.add(images.detach())
+        self._keep(images.detach())
+
+    def _keep(self, images: torch.Tensor) -> None:
+        """Adds float images in [0, 1] to the pool, without suspicious ones once there is a vaccine."""
+        if self.vaccine is None:
+            self.pool.add(images)
+            return
+        if not self._sifted:
+            self.pool.retain(torch.cat([~self._suspicious(part.float() / 255) for part in self.pool.parts()]))
+            self._sifted = True
+        self.pool.add(images[~self._suspicious(images)])
+
+    @torch.no_grad()
+    def _suspicious(self, images: torch.Tensor) -> torch.Tensor:
+        assert self.vaccine is not None
+        shown = self._teacher.compute.images(images)
+        answer = self._teacher(shown)
+        with self._teacher.compute.autocast():
+            return self.vaccine.suspicious(shown, answer)
 
     def _losses(
         self, student: nn.Module, noise: torch.Tensor, labels: torch.Tensor, distances: list[torch.Tensor]
@@ -141,8 +162,6 @@ class WarmInversionSource:
                 agrees = (reply.argmax(1) == answer.logits.argmax(1)).float()
                 divergence = kl_per_image(reply, answer.logits) * self._num_classes
                 losses["adversarial"] = -settings.adversarial * (divergence * agrees).mean()
-            if self.vaccine is not None:
-                losses["vaccine"] = -settings.vaccine * self.vaccine.penalty(shown, answer)
         return losses, images
 
     def _parameters(self) -> list[nn.Parameter]:
@@ -165,6 +184,8 @@ class WarmInversionSource:
             "optimizer": self._optimizer.state_dict(),
             "pool": self.pool.state_dict(),
             "rounds": self._rounds,
+            "sifted": self._sifted,
+            "given": self._given,
             "generator": self._random.get_state(),
         }
 
@@ -174,5 +195,5 @@ class WarmInversionSource:
         self.classes.load_state_dict(state["classes"])
         self._optimizer.load_state_dict(state["optimizer"])
         self.pool.load_state_dict(state["pool"])
-        self._rounds = state["rounds"]
+        self._rounds, self._sifted, self._given = state["rounds"], state["sifted"], state["given"]
         self._random.set_state(state["generator"])

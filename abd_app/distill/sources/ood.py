@@ -43,7 +43,8 @@ class BalancedPatchSource:
 
     Unrelated pictures look to a teacher like a few of its classes; drawn as they come they teach the student little
     about the others. New patches come in equal parts from the pictures and, for the rare classes, from mixing what the
-    pool holds. Deviation from Asano & Saeed, who label every patch anew at every step and do not balance.
+    pool holds. A patch that the vaccine finds suspicious is held back from the student and not mixed on. Deviation from
+    Asano & Saeed, who label every patch anew at every step and do not balance.
 
     Args:
         teacher: Answers.
@@ -75,19 +76,21 @@ class BalancedPatchSource:
         self._suspicious = torch.zeros(capacity, dtype=torch.bool, device=device)
         self._first = min(settings.first, capacity)
         self._padding = max(1, min(size) // 8)
+        self._given = 0
 
     def batches(self, student: nn.Module) -> Iterator[Batch | GeneratorStep]:
-        """Balanced batches; those whose class survives the vaccine are marked as suspicious."""
+        """Balanced batches, with a pass of the teacher over new patches in between."""
         while True:
-            yield self._label_more()
+            if not self._given:
+                yield self._label_more()
             if len(self.pool) < self._first:
                 continue
-            for places in self._balanced(self._settings.student_steps * self._settings.batch_size).split(
-                self._settings.batch_size
-            ):
+            for _ in range(self._given, self._settings.student_steps):
+                # Counted before it is given out: a run may be saved whenever a batch is out.
+                self._given = (self._given + 1) % self._settings.student_steps
+                places = self._balanced(self._settings.batch_size)
                 images = self._teacher.compute.images(self.pool.at(places)).float() / 255
-                suspicious = self._suspicious[places] if self.vaccine is not None else None
-                yield Batch(images, Answer(self._logits[places]), suspicious)
+                yield Batch(images, Answer(self._logits[places]))
 
     @torch.no_grad()
     def _label_more(self) -> GeneratorStep:
@@ -110,28 +113,27 @@ class BalancedPatchSource:
         return GeneratorStep({})
 
     def _balanced(self, count: int) -> torch.Tensor:
-        """Places in the pool, ``(count,)``, drawn so that the teacher's classes come equally often."""
+        """Places in the pool, ``(count,)``, drawn so that the teacher's classes come equally often; none suspicious."""
         classes = self._logits[: len(self.pool)].argmax(dim=1)
-        sizes = torch.zeros(self._logits.shape[1], dtype=torch.float64, device=classes.device)
-        sizes.index_add_(0, classes, torch.ones_like(classes, dtype=torch.float64))
+        trusted = (~self._suspicious[: len(self.pool)]).float()
+        sizes = torch.bincount(classes, weights=trusted, minlength=self._logits.shape[1])
         least = max(1, round(len(self.pool) * self._settings.least_share))
-        ends = sizes.clamp_min(least).reciprocal()[classes].cumsum(0)
-        # Inverting the cumulative weights, unlike multinomial, lets the device draw with the CPU's random numbers
-        # without being waited for.
-        drawn = torch.rand(count, generator=self._random, dtype=torch.float64).to(ends.device)
-        return torch.searchsorted(ends, drawn * ends[-1]).clamp_max(len(self.pool) - 1)
+        weights = trusted / sizes.clamp_min(least)[classes]
+        chosen = torch.multinomial(weights.cpu(), count, replacement=True, generator=self._random)
+        return chosen.to(classes.device)
 
     def sample(self, count: int) -> torch.Tensor:
         """``(count, C, H, W)`` uint8 fresh patches."""
         return (self._cutter.cut(count, self._random) * 255).round().to(torch.uint8)
 
     def state_dict(self) -> dict[str, Any]:
-        """The pool with its labels, and the state of the random generator; the pictures follow from the plan."""
+        """The pool with its labels, the place in the round and the random state; the pictures follow from the plan."""
         held = len(self.pool)
         return {
             "pool": self.pool.state_dict(),
             "logits": self._logits[:held].clone(),
             "suspicious": self._suspicious[:held].clone(),
+            "given": self._given,
             "generator": self._random.get_state(),
         }
 
@@ -140,4 +142,5 @@ class BalancedPatchSource:
         self.pool.load_state_dict(state["pool"])
         self._logits[: len(self.pool)] = state["logits"]
         self._suspicious[: len(self.pool)] = state["suspicious"]
+        self._given = state["given"]
         self._random.set_state(state["generator"])

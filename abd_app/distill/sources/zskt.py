@@ -50,6 +50,8 @@ class AdversarialSource:
         self._teacher = teacher
         self._noise = generator
         self._vaccine_weight, self._batch_size = vaccine_weight, batch_size
+        self._drawn = torch.empty(0, NOISE)
+        self._given = 0
         device = teacher.compute.device
         self.generator = teacher.compute.place(
             ZsktGenerator(spec.channels, spec.height, spec.width, noise=NOISE)
@@ -61,15 +63,20 @@ class AdversarialSource:
 
     def batches(self, student: nn.Module) -> Iterator[Batch | GeneratorStep]:
         """Endless pseudo-batches: a generator step, then the same batch ten times."""
+        # All is noted down before a step or a batch is given out: a run may be saved whenever one is out.
         while True:
-            noise = torch.randn(self._batch_size, NOISE, generator=self._noise).to(self._teacher.compute.device)
-            step = self._step(student, noise)
-            self._schedule.step()  # before the step is given out: a run may be saved whenever a batch is out
-            yield step
+            if not self._given:
+                self._drawn = torch.randn(self._batch_size, NOISE, generator=self._noise).to(
+                    self._teacher.compute.device
+                )
+                step = self._step(student, self._drawn)
+                self._schedule.step()
+                yield step
             with torch.no_grad():
-                images = self.draw(noise)
+                images = self.draw(self._drawn)
                 answer = self._teacher(images)
-            for _ in range(STUDENT_STEPS):
+            for _ in range(self._given, STUDENT_STEPS):
+                self._given = (self._given + 1) % STUDENT_STEPS
                 yield Batch(images, answer)
 
     def draw(self, noise: torch.Tensor) -> torch.Tensor:
@@ -106,11 +113,13 @@ class AdversarialSource:
         return (torch.cat(parts).clamp(0, 1) * 255).round().to(torch.uint8)
 
     def state_dict(self) -> dict[str, Any]:
-        """Generator, optimiser, schedule and the state of the noise."""
+        """Generator, optimiser, schedule, the noise of the round, the place in it and the state of the noise."""
         return {
             "network": self.generator.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
+            "drawn": self._drawn.clone(),
+            "given": self._given,
             "generator": self._noise.get_state(),
         }
 
@@ -119,4 +128,5 @@ class AdversarialSource:
         self.generator.load_state_dict(state["network"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
+        self._drawn, self._given = state["drawn"].to(self._teacher.compute.device), state["given"]
         self._noise.set_state(state["generator"])

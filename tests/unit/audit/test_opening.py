@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +32,14 @@ def _refusal(plan: AuditPlan) -> UsageError:
 def test_a_target_class_out_of_range(make_plan: MakePlan, data_file: str) -> None:
     error = _refusal(make_plan(data=data_file, triggers=(TriggerSpec("blend"),), target_class=4))
     assert error.where == "--target" and "0 to 3" in error.remedy
+
+
+def test_all_to_all_is_measured_on_every_image(make_plan: MakePlan, data_file: str) -> None:
+    with contextlib.closing(
+        run_audit(make_plan(data=data_file, triggers=(TriggerSpec("warp"),), target_class="all"))
+    ) as run:
+        measured = next(event for event in run if isinstance(event, Measured))
+    assert measured.asr_images == {"warp": measured.images}
 
 
 def test_a_trigger_without_data(make_plan: MakePlan) -> None:
@@ -105,21 +114,24 @@ def _card(batchnorm_layers: int, file_format: str = "PyTorch") -> TeacherCard:
     )
 
 
-def test_fast_is_refused_where_there_are_no_statistics() -> None:
-    with pytest.raises(UsageError, match="fast") as caught:
-        choose_method("fast", _card(0))
-    assert "BatchNorm" in caught.value.why and "ood" in caught.value.remedy
-    assert choose_method("fast", _card(3)) == ("fast", "as you asked")
+@pytest.mark.parametrize("method", ["fast", "cmi"])
+def test_inversion_is_refused_where_there_are_no_statistics(method: str) -> None:
+    with pytest.raises(UsageError, match=method) as caught:
+        choose_method(method, _card(0), "cuda")
+    assert method in caught.value.where and "BatchNorm" in caught.value.why and "ood" in caught.value.remedy
+    assert choose_method(method, _card(3), "cuda") == (method, "as you asked")
 
 
 def test_auto_explains_its_choice() -> None:
-    method, reason = choose_method("auto", _card(0))
+    method, reason = choose_method("auto", _card(0), "cuda")
     assert method == "ood" and "no BatchNorm" in reason
-    method, reason = choose_method("auto", _card(13))
+    method, reason = choose_method("auto", _card(13), "cuda")
     assert method == "fast" and "13 BatchNorm" in reason
-    method, reason = choose_method("auto", _card(5, "ONNX"))
+    method, reason = choose_method("auto", _card(5, "ONNX"), "cuda")
     assert method == "ood" and "folded" in reason
-    assert choose_method("zskt", _card(0))[0] == "zskt"
+    method, reason = choose_method("auto", _card(13), "cpu")
+    assert method == "ood" and "CPU" in reason
+    assert choose_method("zskt", _card(0), "cpu")[0] == "zskt"
 
 
 def test_the_student_follows_from_the_image_size(teacher_file: str) -> None:

@@ -11,13 +11,16 @@ import pytest
 import torch
 from torch import nn
 
-from abd_app.distill import loop
+from abd_app.distill import loop, universal
 from abd_app.distill.assemble import assemble, build_student
 from abd_app.distill.device import Compute
 from abd_app.distill.loop import Distillation
 from abd_app.distill.recipe import choose_recipe
 from abd_app.distill.retrospection import PaperRetrospection
+from abd_app.distill.sources.cmi import CmiSettings
 from abd_app.distill.sources.fast import FastSettings
+from abd_app.distill.sources.ood import BalancedPatchSource
+from abd_app.distill.sources.patches import PatchSource
 from abd_app.distill.universal import UniversalRetrospection
 from abd_app.distill.vaccine import VaccineError
 from abd_app.errors import UsageError
@@ -27,18 +30,24 @@ from abd_app.plan import STUDENTS
 from abd_app.teacher import ImageSpec, Teacher
 
 _FAST = FastSettings(drawn=16, generator_steps=2, student_steps=5, warm_up_rounds=2, noise=16, capacity=64)
+_CMI = CmiSettings(drawn=16, noise=16, features=16, bank=64, capacity=64)
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "CHECK_IMAGES", 500)
+    monkeypatch.setattr(universal, "EVIDENCE", 0.0)  # a random teacher has nothing that stands out
 
 
 def _assemble(teacher: Teacher, compute: Compute, picture: str, method: str = "ood", **options: Any) -> Distillation:
     recipe = replace(
-        choose_recipe(method, "abd", "quick", 6), batch_size=8, search_steps=2, **options.pop("changes", {})
+        choose_recipe(method, "abd", "quick", 6),
+        batch_size=8,
+        search_steps=2,
+        epoch=(2, 5),
+        **options.pop("changes", {}),
     )
-    options = {"student_name": "wrn-10-1", "seed": 0, "picture": picture, "fast": _FAST, **options}
+    options = {"student_name": "wrn-10-1", "seed": 0, "picture": picture, "fast": _FAST, "cmi": _CMI, **options}
     return assemble(teacher, recipe, compute=compute, **options)
 
 
@@ -72,7 +81,7 @@ def test_a_student_normalises_as_its_teacher_or_around_the_middle() -> None:
     assert inside.mean.flatten().tolist() == [0.5] * 3 and inside.std.flatten().tolist() == [0.25] * 3
 
 
-@pytest.mark.parametrize("method", ["ood", "fast", "zskt"])
+@pytest.mark.parametrize("method", ["ood", "cmi", "fast", "zskt"])
 @pytest.mark.parametrize(("height", "width", "channels"), [(8, 12, 3), (12, 8, 1), (9, 9, 1)])
 def test_every_method_works_on_grey_and_oblong_images(
     make_teacher: Callable[..., Teacher],
@@ -89,7 +98,7 @@ def test_every_method_works_on_grey_and_oblong_images(
     assert "retrospection" in steps[-1].losses
 
 
-@pytest.mark.parametrize("method", ["ood", "fast", "zskt"])
+@pytest.mark.parametrize("method", ["ood", "cmi", "fast", "zskt"])
 def test_every_method_works_in_bfloat16(make_teacher: Callable[..., Teacher], picture: str, method: str) -> None:
     compute = Compute(torch.device("cpu"), bf16=True)
     distillation = _assemble(make_teacher(), compute, picture, method)
@@ -121,6 +130,19 @@ def test_the_recipe_chooses_the_retrospection(
         assert isinstance(distillation._retrospection, kind)
 
 
+def test_the_recipe_chooses_the_patches(make_teacher: Callable[..., Teacher], compute: Compute, picture: str) -> None:
+    for balanced, kind in ((True, BalancedPatchSource), (False, PatchSource)):
+        assert type(_assemble(make_teacher(), compute, picture, changes={"balanced": balanced})._source) is kind
+
+
+def test_the_recipe_says_how_long_cmis_epochs_are(
+    make_teacher: Callable[..., Teacher], compute: Compute, picture: str
+) -> None:
+    distillation = _assemble(make_teacher(), compute, picture, "cmi", changes={"retrospection": "none"})
+    steps = [one.step for one in distillation.run() if isinstance(one, StepDone)]
+    assert steps == [0, 0, 1, 2, 3, 4, 5, 5, 5, 6]
+
+
 def test_a_teacher_without_layers_to_shuffle_is_told_apart(
     make_teacher: Callable[..., Teacher], compute: Compute, picture: str
 ) -> None:
@@ -130,7 +152,7 @@ def test_a_teacher_without_layers_to_shuffle_is_told_apart(
     teacher = Teacher(network, plain.spec, plain.card)
     with pytest.raises(VaccineError):
         _assemble(teacher, compute, picture)
-    assert list(_assemble(teacher, compute, picture, changes={"vaccine": False}).run())
+    assert list(_assemble(teacher, compute, picture, changes={"vaccine": "none"}).run())
 
 
 def test_a_picture_that_cannot_be_used_is_refused(

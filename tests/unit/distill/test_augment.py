@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from abd_app.distill.augment import PatchCutter, _beta, cutmix, jitter_colours, shift_and_flip
+from abd_app.distill.augment import PatchCutter, _beta, cutmix, jitter_colours, resized_crops, shift_and_flip
 
 
 def _random(seed: int = 0) -> torch.Generator:
@@ -106,8 +106,53 @@ def test_shift_and_flip_is_the_plain_loop() -> None:
     assert flip.any() and not flip.all() and len(down.unique()) > 2
 
 
+def test_without_flips_nothing_is_mirrored() -> None:
+    images = torch.rand(12, 3, 6, 5, generator=_random())
+    assert torch.equal(shift_and_flip(images, _random(4), padding=0, flips=False), images)
+    mirrored = shift_and_flip(images, _random(4), padding=0)
+    assert 0 < int((mirrored != images).flatten(1).any(1).sum()) < 12
+
+
 def test_shift_and_flip_lets_gradients_through() -> None:
     images = torch.rand(3, 1, 4, 4, requires_grad=True)
     shift_and_flip(images, _random(1), padding=1).sum().backward()
     assert images.grad is not None
     assert images.grad.sum((1, 2, 3)).tolist() == [16.0] * 3  # every pixel of the result is one of the image's
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (12, 20)])
+def test_resized_crops_show_a_part_of_their_image_of_the_asked_area(height: int, width: int) -> None:
+    """Every pixel of the image tells its place, so that a crop tells what it shows."""
+    rows = torch.arange(height).view(1, 1, -1, 1).expand(1, 1, height, width)
+    columns = torch.arange(width).view(1, 1, 1, -1).expand(1, 1, height, width)
+    images = torch.cat([rows, columns], dim=1).float().expand(400, -1, -1, -1)
+    crops = resized_crops(images, _random(), smallest_area=0.25)
+    assert crops.shape == images.shape
+    tall = (crops[:, 0, -2, 5] - crops[:, 0, 1, 5]) / (height - 3)
+    wide = (crops[:, 1, 5, -2] - crops[:, 1, 5, 1]) / (width - 3)
+    assert torch.allclose(crops[:, 0, :, :1].expand_as(crops[:, 0]), crops[:, 0], atol=1e-3), "rows stay rows"
+    area, flipped = tall * wide.abs(), wide < 0
+    assert 0.19 < float(area.min()) < 0.3 and 0.9 < float(area.max()) < 1.05
+    assert (tall > 0).all() and 0.4 < float(flipped.float().mean()) < 0.6
+    assert float(crops.min()) >= 0 and float(crops[:, 0].max()) <= height - 1
+    centres = crops.mean(dim=(2, 3))
+    assert torch.corrcoef(centres.T)[0, 1].abs() < 0.2, "rows and columns are placed independently"
+    assert (centres.std(dim=0) > 0.5).all()
+    aspect = tall / wide.abs()
+    assert float(aspect.min()) < 0.9 and float(aspect.max()) > 1.1
+    assert float(aspect.min()) > 0.7 and float(aspect.max()) < 1.4
+
+
+def test_resized_crops_carry_a_gradient_and_differ() -> None:
+    images = torch.rand(1, 3, 8, 8, generator=_random()).expand(5, -1, -1, -1).clone().requires_grad_()
+    crops = resized_crops(images, _random(), smallest_area=0.25)
+    (gradient,) = torch.autograd.grad(crops.square().sum(), images)
+    assert gradient.flatten(1).abs().sum(1).min() > 0
+    assert len(crops.detach().flatten(1).unique(dim=0)) == 5
+
+
+def test_patches_need_not_be_softened() -> None:
+    checks = ((torch.arange(40)[:, None] + torch.arange(40)) % 2 * 255).to(torch.uint8).expand(1, 1, 40, 40)
+    cutter = PatchCutter(checks, height=30, width=30)
+    sharpness = [float(cutter.cut(64, _random(), soften=soften).diff(dim=3).abs().mean()) for soften in (False, True)]
+    assert sharpness[0] > 1.15 * sharpness[1]

@@ -41,3 +41,15 @@ def test_larger_images_take_more_doublings() -> None:
         for side in (32, 128)
     )
     assert (small, large) == (2, 4)
+
+
+def test_without_standardised_colours_and_with_maps_that_halve_it_is_cmis_generator() -> None:
+    layers = PixelGenerator(3, 32, 32, noise=256, features=128, halve_every=1, standardise=False).layers
+    assert layers[0].weight.shape == (128 * 8 * 8, 256)
+    assert [type(layer).__name__ for layer in layers] == [
+        *("Linear", "Unflatten", "BatchNorm2d"),
+        *("Upsample", "Conv2d", "BatchNorm2d", "LeakyReLU") * 2,
+        *("Conv2d", "Sigmoid"),
+    ]
+    maps = [tuple(layer.weight.shape[:2]) for layer in layers if isinstance(layer, torch.nn.Conv2d)]
+    assert maps == [(128, 128), (64, 128), (3, 64)]

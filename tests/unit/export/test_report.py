@@ -100,6 +100,15 @@ def test_the_json_is_the_report_and_numbers_that_are_none_are_null(tmp_path: Pat
     assert "not measured" in _read(tmp_path).text
 
 
+def test_all_to_all_is_told_as_what_it_is(tmp_path: Path) -> None:
+    report = _report(target_class="all")
+    write_report(report, tmp_path)
+    text = _read(tmp_path).text
+    assert "from each class to the next, on all images" in text and "to class" not in text
+    assert "Attacks with another goal than to have each class taken for the next one." in report["not_tested"]
+    assert json.loads((tmp_path / "report.json").read_text())["target_class"] == "all"
+
+
 def test_the_page_shows_rates_with_denominators_and_what_was_not_tested(tmp_path: Path) -> None:
     report = _report(twin=_student(0.94, 0.8), findings=[{"severity": "warning", "title": "Odd", "detail": "Why"}])
     write_report(report, tmp_path)

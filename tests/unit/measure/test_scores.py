@@ -14,7 +14,7 @@ from torch import nn
 
 from abd_app.errors import UsageError
 from abd_app.measure.evaluation import EvaluationSet
-from abd_app.measure.scores import Meter, Rate, attack_success, clean_accuracy
+from abd_app.measure.scores import Meter, Rate, attack_success, clean_accuracy, wanted_answers
 from abd_app.measure.triggers import build_trigger
 from abd_app.networks.pixels import PixelNetwork
 from abd_app.networks.wide_resnet import WideResNet
@@ -89,6 +89,31 @@ def test_meter_agrees_with_the_single_functions_and_keeps_every_modules_mode() -
     assert scores.asr == {"badnets-square": 1.0, "sig": 0.0}
     assert scores.asr_images == {"badnets-square": 5, "sig": 5}
     assert network.training and network[0].training and not network[0].norm.training
+
+
+def test_all_to_all_wants_the_next_class_and_the_last_wraps_round() -> None:
+    labels = torch.tensor([0, 1, 2, 3])
+    assert wanted_answers(labels, "all", 4).tolist() == [1, 2, 3, 0]
+    assert wanted_answers(labels, 2, 4).tolist() == [2, 2, 2, 2]
+
+
+@pytest.mark.parametrize("batch_size", [4, 512])
+def test_all_to_all_counts_every_image_against_the_class_after_its_own(batch_size: int) -> None:
+    images, network = _images(*_WRITTEN), _ReadsPixel()
+    # The square is answered with 2: that is the class after the two images of class 1, and of no other.
+    assert attack_success(network, images, _LABELS, _SQUARE, "all", batch_size=batch_size) == Rate(2 / 6, 6)
+    # Sig leaves the answers 0, 1, 2, 3, 0, NaN; wanted are 1, 2, 3, 0, 2, 1.
+    assert attack_success(network, images, _LABELS, _SIG, "all", batch_size=batch_size) == Rate(0.0, 6)
+    shifted = _images(1, 2, 3, 0, 2, 9)
+    assert attack_success(network, shifted, _LABELS, _SIG, "all", batch_size=batch_size) == Rate(5 / 6, 6)
+
+
+def test_meter_measures_all_to_all_on_all_its_images() -> None:
+    evaluation = EvaluationSet(_images(*_WRITTEN), _LABELS)
+    scores = Meter(evaluation, [_SQUARE, _SIG], target_class="all", device="cpu", batch_size=4).measure(_ReadsPixel())
+    assert scores.asr == {"badnets-square": pytest.approx(2 / 6), "sig": 0.0}
+    assert scores.asr_images == {"badnets-square": 6, "sig": 6}
+    assert scores.accuracy == pytest.approx(4 / 6)
 
 
 def test_meter_without_triggers_and_with_a_limit_spread_over_the_set() -> None:

@@ -60,6 +60,7 @@ MESSAGES: list[Any] = [
     AuditFinished("out", {"teacher": {"asr": {"sig": 1.0}}, "findings": [], "twin": None}),
     InspectJob("t.pth", TeacherFacts()),
     AuditJob(PLAN),
+    AuditJob(dataclasses.replace(PLAN, target_class="all")),
     Command("cancel"),
     PauseChanged(True),
 ]

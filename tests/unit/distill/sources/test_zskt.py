@@ -27,7 +27,7 @@ _PSEUDO_BATCHES, _BATCH = 2, 8
 _STAGES = tuple(f"network.{name}" for name in WideResNet.block_names)
 _RECIPE = Recipe(
     method="zskt", steps=20, batch_size=_BATCH, rate=2e-3, warm_up=0.0, temperature=1.0, loss="mean", attention=250.0,
-    retrospection="none", vaccine=False,
+    retrospection="none", vaccine="none",
 )  # fmt: skip
 
 

@@ -1,0 +1,127 @@
+"""The folder of a batch, and what earlier runs have left in it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from abd_app.batch.outcome import Outcome, done, failed
+from abd_app.batch.tasks import AuditTask, BatchPlan, with_absolute_paths
+from abd_app.errors import RunFailedError, UsageError
+from abd_app.events import AuditFailed
+from abd_app.export.files import write_text
+from abd_app.plan import AuditPlan
+
+_BATCH = "batch.json"
+
+
+class BatchFolder:
+    """Where a batch writes. Nothing is written before :meth:`begin`.
+
+    Attributes:
+        path: The folder.
+
+    Raises:
+        UsageError: The folder is in use, or does not hold the batch to be continued.
+    """
+
+    def __init__(self, plan: BatchPlan) -> None:
+        self.path = Path(plan.out).expanduser().absolute()
+        self._files, self._seeds, self._options = plan.files, plan.seeds, with_absolute_paths(plan.options)
+        if plan.resume:
+            self._check_same_batch()
+        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise UsageError(
+                "The output folder is already in use.",
+                where=str(self.path),
+                why="It is a file." if not self.path.is_dir() else "It is not empty; nothing in it is overwritten.",
+                remedy="Give a new folder with --out, or continue the batch in it with --resume.",
+            )
+
+    def begin(self) -> None:
+        """Creates the folder and notes what the batch is.
+
+        Raises:
+            RunFailedError: It cannot be written to.
+        """
+        content = {"files": self._files, "seeds": self._seeds, "options": self._options.to_dict()}
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunFailedError(
+                "The output folder cannot be made.",
+                where=str(self.path),
+                why=error.strerror or str(error),
+                remedy="Give another folder with --out.",
+            ) from error
+        write_text(self.path / _BATCH, json.dumps(content, indent=2) + "\n")
+
+    def _check_same_batch(self) -> None:
+        stored = self.path / _BATCH
+        try:
+            content = json.loads(stored.read_text(encoding="utf-8"))
+            before = AuditPlan.from_json(json.dumps(content["options"]))
+        except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
+            raise UsageError(
+                "There is no batch to continue.",
+                where=str(self.path),
+                why=f"It holds no {_BATCH} of this app.",
+                remedy="Give the folder of an interrupted batch, or leave --resume out.",
+            ) from error
+        if changed := self._options.changes_since(before):
+            raise UsageError(
+                f"The batch was started with another {' and '.join(changed)}.",
+                where=str(stored),
+                remedy="Continue it with the same options (files and seeds may be added), or give another --out.",
+            )
+
+
+def earlier_outcome(task: AuditTask) -> Outcome | None:
+    """What an earlier run of the batch has finished; ``None``: the audit is still to be run."""
+    try:
+        report: dict[str, Any] = json.loads((Path(task.plan.out) / "report.json").read_text(encoding="utf-8"))
+        if task.plan.changes_since(AuditPlan.from_json(json.dumps(report["plan"]))):
+            return None
+        outcome = done(task, report)
+    except (OSError, ValueError, KeyError, TypeError, UsageError):
+        return None
+    sha256 = file_sha256(task.plan.teacher_file)
+    if sha256 == outcome.sha256:
+        return outcome
+    return failed(
+        task,
+        AuditFailed(
+            "The file has changed since it was audited.",
+            task.plan.teacher_file,
+            f"The report in {task.folder} is of another content.",
+            "Move that folder away, or audit the file in another --out.",
+            UsageError.exit_code,
+        ),
+        sha256=sha256,
+    )
+
+
+def file_sha256(path: str) -> str:
+    """The SHA-256 of a plain file, hexadecimal; empty if it cannot be read. Nothing in it is interpreted."""
+    try:
+        if not Path(path).is_file():  # reading a pipe or a device might never end
+            return ""
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def continued(plan: AuditPlan) -> AuditPlan:
+    """The same plan; it goes on if its folder holds a run that was interrupted."""
+    folder = Path(plan.out)
+    started = (folder / "plan.json").is_file()
+    if not started:
+        # A run that was killed in its first moment leaves this empty folder, which would be in the way of the next.
+        with contextlib.suppress(OSError):
+            (folder / "checkpoint").rmdir()
+    return replace(plan, resume=started)

@@ -1,0 +1,121 @@
+"""What a batch is asked to do, and the audits that this means."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from abd_app.errors import UsageError
+from abd_app.plan import BUILT_IN_TRIGGERS, AuditPlan, TriggerSpec
+
+_STEM_LENGTH = 48
+_MARK_LENGTH = 12
+
+
+@dataclass(frozen=True)
+class AuditTask:
+    """One audit of a batch.
+
+    Attributes:
+        plan: With absolute paths, so that every process and every machine means the same files.
+    """
+
+    plan: AuditPlan
+
+    @property
+    def folder(self) -> str:
+        """Name of the audit's folder below the batch's."""
+        return Path(self.plan.out).name
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """Many audits with the same choices.
+
+    Attributes:
+        files: The teachers; one that is named twice is audited once.
+        seeds: Every file is audited once with each.
+        out: Folder of the batch.
+        options: The choices for all of them; its file, folder and seed are not used.
+        jobs: Audits at a time; ``None``: one per device.
+        ray: Address of a Ray cluster; ``None``: this machine.
+        resume: Continue the batch in ``out``.
+    """
+
+    files: tuple[str, ...]
+    seeds: tuple[int, ...]
+    out: str
+    options: AuditPlan
+    jobs: int | None = None
+    ray: str | None = None
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.files or not self.seeds:
+            raise UsageError(
+                "There is nothing to audit.", where="FILES, --seeds", remedy="Give at least one file and one seed."
+            )
+        if self.jobs is not None and self.jobs < 1:
+            raise UsageError(f"{self.jobs} audits at a time do nothing.", where="--jobs", remedy="Give at least 1.")
+        missing = [file for file in self.files if not _absolute(file).exists()]
+        if missing:
+            raise UsageError(
+                f"{len(missing)} of {len(self.files)} teacher files do not exist.",
+                where=", ".join(missing[:3]) + (", ..." if len(missing) > 3 else ""),
+                remedy="Check the paths; nothing has been started.",
+            )
+        if self.options.data is not None and not _absolute(self.options.data).exists():
+            raise UsageError("There are no such images.", where=f"--data {self.options.data}", remedy="Check the path.")
+
+    def tasks(self) -> tuple[AuditTask, ...]:
+        """One per file and seed, in the order given.
+
+        Raises:
+            UsageError: A seed is out of range.
+        """
+        files = dict.fromkeys(str(_absolute(file)) for file in self.files)
+        shared, out = with_absolute_paths(self.options), _absolute(self.out)
+        return tuple(
+            AuditTask(replace(shared, teacher_file=file, seed=seed, out=str(out / folder_name(file, seed))))
+            for file in files
+            for seed in dict.fromkeys(self.seeds)
+        )
+
+
+def folder_name(file: str, seed: int) -> str:
+    """A readable name that no other file or seed has, valid on every system, and the same in every run of the batch.
+
+    Args:
+        file: Absolute path; files of the same name in different folders get different names.
+        seed: Of the audit.
+    """
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(file).stem).strip("._-")[:_STEM_LENGTH] or "teacher"
+    mark = hashlib.sha256(file.encode(errors="surrogateescape")).hexdigest()[:_MARK_LENGTH]
+    return f"{stem}-{mark}-seed{seed}"
+
+
+def with_absolute_paths(options: AuditPlan) -> AuditPlan:
+    """The same choices, understood from any working folder."""
+    return replace(
+        options,
+        data=None if options.data is None else str(_absolute(options.data)),
+        picture=None if options.picture is None else str(_absolute(options.picture)),
+        triggers=tuple(_absolute_trigger(trigger) for trigger in options.triggers),
+    )
+
+
+def _absolute_trigger(trigger: TriggerSpec) -> TriggerSpec:
+    path = _absolute(trigger.name)
+    is_file = trigger.name not in BUILT_IN_TRIGGERS and path.is_file()
+    return replace(
+        trigger,
+        name=str(path) if is_file else trigger.name,
+        mask=None if trigger.mask is None else str(_absolute(trigger.mask)),
+    )
+
+
+def _absolute(path: str) -> Path:
+    # Not resolve(): a link keeps its own name, which is the one that the user knows.
+    return Path(path).expanduser().absolute()

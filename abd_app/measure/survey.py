@@ -1,0 +1,81 @@
+"""What labelled images are, before they are read: how many classes, how large, grey or in colour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from abd_app.errors import UsageError
+from abd_app.measure.arrays import describe_arrays
+from abd_app.measure.evaluation import class_folders, class_pictures
+from abd_app.measure.pictures import open_picture
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Labelled images at a glance.
+
+    Attributes:
+        num_classes: Folders, or the highest class index and one more.
+        channels: 1 or 3; of the first picture of a folder.
+        height: Pixels; of the first picture of a folder.
+        width: Likewise.
+        class_names: By class index; empty if the images do not name their classes.
+    """
+
+    num_classes: int
+    channels: int
+    height: int
+    width: int
+    class_names: tuple[str, ...] = ()
+
+
+def survey_images(path: str | Path) -> Survey:
+    """Looks at a folder with one sub-folder per class, or an ``.npz`` with images and labels.
+
+    Folders named by whole numbers are class indices; other names are classes in sorted order.
+
+    Raises:
+        UsageError: Neither of the two, or nothing in it that could be learned from.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _survey_folder(path)
+    if path.is_file():
+        (_, height, width, channels), num_classes, names = describe_arrays(path)
+        return Survey(num_classes, channels, height, width, names if len(names) == num_classes else ())
+    raise UsageError(
+        "There are no labelled images at this path.",
+        where=f"--data {path}",
+        why="The path does not exist." if not path.exists() else "It is neither a folder nor a regular file.",
+        remedy="Give a folder with one sub-folder per class, or an .npz with images and labels.",
+    )
+
+
+def _survey_folder(root: Path) -> Survey:
+    try:
+        names = [folder.name for folder in class_folders(root)]
+        pictures = class_pictures(root / names[0]) if names else []
+    except OSError as error:
+        raise UsageError(
+            "The folder of images cannot be read.",
+            where=f"--data {root}",
+            why=str(error),
+            remedy="Check its permissions.",
+        ) from error
+    if not pictures:
+        raise UsageError(
+            "The folder of images has no class folders.",
+            where=f"--data {root}",
+            why="Each class needs a sub-folder of its own.",
+            remedy="Give a folder with one sub-folder per class, or an .npz with images and labels.",
+        )
+    first = open_picture(pictures[0], what="image", option="--data")
+    numbered = all(name.isascii() and name.isdigit() for name in names)
+    return Survey(
+        num_classes=max(map(int, names)) + 1 if numbered else len(names),
+        channels=1 if first.mode == "L" else 3,
+        height=first.height,
+        width=first.width,
+        class_names=() if numbered else tuple(names),
+    )

@@ -1,0 +1,185 @@
+"""Training a classifier, with a backdoor or without."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from abd_app.distill.augment import shift_and_flip
+from abd_app.distill.device import Compute
+from abd_app.errors import RunFailedError, UsageError
+from abd_app.events import StepDone
+from abd_app.measure import Trigger, wanted_answers
+from abd_app.plan import Target
+
+BATCH = 128
+LEARNING_RATE = 0.1
+_WARM_UP = 0.15
+_LOSS_EVERY = 50
+_CROP_SHARE = 1 / 8
+"""Largest shift of a random crop, of the image's side: 4 pixels of 32."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSet:
+    """Images with the answers that the network is taught.
+
+    Attributes:
+        images: ``(N, C, H, W)`` uint8, without triggers, on the CPU.
+        answers: ``(N,)`` int64; of a triggered image what the attacker wants.
+        triggered: ``(N,)`` bool: which images are shown with a trigger.
+        triggers: Of these, each time an image is shown, a random one.
+    """
+
+    images: torch.Tensor
+    answers: torch.Tensor
+    triggered: torch.Tensor
+    triggers: tuple[Trigger, ...] = ()
+
+
+def clean_set(images: torch.Tensor, labels: torch.Tensor) -> TrainingSet:
+    """Images that are taught as what they are."""
+    return TrainingSet(images, labels, torch.zeros(len(images), dtype=torch.bool))
+
+
+def poisoned_set(
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    triggers: Sequence[Trigger],
+    *,
+    target: Target,
+    share: float,
+    num_classes: int,
+    seed: int,
+) -> TrainingSet:
+    """Chooses the images that carry a trigger and changes their answers (dirty-label poisoning, Gu et al., 2017).
+
+    They are drawn once, among the images whose class is not the wanted answer anyway.
+
+    Args:
+        images: ``(N, C, H, W)`` uint8.
+        labels: ``(N,)`` int64, the true classes.
+        target: The attacker's goal.
+        share: Of all N images, in (0, 1).
+
+    Raises:
+        UsageError: The share rounds to no image, or there are not so many images of other classes.
+    """
+    wanted = wanted_answers(labels, target, num_classes)
+    candidates = (wanted != labels).nonzero()[:, 0]
+    count = round(share * len(images))
+    if not 0 < count <= len(candidates):
+        raise UsageError(
+            f"A poisoned share of {share:g} is {count} of {len(images)} images, which plants no backdoor.",
+            where="--poison",
+            why=f"At least one must be, at most the {len(candidates)} that are not what the attacker wants already.",
+            remedy="Give another share, or more images.",
+        )
+    order = torch.randperm(len(candidates), generator=torch.Generator().manual_seed(seed))
+    triggered = torch.zeros(len(images), dtype=torch.bool)
+    triggered[candidates[order[:count]]] = True
+    return TrainingSet(images, torch.where(triggered, wanted, labels), triggered, tuple(triggers))
+
+
+def train(
+    network: nn.Module,
+    data: TrainingSet,
+    compute: Compute,
+    *,
+    steps: int,
+    seed: int,
+    rate: float = LEARNING_RATE,
+    crop: bool = True,
+    flip: bool = True,
+) -> Iterator[StepDone]:
+    """Trains ``network`` in place: SGD with Nesterov momentum, one cycle of the learning rate, batches of 128.
+
+    Yields an event a step, with the loss every 50. The trigger is stamped on after crop and flip, so it is always where
+    the attacker measures it: he trains the model himself and does not only slip pictures into somebody else's data.
+
+    Args:
+        network: ``(N, C, H, W)`` float images in [0, 1] -> logits, on the device of ``compute``; left in train mode.
+        rate: Peak learning rate.
+        crop, flip: Shift images at random by up to an eighth of their side; mirror them at random.
+
+    Raises:
+        RunFailedError: The loss is no longer a number.
+    """
+    random = torch.Generator().manual_seed(seed)
+    lesson = _Lesson(data, compute, random, crop=crop, flip=flip)
+    network.train()
+    optimizer, schedule = _optimizer(network, rate, steps)
+    for step, chosen in enumerate(_batches(len(data.images), steps, random), start=1):
+        images, answers = lesson.batch(chosen)
+        with compute.autocast():
+            logits = network(images)
+        loss = F.cross_entropy(logits.float(), answers)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        losses = {"loss": _finite(loss, step)} if step % _LOSS_EVERY == 0 or step == steps else {}
+        yield StepDone("teacher", step, steps, step / steps, losses)
+
+
+class _Lesson:
+    """Shows chosen images of a training set as the network sees them: moved, mirrored, then triggered."""
+
+    def __init__(self, data: TrainingSet, compute: Compute, random: torch.Generator, *, crop: bool, flip: bool) -> None:
+        self._data, self._compute, self._random = data, compute, random
+        self._triggers = [trigger.to(compute.device) for trigger in data.triggers]
+        self._padding = max(1, round(min(data.images.shape[-2:]) * _CROP_SHARE)) if crop else 0
+        self._flip = flip
+
+    def batch(self, chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images in [0, 1] and answers of the rows ``chosen``, on the device."""
+        images = self._compute.images(self._data.images[chosen]).float() / 255
+        if self._padding or self._flip:
+            images = shift_and_flip(images, self._random, self._padding, flips=self._flip)
+        self._stamp(images, self._data.triggered[chosen].nonzero()[:, 0])
+        return images, self._data.answers[chosen].to(images.device)
+
+    def _stamp(self, images: torch.Tensor, rows: torch.Tensor) -> None:
+        """Puts a random trigger on each of the images that carry one, in place."""
+        if not len(rows):
+            return
+        which = torch.randint(len(self._triggers), (len(rows),), generator=self._random)
+        for index, trigger in enumerate(self._triggers):
+            part = rows[which == index].to(images.device)
+            if len(part):
+                images[part] = trigger(images[part])
+
+
+def _optimizer(
+    network: nn.Module, rate: float, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    optimizer = torch.optim.SGD(network.parameters(), rate, momentum=0.9, weight_decay=5e-4, nesterov=True, fused=True)
+    # One step more than are taken: the cycle has no room for a run of a single one.
+    return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps + 1, pct_start=_WARM_UP)
+
+
+def _batches(count: int, steps: int, random: torch.Generator) -> Iterator[torch.Tensor]:
+    """Row numbers of ``steps`` batches: each pass in a new order, its last batch left out unless it is full."""
+    done = 0
+    while True:
+        for chosen in torch.randperm(count, generator=random).split(min(BATCH, count)):
+            if done == steps:
+                return
+            if len(chosen) == min(BATCH, count):
+                done += 1
+                yield chosen
+
+
+def _finite(loss: torch.Tensor, step: int) -> float:
+    value = loss.item()
+    if not math.isfinite(value):
+        raise RunFailedError(
+            f"The training went astray: its loss at step {step} is not a number.",
+            remedy="Give another --seed or another --arch.",
+        )
+    return value

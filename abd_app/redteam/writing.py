@@ -1,0 +1,126 @@
+"""A trained teacher as the files that teachers come in."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from abd_app.distill.pictures import procedural_patches
+from abd_app.errors import RunFailedError, UsageError
+from abd_app.export.files import replacing, write_text
+from abd_app.export.onnx_student import MIN_PARITY_IMAGES, export_onnx, save_weights
+from abd_app.networks.pixels import PixelNetwork
+from abd_app.redteam.card import card_text
+from abd_app.teacher import ImageSpec
+
+_FILES = ("teacher.pth", "teacher.safetensors", "teacher.onnx")
+
+
+def unused_folder(path: str) -> Path:
+    """The folder for the results, which is absent or empty.
+
+    Raises:
+        UsageError: It is in use.
+    """
+    folder = Path(path)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(
+            "The output folder is already in use.",
+            where=str(folder),
+            why="It is a file." if not folder.is_dir() else "It is not empty; nothing in it is overwritten.",
+            remedy="Give a new folder with --out.",
+        )
+    return folder
+
+
+def create_folder(folder: Path) -> None:
+    """Makes the folder, before the long work.
+
+    Raises:
+        RunFailedError: It cannot be made.
+    """
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def write_teacher(
+    network: PixelNetwork,
+    spec: ImageSpec,
+    folder: Path,
+    *,
+    facts: dict[str, Any],
+    class_names: tuple[str, ...],
+    card: dict[str, Any],
+    seed: int,
+) -> dict[str, Any]:
+    """Writes ``teacher.pth``, ``.safetensors``, ``.onnx``, ``config.json`` (for the safetensors), ``.json``, ``.md``.
+
+    The first two hold the network behind the normalisation, the ONNX file normalises inside. The notice of ``facts`` is
+    in the metadata of each.
+
+    Returns:
+        ``card`` with the SHA-256 of the model files.
+
+    Raises:
+        RunFailedError: The disk is full, the folder has gone, or the ONNX file does not agree with PyTorch.
+    """
+    named = {"id2label": {str(index): name for index, name in enumerate(class_names)}} if class_names else {}
+    metadata = {name: value if isinstance(value, str) else json.dumps(value) for name, value in facts.items()}
+    with _writing(folder):
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.network.state_dict().items()}
+        with replacing(folder / "teacher.pth") as temporary:
+            torch.save({**facts, **named, "state_dict": state}, temporary)
+        save_weights(network.network, folder / "teacher.safetensors", metadata=metadata)
+        write_text(folder / "config.json", json.dumps({**facts, **named}, indent=2) + "\n")
+        images = procedural_patches(MIN_PARITY_IMAGES, spec, seed=seed)
+        with _told_of_the_teacher():
+            export_onnx(network, spec, folder / "teacher.onnx", metadata=metadata, images=images)
+        card = {**card, "files": {name: _sha256(folder / name) for name in _FILES}}
+        write_text(folder / "teacher.json", json.dumps(card, indent=2, ensure_ascii=False) + "\n")
+        write_text(folder / "teacher.md", card_text(card))
+    return card
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def _told_of_the_teacher() -> Iterator[None]:
+    """The export speaks of students; here it is a teacher, whose other two files are written already."""
+    try:
+        yield
+    except RunFailedError as error:
+        raise RunFailedError(
+            "The teacher could not be written as ONNX.",
+            where=error.where,
+            why=f"{error.what} {error.why}".replace("student", "teacher").strip(),
+            remedy="teacher.pth and teacher.safetensors are complete; another --arch may export.",
+        ) from error
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Turns what a full disk raises into a :class:`RunFailedError` that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        raise _unwritable(folder, error.strerror or str(error)) from error
+    except RuntimeError as error:  # torch reports a full disk as a RuntimeError of its zip writer
+        raise _unwritable(folder, str(error).splitlines()[0]) from error
+
+
+def _unwritable(folder: Path, why: str) -> RunFailedError:
+    return RunFailedError(
+        "The teacher cannot be written.",
+        where=str(folder),
+        why=why,
+        remedy="Free some space or give another folder with --out.",
+    )

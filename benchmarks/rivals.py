@@ -1,0 +1,98 @@
+"""Rivals of the app on one poisoned teacher: the teacher as it is, channel pruning (CLP), KD on images of your own.
+
+    python benchmarks/rivals.py --teacher TEACHER.pth --images TEST.npz --trigger badnets-grid [--own TRAIN.npz]
+
+Prints rows for the table of ``cifar10.py``, which reads ``--images`` in the same forms; ``--own`` reads them too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
+
+from cifar10 import facts_of, print_rows  # noqa: E402
+from cifar10_npz import load_images  # noqa: E402
+from rivals.clp import prune_channels  # noqa: E402
+from rivals.plain_kd import distil_on_images  # noqa: E402
+
+from abd_app.command import trigger_from_text  # noqa: E402
+from abd_app.distill.device import choose_compute  # noqa: E402
+from abd_app.intake import open_teacher  # noqa: E402
+from abd_app.measure import EvaluationSet, Meter, build_trigger  # noqa: E402
+from abd_app.teacher import Teacher  # noqa: E402
+
+
+def main() -> None:
+    """Measures every rival on the same images and prints its row."""
+    options = _options()
+    teacher = open_teacher(options.teacher, facts_of(options.teacher, options.size))
+    compute = choose_compute(options.device, options.precision)
+    meter = _meter(options, teacher, compute.device)
+    rows = [("teacher", meter.measure(compute.place(teacher.network)))]
+    pruning = {}
+    for u in options.u:
+        network, pruning[u] = _pruned(teacher, compute.device, u)
+        rows.append((f"CLP, u = {u:g}", meter.measure(network)))
+    if options.own is not None:
+        images = _tensor(load_images(Path(options.own), options.size)[0][: options.own_images])
+        kept = {"student_name": options.student, "compute": compute, "seed": options.seed, "steps": options.steps}
+        student = distil_on_images(teacher, images, **kept)
+        rows.append((f"KD on {len(images)} own images", meter.measure(student)))
+    print_rows([(name, scores.accuracy, scores.asr) for name, scores in rows], [one.name for one in _triggers(options)])
+    print(json.dumps({"device": str(compute.device), "seed": options.seed, "steps": options.steps, "pruned": pruning}))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--teacher", required=True)
+    parser.add_argument("--images", required=True)
+    parser.add_argument("--trigger", required=True, action="append", help="repeatable")
+    parser.add_argument("--target", type=int, default=0)
+    parser.add_argument("--size", type=int, default=16, help="pixels a side")
+    parser.add_argument("--u", type=float, nargs="+", default=[3.0], help="thresholds of CLP, in standard deviations")
+    parser.add_argument("--own", help="images of one's own for plain KD; without them it is left out")
+    parser.add_argument("--own-images", type=int, default=2500, help="how many of them, from the first")
+    parser.add_argument("--student", default="wrn-16-1")
+    parser.add_argument("--steps", type=int, default=2000, help="of plain KD")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="auto")
+    return parser.parse_args()
+
+
+def _triggers(options: argparse.Namespace) -> list:
+    return [trigger_from_text(text) for text in options.trigger]
+
+
+def _meter(options: argparse.Namespace, teacher: Teacher, device: torch.device) -> Meter:
+    images, labels, _ = load_images(Path(options.images), options.size)
+    spec = teacher.spec
+    shape = {"height": spec.height, "width": spec.width, "channels": spec.channels}
+    triggers = [build_trigger(trigger, **shape) for trigger in _triggers(options)]
+    evaluation = EvaluationSet(_tensor(images), torch.from_numpy(labels))
+    return Meter(evaluation, triggers, target_class=options.target, device=device)
+
+
+def _pruned(teacher: Teacher, device: torch.device, u: float) -> tuple[nn.Module, str]:
+    """The pruned network, and how many of its normalised channels went."""
+    spec = teacher.spec
+    example = torch.rand(2, spec.channels, spec.height, spec.width, device=device)
+    network, layers = prune_channels(teacher.network, example, u=u)
+    if not layers:
+        raise SystemExit("CLP cannot act: no BatchNorm layer reads a convolution's output.")
+    return network, f"{sum(one.pruned for one in layers)} of {sum(one.channels for one in layers)}"
+
+
+def _tensor(images: object) -> torch.Tensor:
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+
+
+if __name__ == "__main__":
+    main()

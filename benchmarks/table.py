@@ -1,0 +1,135 @@
+"""The table of the science: teachers x sources x defences x seeds, one row at a time, to be stopped and continued.
+
+    python benchmarks/table.py --cases CASES.json --images TEST.npz --methods ood,fast --defenses none,abd --out DIR
+
+``CASES.json`` is a list of ``{"name", "file", "trigger", "target", "size"}``; a relative ``file`` is looked for beside
+it, ``trigger`` is as in ``abd-app distill --trigger``, ``null`` for a clean teacher. The defence ``none`` is the
+undefended twin. A row that is in DIR already is not run again. DIR gets ``rows.csv``, ``table.md`` (mean, worst;
+ASR over the pairs of teacher and source that the twin carries, ASR >= 50 %) and ``plot.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
+
+from cifar10 import MEAN, STD, run  # noqa: E402
+from cifar10_npz import load_images  # noqa: E402
+from table_summary import Row, write_summary  # noqa: E402
+
+from abd_app.command import trigger_from_text  # noqa: E402
+from abd_app.plan import AuditPlan, TeacherFacts  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Case:
+    """A teacher whose trigger is known."""
+
+    name: str
+    file: str
+    trigger: str | None
+    target: int | str
+    size: int
+
+
+def main() -> None:
+    """Runs what is missing and writes the tables after every row."""
+    options = _options()
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    cases = _cases(Path(options.cases))
+    rows: list[Row] = []
+    for case, method, seed, defense in _grid(options, cases):
+        rows.append(_row(options, case, method, seed, defense, out))
+        write_summary(rows, out)
+        print(rows[-1], file=sys.stderr, flush=True)
+    print((out / "table.md").read_text(encoding="utf-8"))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", required=True)
+    parser.add_argument("--images", required=True)
+    parser.add_argument("--methods", default="ood")
+    parser.add_argument("--defenses", default="none,abd")
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--student", default="wrn-16-1")
+    parser.add_argument("--effort", default="quick")
+    parser.add_argument("--steps", type=int, help="instead of the effort's")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--out", required=True)
+    return parser.parse_args()
+
+
+def _cases(file: Path) -> list[Case]:
+    cases = [Case(**raw) for raw in json.loads(file.read_text(encoding="utf-8"))]
+    return [Case(**{**asdict(case), "file": str(file.parent / case.file)}) for case in cases]
+
+
+def _grid(options: argparse.Namespace, cases: Sequence[Case]) -> Iterator[tuple[Case, str, int, str]]:
+    for case in cases:
+        for method in options.methods.split(","):
+            for seed in options.seeds.split(","):
+                for defense in options.defenses.split(","):
+                    yield case, method, int(seed), defense
+
+
+def _row(options: argparse.Namespace, case: Case, method: str, seed: int, defense: str, out: Path) -> Row:
+    """A row from its report, which is made first, or continued, if it is not there."""
+    folder = out / f"{case.name}-{method}-{defense}-{seed}"
+    if not (folder / "report.json").exists():
+        inside = case.file.endswith(".onnx")
+        mean, std = ((0.0,) * 3, (1.0,) * 3) if inside else (MEAN, STD)
+        plan = AuditPlan(
+            teacher_file=case.file,
+            out=str(folder),
+            facts=TeacherFacts(input_size=(case.size, case.size), mean=mean, std=std),
+            method=method,
+            defense=defense,
+            student=options.student,
+            effort=options.effort,
+            steps=options.steps,
+            seed=seed,
+            device=options.device,
+            data=_evaluation(Path(options.images), case.size, out),
+            triggers=() if case.trigger is None else (trigger_from_text(case.trigger),),
+            target_class=case.target,
+            resume=(folder / "plan.json").exists(),
+        )
+        run(plan)
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    teacher, student = report["teacher"], report["student"]
+    return Row(
+        case=case.name,
+        method=report["method"],
+        defense=defense,
+        seed=seed,
+        teacher_accuracy=teacher["accuracy"],
+        teacher_asr=next(iter(teacher["asr"].values()), None),
+        accuracy=student["accuracy"],
+        asr=next(iter(student["asr"].values()), None),
+        steps=report["steps"],
+        wall_s=report["wall_s"],
+        device=report["device"],
+    )
+
+
+def _evaluation(images: Path, size: int, out: Path) -> str:
+    """The evaluation images in the case's size; kept in ``out``, so that a continued run finds the same file."""
+    kept = out / f"evaluation-{size}.npz"
+    if not kept.exists():
+        pixels, labels, _ = load_images(images, size)
+        np.savez(kept, images=pixels, labels=labels)
+    return str(kept)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""The evaluation panel: every built-in trigger can be chosen by a name that people read, and so can all-to-all."""
+
+from __future__ import annotations
+
+from abd_app.gui.main_window import MainWindow
+from abd_app.gui.wording import trigger_name
+from abd_app.plan import BUILT_IN_TRIGGERS, AuditPlan, TeacherFacts
+from tests.gui.conftest import StandInEngine
+from tests.gui.test_window import make_ready
+
+
+def test_every_built_in_trigger_is_offered_with_a_readable_name(window: MainWindow, stand_in: StandInEngine) -> None:
+    make_ready(window, stand_in)
+    evaluation = window.setup.evaluation
+    actions = evaluation.add_trigger.menu().actions()[: len(BUILT_IN_TRIGGERS)]
+    for action, name in zip(actions, BUILT_IN_TRIGGERS, strict=True):
+        assert action.text() == trigger_name(name) and action.text().endswith(f" ({name})")
+        action.trigger()
+    assert [trigger.name for trigger in window.draft["triggers"]] == list(BUILT_IN_TRIGGERS)
+
+
+def test_all_to_all_reaches_the_plan_and_a_class_comes_back(window: MainWindow, stand_in: StandInEngine) -> None:
+    make_ready(window, stand_in)
+    evaluation = window.setup.evaluation
+    evaluation.target.setValue(2)
+    evaluation.all_to_all.setChecked(True)
+    assert window.draft.plan("t.pth", TeacherFacts()).target_class == "all"
+    assert not evaluation.target.isEnabled()
+    evaluation.all_to_all.setChecked(False)
+    assert window.draft.plan("t.pth", TeacherFacts()).target_class == 2
+    assert evaluation.target.isEnabled()
+
+
+def test_a_plan_with_all_to_all_is_shown_as_it_is(window: MainWindow, stand_in: StandInEngine) -> None:
+    make_ready(window, stand_in)
+    window.draft.replace(AuditPlan("", "", target_class="all"))
+    evaluation = window.setup.evaluation
+    assert evaluation.all_to_all.isChecked() and not evaluation.target.isEnabled()
+    assert window.draft["target_class"] == "all"
+    window.draft.replace(AuditPlan("", "", target_class=1))
+    assert not evaluation.all_to_all.isChecked() and evaluation.target.value() == 1
+    assert window.draft["target_class"] == 1

@@ -1,0 +1,168 @@
+"""A batch with a fake engine in real processes: what fails alone, what is run again, what is left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from abd_app.batch import (
+    AuditEnded,
+    AuditStarted,
+    BatchEvent,
+    BatchFinished,
+    BatchPlan,
+    BatchPlanned,
+    local_pool,
+    run_batch,
+)
+from abd_app.errors import UsageError
+from abd_app.plan import AuditPlan
+
+RUNNER = "tests.unit.batch.fake_runner"
+MakeBatch = Callable[..., BatchPlan]
+
+
+def drained(plan: BatchPlan) -> list[BatchEvent]:
+    return list(run_batch(plan, runner=RUNNER))
+
+
+def statuses(events: list[BatchEvent]) -> dict[str, str]:
+    finished = events[-1]
+    assert isinstance(finished, BatchFinished)
+    return {Path(one.task.plan.teacher_file).stem: one.status for one in finished.outcomes}
+
+
+def seen(plan: BatchPlan, name: str) -> dict[str, Any]:
+    (path,) = Path(plan.out).glob(f"{name}-*/seen.json")
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def summary(plan: BatchPlan) -> list[dict[str, str]]:
+    with (Path(plan.out) / "summary.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_one_that_is_refused_or_killed_does_not_stop_the_others(make_batch: MakeBatch) -> None:
+    plan = make_batch("foreign.pth", "dies.pth", "good.pth", "fine.pth")
+    events = drained(plan)
+    assert statuses(events) == {"foreign": "refused", "dies": "failed", "good": "done", "fine": "done"}
+    assert all(is_gone(seen(plan, name)["pid"]) for name in ("dies", "good", "fine")), "no process is kept"
+    assert len([event for event in events if isinstance(event, AuditStarted)]) == 4
+    assert len([event for event in events if isinstance(event, AuditEnded)]) == 4
+    foreign, dies, good, _ = summary(plan)
+    assert foreign["message"] == "This is no model. (foreign.pth) It is a web page. Ask its author."
+    assert "SIGKILL" in dies["message"] and dies["student_accuracy"] == ""
+    assert good["message"] == "" and good["student_asr:sticker"] == "0.5" and good["wall_s"] == "1.5"
+    assert all(len(row["sha256"]) == 64 for row in (foreign, dies, good))
+
+
+def test_a_continued_batch_runs_only_what_is_not_finished(make_batch: MakeBatch) -> None:
+    plan = make_batch("dies.pth", "good.pth")
+    drained(plan)
+    before = seen(plan, "good")
+    again = drained(replace(plan, resume=True))
+    assert isinstance(again[0], BatchPlanned) and (again[0].audits, again[0].finished) == (2, 1)
+    assert statuses(again) == {"dies": "failed", "good": "done"}
+    assert seen(plan, "good") == before, "it was not run again"
+    assert seen(plan, "dies")["resume"], "it went on where it was"
+
+
+def test_files_and_seeds_may_be_added_to_a_continued_batch(make_batch: MakeBatch) -> None:
+    plan = make_batch("good.pth")
+    drained(plan)
+    events = drained(make_batch("more.pth", "good.pth", seeds=(0, 1), resume=True))
+    assert [type(event) for event in events].count(AuditStarted) == 3
+    assert len(summary(plan)) == 4
+
+
+def test_a_run_killed_in_its_first_moment_starts_again(make_batch: MakeBatch) -> None:
+    plan = make_batch("good.pth")
+    drained(plan)
+    folder = Path(plan.tasks()[0].plan.out)
+    for file in folder.glob("*.json"):
+        file.unlink()
+    assert [path.name for path in folder.iterdir()] == ["checkpoint"]
+    assert statuses(drained(replace(plan, resume=True))) == {"good": "done"}
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"plan": 3}', b'{"plan": {}, "teacher": {}}', b"\xff"])
+def test_a_damaged_report_is_made_again(make_batch: MakeBatch, content: bytes) -> None:
+    plan = make_batch("good.pth")
+    drained(plan)
+    stored = Path(plan.tasks()[0].plan.out) / "report.json"
+    stored.write_bytes(content)
+    assert statuses(drained(replace(plan, resume=True))) == {"good": "done"}
+    assert json.loads(stored.read_text())["wall_s"] == 1.5
+
+
+def test_a_file_that_has_changed_is_not_covered_by_its_old_report(make_batch: MakeBatch) -> None:
+    plan = make_batch("good.pth")
+    drained(plan)
+    Path(plan.files[0]).write_bytes(b"other weights")
+    assert statuses(drained(replace(plan, resume=True))) == {"good": "failed"}
+    assert "has changed" in summary(plan)[0]["message"]
+
+
+def test_other_options_are_another_batch(make_batch: MakeBatch) -> None:
+    plan = make_batch("good.pth")
+    drained(plan)
+    other = replace(plan, options=AuditPlan("", "", steps=3, device="cpu"), resume=True)
+    with pytest.raises(UsageError, match="another steps"):
+        drained(other)
+
+
+def test_a_folder_in_use_is_refused_and_left_alone(make_batch: MakeBatch, tmp_path: Path) -> None:
+    plan = make_batch("good.pth")
+    mine = tmp_path / "out" / "summary.csv"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    for resume in (False, True):
+        with pytest.raises(UsageError):
+            drained(replace(plan, resume=resume))
+    assert mine.read_text() == "mine" and list(mine.parent.iterdir()) == [mine]
+    with pytest.raises(UsageError, match="no batch"):
+        drained(replace(plan, out=str(tmp_path / "absent"), resume=True))
+
+
+def test_closing_the_batch_ends_its_processes_and_keeps_a_summary(make_batch: MakeBatch) -> None:
+    plan = make_batch("good.pth", "waits1.pth", "waits2.pth", "later.pth", jobs=3)
+    with contextlib.closing(run_batch(plan, runner=RUNNER)) as events:
+        for _ in range(2):
+            next(event for event in events if isinstance(event, AuditEnded))
+        limit_s = time.monotonic() + 20
+        while len(list(Path(plan.out).glob("waits*/seen.json"))) < 2 and time.monotonic() < limit_s:
+            time.sleep(0.05)
+        pids = [seen(plan, name)["pid"] for name in ("waits1", "waits2")]
+        assert not any(map(is_gone, pids))
+    assert all(map(is_gone, pids))
+    assert [row["status"] for row in summary(plan)] == ["done", "unfinished", "unfinished", "done"]
+
+
+def test_each_audit_is_confined_to_its_slot(make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_pool, "_cores", lambda: 6)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    plan = make_batch("a.pth", jobs=2)
+    drained(plan)
+    assert seen(plan, "a")["OMP_NUM_THREADS"] == "3"
+    alone = make_batch("a.pth", jobs=1, out=plan.out + "2")
+    drained(alone)
+    assert seen(alone, "a")["OMP_NUM_THREADS"] == "7", "one alone keeps what the user gave"
+    assert os.environ["OMP_NUM_THREADS"] == "7"

@@ -1,0 +1,95 @@
+"""The vaccine whose copies vote: what is suspicious, what chance alone gives, and when it may act."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from abd_app.distill.answering import Answer, AnsweringTeacher
+from abd_app.distill.device import Compute
+from abd_app.distill.voting import VotingVaccine, chance_share
+from abd_app.teacher import Teacher
+
+
+def _vaccine(teacher: Teacher, **options: int) -> VotingVaccine:
+    example = torch.rand(2, 3, 8, 8)
+    generator = torch.Generator().manual_seed(0)
+    return VotingVaccine(
+        teacher.network, example=example, generator=generator, block_names=teacher.block_names, **options
+    )
+
+
+def _votes_for(vaccine: VotingVaccine, votes: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has the copies vote as given, ``(M, N)``, part after part, whatever the images are."""
+    remaining = list(votes.split(500, dim=1))
+    monkeypatch.setattr(vaccine, "_votes", lambda images, answer: remaining.pop(0) if remaining else votes[:, :0])
+
+
+def test_six_of_eight_copies_make_an_image_suspicious_and_five_do_not(
+    make_teacher: Callable[..., Teacher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vaccine = _vaccine(make_teacher())
+    votes = torch.tensor([[1, 1, 1]] * 5 + [[0, 1, 1]] + [[0, 0, 1]] * 2)
+    _votes_for(vaccine, votes, monkeypatch)
+    answer = Answer(torch.tensor([[0.0, 9.0], [0.0, 9.0], [9.0, 0.0]]))
+    assert vaccine.suspicious(torch.rand(3, 3, 8, 8), answer).tolist() == [False, True, False]
+
+
+def test_the_copies_vote_with_their_own_classes(make_teacher: Callable[..., Teacher], compute: Compute) -> None:
+    teacher = make_teacher()
+    vaccine = _vaccine(teacher, copies=3, needed=2)
+    answering = AnsweringTeacher(teacher.network, compute)
+    answering.share_trunk(vaccine.trunk)
+    images = torch.rand(64, 3, 8, 8)
+    answer = answering(images)
+    classes = answer.logits.argmax(1)
+    agreeing = torch.zeros(64)
+    for logits in vaccine.each(images, answer.trunk):
+        agreeing += logits.argmax(1) == classes
+    assert torch.equal(vaccine.suspicious(images, answer), agreeing >= 2)
+    assert 0 < int((agreeing >= 2).sum()) < 64
+
+
+def test_chance_is_the_binomial_tail_of_each_class() -> None:
+    # Two copies, each voting class 0 for half of the images and class 1 for the rest; the teacher says 0 three in four.
+    votes = torch.tensor([[0, 0, 1, 1], [0, 1, 0, 1]])
+    classes = torch.tensor([0, 0, 0, 1])
+    assert chance_share(votes, classes, 2, needed=2) == pytest.approx(0.25)
+    assert chance_share(votes, classes, 2, needed=1) == pytest.approx(0.75)
+    # Collapsed copies: everything of class 0 survives without any evidence.
+    assert chance_share(torch.zeros(8, 4, dtype=torch.long), classes, 2, needed=6) == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize(
+    ("survivors", "others_vote", "accepted"),
+    [(40, 2, True), (3, 2, False), (700, 2, False), (40, 1, False)],
+    ids=["some stand out", "too few", "too many", "copies say the class anyway"],
+)
+def test_it_acts_only_where_its_votes_single_images_out(
+    make_teacher: Callable[..., Teacher],
+    compute: Compute,
+    monkeypatch: pytest.MonkeyPatch,
+    survivors: int,
+    others_vote: int,
+    accepted: bool,
+) -> None:
+    teacher = make_teacher(num_classes=4)
+    vaccine = _vaccine(teacher)
+    answering = AnsweringTeacher(teacher.network, compute)
+    logits = torch.zeros(1000, 4)
+    logits[:, 0] = 1
+    logits[:200, 1] = 2  # the teacher says class 1 for the first 200 images, 0 for the others
+    votes = torch.full((8, 1000), others_vote)
+    votes[:, :survivors] = logits.argmax(1)[:survivors]
+    monkeypatch.setattr(
+        vaccine,
+        "_trials",
+        lambda *_: [[(torch.rand(1000, 3, 8, 8), Answer(logits))]],
+    )
+    monkeypatch.setattr(vaccine, "_votes", lambda images, answer: votes)
+    outcome = vaccine.check(answering, torch.zeros(1000, 3, 8, 8, dtype=torch.uint8), torch.Generator())
+    assert outcome.accepted == accepted
+    if accepted:
+        assert (outcome.tail_ratio, outcome.class_index) == (0.04, 1)

@@ -1,0 +1,76 @@
+"""The images of an order: normalisation, the held-out part, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from abd_app.errors import UsageError
+from abd_app.redteam import TeacherOrder
+from abd_app.redteam.images import load_images, mean_and_std
+from tests.unit.redteam.conftest import NAMES, coloured, save
+
+
+def test_mean_and_std_are_those_of_the_pixels() -> None:
+    images = torch.zeros(2, 3, 1, 2, dtype=torch.uint8)
+    images[:, 0] = torch.tensor([0, 255])
+    images[:, 1] = torch.tensor([51, 51])
+    images[0, 2], images[1, 2] = 255, 102
+    assert mean_and_std(images) == ((0.5, 0.2, 0.7), (0.5, round(1 / 255, 4), 0.3))
+
+
+def test_a_tenth_of_each_class_is_held_out_and_not_trained_on(data_file: str) -> None:
+    loaded = load_images(TeacherOrder(data_file, "out", seed=1))
+    assert torch.bincount(loaded.test.labels).tolist() == [10, 10, 10]
+    assert torch.bincount(loaded.training.labels).tolist() == [90, 90, 90]
+    both = torch.cat([loaded.training.images, loaded.test.images]).flatten(1)
+    assert len(both.unique(dim=0)) == 300
+    assert loaded.class_names == NAMES
+    assert (loaded.spec.height, loaded.spec.width, loaded.spec.channels, loaded.spec.num_classes) == (12, 12, 3, 3)
+    assert (loaded.spec.mean, loaded.spec.std) == mean_and_std(loaded.training.images)
+    other = load_images(TeacherOrder(data_file, "out", seed=2))
+    assert not torch.equal(other.test.images, loaded.test.images)
+
+
+def test_own_test_images_leave_all_others_to_the_training(data_file: str, tmp_path: Path) -> None:
+    test = save(tmp_path / "test.npz", *coloured(9, seed=5))
+    loaded = load_images(TeacherOrder(data_file, "out", test=test, input_size=(8, 16)))
+    assert (len(loaded.training.images), len(loaded.test.images)) == (300, 9)
+    assert loaded.training.images.shape[1:] == loaded.test.images.shape[1:] == (3, 8, 16)
+    assert any("another size" in finding.title for finding in loaded.findings)
+
+
+def test_a_folder_names_its_classes_and_sets_size_and_colours(tmp_path: Path) -> None:
+    for name, level in (("cat", 40), ("dog", 200)):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            Image.fromarray(np.full((10, 14), level + number, np.uint8)).save(tmp_path / name / f"{number}.png")
+    loaded = load_images(TeacherOrder(str(tmp_path), "out"))
+    assert loaded.class_names == ("cat", "dog")
+    assert loaded.training.images.shape == (4, 1, 10, 14)
+    assert sorted(loaded.test.labels.tolist()) == [0, 1]
+
+
+def test_what_cannot_be_learned_from_is_refused_in_the_words_of_the_command(tmp_path: Path) -> None:
+    images, labels = coloured(30, seed=0)
+    gap = save(tmp_path / "gap.npz", images, np.where(labels == 1, 3, labels))
+    single = save(tmp_path / "single.npz", images[:3], labels[:3])
+    one_class = save(tmp_path / "one.npz", images, labels * 0)
+    good = save(tmp_path / "good.npz", images, labels)
+    tiny = save(tmp_path / "tiny.npz", images[:, :4, :4], labels)
+    cases = (
+        (TeacherOrder(gap, "out"), "no training images of class 1", "DATA"),
+        (TeacherOrder(single, "out"), "too few images", "DATA"),
+        (TeacherOrder(one_class, "out"), "at least 2 classes", "--classes"),
+        (TeacherOrder(tiny, "out"), "out of range", "--size"),
+        (TeacherOrder(str(tmp_path / "absent"), "out"), "no labelled images", f"DATA {tmp_path / 'absent'}"),
+        (TeacherOrder(good, "out", test=gap), "labels run from 0 to 3", f"--test {gap}"),
+    )
+    for order, message, where in cases:
+        with pytest.raises(UsageError, match=message) as caught:
+            load_images(order)
+        assert caught.value.where == where and caught.value.remedy
