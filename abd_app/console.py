@@ -93,7 +93,7 @@ def _sentence(event: Event) -> str:
             return f"image source: {method} ({reason})"
         case VaccineChecked(accepted, tail_ratio, trials, layers):
             verdict = f"accepted, shuffles {', '.join(layers)}" if accepted else "none accepted"
-            return f"vaccine check: {verdict} (tail ratio {tail_ratio:.2f}, {trials} tried)"
+            return f"vaccine check: {verdict} (told apart {100 * tail_ratio:.1f} %, {trials} tried)"
         case Measured():
             return _measured(event)
         case FindingMade(finding):

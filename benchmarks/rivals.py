@@ -22,7 +22,7 @@ from cifar10_npz import load_images  # noqa: E402
 from rivals.clp import prune_channels  # noqa: E402
 from rivals.plain_kd import distil_on_images  # noqa: E402
 
-from abd_app.command import trigger_from_text  # noqa: E402
+from abd_app.command import target_from_text, trigger_from_text  # noqa: E402
 from abd_app.distill.device import choose_compute  # noqa: E402
 from abd_app.intake import open_teacher  # noqa: E402
 from abd_app.measure import EvaluationSet, Meter, build_trigger  # noqa: E402
@@ -54,7 +54,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--teacher", required=True)
     parser.add_argument("--images", required=True)
     parser.add_argument("--trigger", required=True, action="append", help="repeatable")
-    parser.add_argument("--target", type=int, default=0)
+    parser.add_argument("--target", default="0", help="class counted from 0, or all")
     parser.add_argument("--size", type=int, default=16, help="pixels a side")
     parser.add_argument("--u", type=float, nargs="+", default=[3.0], help="thresholds of CLP, in standard deviations")
     parser.add_argument("--own", help="images of one's own for plain KD; without them it is left out")
@@ -77,7 +77,7 @@ def _meter(options: argparse.Namespace, teacher: Teacher, device: torch.device) 
     shape = {"height": spec.height, "width": spec.width, "channels": spec.channels}
     triggers = [build_trigger(trigger, **shape) for trigger in _triggers(options)]
     evaluation = EvaluationSet(_tensor(images), torch.from_numpy(labels))
-    return Meter(evaluation, triggers, target_class=options.target, device=device)
+    return Meter(evaluation, triggers, target_class=target_from_text(options.target), device=device)
 
 
 def _pruned(teacher: Teacher, device: torch.device, u: float) -> tuple[nn.Module, str]:

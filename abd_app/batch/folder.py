@@ -17,6 +17,8 @@ from abd_app.export.files import write_text
 from abd_app.plan import AuditPlan
 
 _BATCH = "batch.json"
+_NAMED = 5
+"""So many missing files and seeds are named; the others are counted."""
 
 
 class BatchFolder:
@@ -26,12 +28,13 @@ class BatchFolder:
         path: The folder.
 
     Raises:
-        UsageError: The folder is in use, or does not hold the batch to be continued.
+        UsageError: The folder is in use, or does not hold the batch to be continued, or holds more than is asked for.
     """
 
     def __init__(self, plan: BatchPlan) -> None:
         self.path = Path(plan.out).expanduser().absolute()
-        self._files, self._seeds, self._options = plan.files, plan.seeds, with_absolute_paths(plan.options)
+        self._files = list(dict.fromkeys(task.plan.teacher_file for task in plan.tasks()))
+        self._seeds, self._options = plan.seeds, with_absolute_paths(plan.options)
         if plan.resume:
             self._check_same_batch()
         elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
@@ -65,6 +68,7 @@ class BatchFolder:
         try:
             content = json.loads(stored.read_text(encoding="utf-8"))
             before = AuditPlan.from_json(json.dumps(content["options"]))
+            files, seeds = list(content["files"]), list(content["seeds"])
         except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
             raise UsageError(
                 "There is no batch to continue.",
@@ -77,6 +81,16 @@ class BatchFolder:
                 f"The batch was started with another {' and '.join(changed)}.",
                 where=str(stored),
                 remedy="Continue it with the same options (files and seeds may be added), or give another --out.",
+            )
+        missing = [f"seed {seed}" for seed in seeds if seed not in self._seeds]
+        missing += [str(file) for file in files if file not in self._files]
+        if missing:
+            named = ", ".join(missing[:_NAMED]) + f" and {len(missing) - _NAMED} more" * (len(missing) > _NAMED)
+            raise UsageError(
+                f"The batch was started with more files or seeds: {named}.",
+                where=str(stored),
+                why="Its summary would lose their results.",
+                remedy="Give them too (files and seeds may only be added), or give another --out.",
             )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from abd_app.batch.outcome import Outcome
 from abd_app.export.files import write_text
 from abd_app.export.report import render_page, visible
+from abd_app.plan import ALL_TO_ALL
 
 ROLES = ("teacher", "student", "twin")
 _SCORES = ("accuracy", "images", "asr", "asr_images")
@@ -37,6 +38,7 @@ def row(outcome: Outcome) -> dict[str, Any]:
         "seed": outcome.task.plan.seed,
         "status": outcome.status,
         "estimated": report.get("estimated"),
+        "target_class": outcome.task.plan.target_class,
         **{role: {key: model[key] for key in _SCORES} if model else None for role, model in models.items()},
         "wall_s": report.get("wall_s"),
         "folder": outcome.task.folder,
@@ -78,6 +80,8 @@ def to_html(rows: Sequence[dict[str, Any]]) -> str:
     return render_page(
         "batch.html.j2",
         rows=shown,
+        estimated=any(values["estimated"] for values in rows),
+        all_to_all=any(values["target_class"] == ALL_TO_ALL for values in rows),
         triggers=[(name, visible(name)) for name in trigger_names(rows)],
         done=count(rows, "done"),
         failed=count(rows, "refused", "failed"),

@@ -68,6 +68,6 @@ def _narrate_measured(event: Measured) -> str:
 def _narrate_vaccine(event: VaccineChecked) -> str:
     tr = QCoreApplication.translate
     outcome = tr("narration", "accepted") if event.accepted else tr("narration", "not accepted: the vaccine stays off")
-    return tr("narration", "Vaccine check: {outcome}; tail {tail}, {trials} trials.").format(
-        outcome=outcome, tail=percent(event.tail_ratio), trials=event.trials
+    return tr("narration", "Vaccine check: {outcome}; told apart {share}, {trials} trials.").format(
+        outcome=outcome, share=percent(event.tail_ratio), trials=event.trials
     )

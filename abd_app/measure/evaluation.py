@@ -37,24 +37,29 @@ class EvaluationSet:
     findings: tuple[Finding, ...] = ()
 
 
-def load_evaluation(path: str | Path, spec: ImageSpec, *, class_names: Sequence[str] = ()) -> EvaluationSet:
+def load_evaluation(
+    path: str | Path, spec: ImageSpec, *, class_names: Sequence[str] = (), called: str = "evaluation images"
+) -> EvaluationSet:
     """Reads labelled images and brings them to the size and colours of ``spec``.
 
     A folder has one sub-folder per class. Its name is a class index if all names are whole numbers, else one of
     ``class_names`` if all are, else its place in the sorted order is the index. An ``.npz`` has ``images``
     ``(N, H, W, C)`` or ``(N, H, W)`` uint8, ``labels`` ``(N,)`` of whole numbers and perhaps ``classes``, their names.
+    Where these are ``class_names`` in another order, labels are matched by name; where they are other names, the labels
+    stay and a finding says so.
 
     Args:
         class_names: The teacher's class names, when its file states them.
+        called: What findings call the images.
 
     Raises:
         UsageError: Anything missing, unreadable, empty or outside the teacher's classes.
     """
     path = Path(path)
     if path.is_dir():
-        return _from_folder(path, spec, class_names)
+        return _from_folder(path, spec, class_names, called)
     if path.is_file():
-        return _from_arrays(path, spec)
+        return _from_arrays(path, spec, class_names, called)
     raise UsageError(
         "There are no evaluation images at this path.",
         where=f"--data {path}",
@@ -63,7 +68,7 @@ def load_evaluation(path: str | Path, spec: ImageSpec, *, class_names: Sequence[
     )
 
 
-def _from_folder(root: Path, spec: ImageSpec, teacher_names: Sequence[str]) -> EvaluationSet:
+def _from_folder(root: Path, spec: ImageSpec, teacher_names: Sequence[str], called: str) -> EvaluationSet:
     try:
         folders = class_folders(root)
         indices = _class_indices(root, [folder.name for folder in folders], spec.num_classes, teacher_names)
@@ -90,7 +95,7 @@ def _from_folder(root: Path, spec: ImageSpec, teacher_names: Sequence[str]) -> E
         images=torch.from_numpy(pixels),
         labels=torch.from_numpy(labels[chosen].astype(np.int64)),
         class_names=tuple(teacher_names) or _all_names(names, spec.num_classes),
-        findings=_findings(spec, total=len(files), used=len(chosen), resized=resized, recoloured=recoloured),
+        findings=_findings(spec, called, total=len(files), used=len(chosen), resized=resized, recoloured=recoloured),
     )
 
 
@@ -145,8 +150,9 @@ def _class_indices(root: Path, names: list[str], num_classes: int, teacher_names
     return list(range(num_classes))
 
 
-def _from_arrays(path: Path, spec: ImageSpec) -> EvaluationSet:
+def _from_arrays(path: Path, spec: ImageSpec, teacher_names: Sequence[str], called: str) -> EvaluationSet:
     images, labels, names = read_arrays(path, num_classes=spec.num_classes)
+    labels, names, doubts = _matched(labels, names, tuple(teacher_names), called)
     chosen = _affordable(len(images), spec)
     resized = len(chosen) if images.shape[1:3] != (spec.height, spec.width) else 0
     recoloured = len(chosen) if (images.shape[3] == 1) != (spec.channels == 1) else 0
@@ -161,8 +167,26 @@ def _from_arrays(path: Path, spec: ImageSpec) -> EvaluationSet:
         images=torch.from_numpy(pixels),
         labels=torch.from_numpy(labels[chosen]),
         class_names=names if len(names) == spec.num_classes else (),
-        findings=_findings(spec, total=len(images), used=len(chosen), resized=resized, recoloured=recoloured),
+        findings=doubts
+        + _findings(spec, called, total=len(images), used=len(chosen), resized=resized, recoloured=recoloured),
     )
+
+
+def _matched(
+    labels: npt.NDArray[np.int64], names: tuple[str, ...], teacher_names: tuple[str, ...], called: str
+) -> tuple[npt.NDArray[np.int64], tuple[str, ...], tuple[Finding, ...]]:
+    """Labels and names in the teacher's order, if both name the same classes."""
+    if not names or not teacher_names or names == teacher_names:
+        return labels, names, ()
+    if len(set(names)) == len(names) and sorted(names) == sorted(teacher_names):
+        return np.array([teacher_names.index(name) for name in names])[labels], teacher_names, ()
+    detail = (
+        "Labels were taken as class indices; if classes are in another order, accuracy and attack success are wrong."
+    )
+    unlike = next((pair for pair in zip(names, teacher_names, strict=False) if pair[0] != pair[1]), None)
+    if unlike is not None:
+        detail = f"The first that differs is {unlike[0]!r} instead of {unlike[1]!r}. {detail}"
+    return labels, names, (Finding("warning", f"{called.capitalize()} name other classes than the teacher", detail),)
 
 
 def _affordable(count: int, spec: ImageSpec) -> npt.NDArray[np.int64]:
@@ -171,18 +195,20 @@ def _affordable(count: int, spec: ImageSpec) -> npt.NDArray[np.int64]:
     return np.arange(count) if count <= limit else np.arange(limit) * count // limit
 
 
-def _findings(spec: ImageSpec, *, total: int, used: int, resized: int, recoloured: int) -> tuple[Finding, ...]:
+def _findings(
+    spec: ImageSpec, called: str, *, total: int, used: int, resized: int, recoloured: int
+) -> tuple[Finding, ...]:
     findings = []
     if used < total:
-        title = f"{used} of {total} evaluation images are used"
+        title = f"{used} of {total} {called} are used"
         findings.append(Finding("info", title, "All of them would exceed the memory limit."))
     if resized:
         detail = f"{resized} of {used} images were resized and centre-cropped to {spec.height} x {spec.width} pixels."
-        findings.append(Finding("warning", "Evaluation images have another size than the teacher's input", detail))
+        findings.append(Finding("warning", f"{called.capitalize()} have another size than the teacher's input", detail))
     if recoloured:
         colours = "grey" if spec.channels == 1 else "RGB"
         findings.append(
-            Finding("warning", f"Evaluation images were converted to {colours}", f"{recoloured} of {used} images.")
+            Finding("warning", f"{called.capitalize()} were converted to {colours}", f"{recoloured} of {used} images.")
         )
     return tuple(findings)
 

@@ -51,13 +51,13 @@ def load_images(order: TeacherOrder) -> LabelledImages:
         TeacherFacts(num_classes=survey.num_classes, input_size=(height, width))  # refuses what no plan could open
         plain = (0.0,) * survey.channels, (1.0,) * survey.channels
         spec = ImageSpec(height, width, survey.channels, survey.num_classes, *plain)
-        training = load_evaluation(order.data, spec, class_names=survey.class_names)
+        training = load_evaluation(order.data, spec, class_names=survey.class_names, called="training images")
     if order.test is None:
         training, test = _held_out(training, order.seed)
         measured_on = f"{HELD_OUT_SHARE:.0%} of the images of each class, kept out of training"
     else:
         with _told_as("--test"):
-            test = load_evaluation(order.test, spec, class_names=survey.class_names)
+            test = load_evaluation(order.test, spec, class_names=survey.class_names, called="test images")
         measured_on = "the images of --test"
     _check_classes(training, spec.num_classes)
     mean, std = mean_and_std(training.images)

@@ -15,7 +15,7 @@ from abd_app.distill.student import Student
 from abd_app.teacher import Teacher
 
 RECIPE = Recipe(
-    method="own images", steps=0, rate=1e-3, warm_up=0.0, temperature=4.0, vaccine=False, retrospection="none"
+    method="own images", steps=0, rate=1e-3, warm_up=0.0, temperature=4.0, vaccine="none", retrospection="none"
 )
 
 

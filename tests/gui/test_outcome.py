@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from abd_app.events import Measured
+from abd_app.events import Measured, VaccineChecked
 from abd_app.gui.curves import CurveStore
+from abd_app.gui.narration import narrate
 from abd_app.gui.outcome import Rate, outcome_of
 from abd_app.gui.wording import byte_size, duration, percent, tooltip, visible
 
@@ -43,3 +44,9 @@ def test_numbers_and_names_are_written_for_people() -> None:
     ]  # fmt: skip
     assert visible("a\u202eb\nc\udcff") == "a\\u202eb\\u000ac\\udcff"
     assert "&lt;b&gt;" in tooltip("<b>")
+
+
+def test_the_log_says_the_share_of_images_that_the_vaccine_told_apart() -> None:
+    accepted = narrate(VaccineChecked(True, 0.0527, 2, ("a", "b")))
+    assert accepted == "Vaccine check: accepted; told apart 5.3 %, 2 trials."
+    assert "told apart 0.2 %" in narrate(VaccineChecked(False, 0.002, 2, ("a", "b")))

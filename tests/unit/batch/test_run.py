@@ -24,6 +24,7 @@ from abd_app.batch import (
     local_pool,
     run_batch,
 )
+from abd_app.batch.folder import BatchFolder
 from abd_app.errors import UsageError
 from abd_app.plan import AuditPlan
 
@@ -91,6 +92,45 @@ def test_files_and_seeds_may_be_added_to_a_continued_batch(make_batch: MakeBatch
     events = drained(make_batch("more.pth", "good.pth", seeds=(0, 1), resume=True))
     assert [type(event) for event in events].count(AuditStarted) == 3
     assert len(summary(plan)) == 4
+
+
+@pytest.mark.parametrize(
+    ("names", "seeds", "missing"),
+    [
+        (("a.pth",), (0, 1), ["b.pth"]),
+        (("a.pth", "b.pth"), (1,), ["seed 0"]),
+        (("b.pth", "c.pth"), (0, 2), ["a.pth", "seed 1"]),
+    ],
+)
+def test_fewer_files_or_seeds_would_lose_results_and_are_refused(
+    make_batch: MakeBatch, names: tuple[str, ...], seeds: tuple[int, ...], missing: list[str]
+) -> None:
+    plan = make_batch("a.pth", "b.pth", seeds=(0, 1))
+    drained(plan)
+    before = {path: path.read_bytes() for path in Path(plan.out).rglob("*") if path.is_file()}
+    with pytest.raises(UsageError) as refusal:
+        drained(make_batch(*names, seeds=seeds, resume=True))
+    given = [name for name in ("a.pth", "b.pth", "seed 0", "seed 1") if name not in missing]
+    assert all(name in refusal.value.what for name in missing)
+    assert not any(name in refusal.value.what for name in given)
+    assert {path: path.read_bytes() for path in Path(plan.out).rglob("*") if path.is_file()} == before
+
+
+def test_many_missing_files_are_counted(make_batch: MakeBatch) -> None:
+    plan = make_batch(*(f"{number}.pth" for number in range(8)))
+    BatchFolder(plan).begin()
+    with pytest.raises(UsageError, match=r"4\.pth, \S+5\.pth and 2 more\."):
+        BatchFolder(replace(plan, files=plan.files[:1], resume=True))
+
+
+def test_the_same_files_may_be_named_from_another_folder(
+    make_batch: MakeBatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_batch("good.pth")
+    monkeypatch.chdir(tmp_path / "teachers")
+    drained(replace(plan, files=("good.pth",)))
+    monkeypatch.chdir(tmp_path)
+    assert statuses(drained(replace(plan, files=("teachers/good.pth",), resume=True))) == {"good": "done"}
 
 
 def test_a_run_killed_in_its_first_moment_starts_again(make_batch: MakeBatch) -> None:

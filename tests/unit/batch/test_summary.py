@@ -3,15 +3,19 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from abd_app.batch import BatchPlan
 from abd_app.batch.outcome import Outcome, done, failed, unfinished
 from abd_app.batch.summary import row, to_csv, to_html, write_summary
 from abd_app.batch.tasks import AuditTask
 from abd_app.events import AuditFailed
+from abd_app.plan import Target
 
 HOSTILE = "<script>alert(1)</script>&\"'\u202e.pth"
 MakeBatch = Callable[..., BatchPlan]
@@ -48,9 +52,7 @@ def outcomes(make_batch: MakeBatch, **changes: Any) -> list[Outcome]:
 
 
 def _renamed(task: AuditTask, name: str) -> Any:
-    import dataclasses
-
-    return dataclasses.replace(task.plan, teacher_file=f"/t/{name}")
+    return replace(task.plan, teacher_file=f"/t/{name}")
 
 
 def test_every_name_on_the_page_is_escaped(make_batch: MakeBatch) -> None:
@@ -69,6 +71,25 @@ def test_the_page_says_what_each_audit_came_to(make_batch: MakeBatch) -> None:
         assert text in page.text, text
     assert "estimated" not in page.text
     assert "estimated" in Page(to_html([row(one) for one in outcomes(make_batch, estimated=True)])).text
+
+
+@pytest.mark.parametrize(
+    ("target", "estimated", "said"),
+    [
+        (0, False, "attacker's class, on images of other classes."),
+        ("all", False, "the class after their own, on all images."),
+        (0, True, "an estimate, too, with triggers that a search found on the teacher."),
+    ],
+)
+def test_the_page_says_what_its_rates_are_shares_of(
+    make_batch: MakeBatch, target: Target, estimated: bool, said: str
+) -> None:
+    found = outcomes(make_batch, estimated=estimated)
+    aimed = [replace(one, task=AuditTask(replace(one.task.plan, target_class=target))) for one in found]
+    text = " ".join(Page(to_html([row(one) for one in aimed])).text.split())
+    assert said in text
+    assert ("on images of other classes" in text) == (target == 0 and not estimated)
+    assert ("Accuracy: on unaltered images" in text) != estimated
 
 
 def test_the_table_has_rates_with_the_counts_behind_them(make_batch: MakeBatch) -> None:

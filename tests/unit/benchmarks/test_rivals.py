@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
+from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -13,12 +16,14 @@ sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 
 from cifar10 import print_rows
 from rivals.clp import channel_bounds, normalised_convolutions, prune_channels
-from rivals.plain_kd import distil_on_images
+from rivals.plain_kd import RECIPE, distil_on_images
 
 from abd_app.distill.device import Compute
 from abd_app.networks.pixels import PixelNetwork
 from abd_app.networks.wide_resnet import WideResNet
 from abd_app.teacher import ImageSpec, Teacher, TeacherCard
+
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 
 
 def _layer(channels: int, *, variance: float = 1.0, eps: float = 0.0) -> nn.BatchNorm2d:
@@ -93,6 +98,32 @@ def test_plain_distillation_learns_the_teachers_answers_and_repeats() -> None:
         torch.equal(one, other)
         for one, other in zip(some.state_dict().values(), again.state_dict().values(), strict=True)
     )
+
+
+def test_plain_distillation_has_no_defence() -> None:
+    assert RECIPE.undefended() == RECIPE
+
+
+def _command() -> ModuleType:
+    # Its name is that of the package beside it, so that an import statement finds the package.
+    spec = importlib.util.spec_from_file_location("rivals_command", BENCHMARKS / "rivals.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(("given", "attacked"), [([], 4), (["--target", "1"], 5), (["--target", "all"], 6)])
+def test_targets_are_those_of_the_app(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: list[str], attacked: int
+) -> None:
+    images = np.zeros((6, 8, 8, 3), np.uint8)
+    np.savez(tmp_path / "images.npz", images=images, labels=np.array([0, 0, 1, 2, 2, 2]))
+    required = ["--teacher", "t.pth", "--images", str(tmp_path / "images.npz"), "--trigger", "badnets-grid"]
+    monkeypatch.setattr(sys, "argv", ["rivals.py", *required, "--size", "8", *given])
+    command, teacher = _command(), _teacher()
+    meter = command._meter(command._options(), teacher, torch.device("cpu"))
+    assert meter.measure(teacher.network).asr_images == {"badnets-grid": attacked}
 
 
 def test_rows_are_those_of_the_table(capsys: pytest.CaptureFixture[str]) -> None:

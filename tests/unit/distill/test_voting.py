@@ -93,3 +93,33 @@ def test_it_acts_only_where_its_votes_single_images_out(
     assert outcome.accepted == accepted
     if accepted:
         assert (outcome.tail_ratio, outcome.class_index) == (0.04, 1)
+
+
+@pytest.mark.parametrize("accepted", [True, False], ids=["the second shuffling stands out", "none does"])
+def test_a_rejected_shuffling_is_drawn_once_more(
+    make_teacher: Callable[..., Teacher], compute: Compute, monkeypatch: pytest.MonkeyPatch, accepted: bool
+) -> None:
+    teacher = make_teacher()
+    vaccine = _vaccine(teacher)
+    shufflings: list[dict[str, torch.Tensor]] = []
+    asked = []
+
+    def votes(images: torch.Tensor, answer: Answer) -> torch.Tensor:
+        now = vaccine.state_dict()
+        if not shufflings or any(not torch.equal(now[key], shufflings[-1][key]) for key in now):
+            shufflings.append(now)
+        asked.append(len(images))
+        classes = answer.logits.argmax(1)
+        voted = (classes + 1) % 4  # another class than the teacher's, by all copies alike
+        if accepted and len(shufflings) == 2:
+            voted[:20] = classes[:20]
+        return voted.repeat(8, 1)
+
+    monkeypatch.setattr(vaccine, "_votes", votes)
+    images = torch.randint(0, 256, (1000, 3, 8, 8), dtype=torch.uint8)
+    answering = AnsweringTeacher(teacher.network, compute)
+    answering.share_trunk(vaccine.trunk)
+    outcome = vaccine.check(answering, images, torch.Generator().manual_seed(1))
+    assert (outcome.accepted, outcome.trials, len(shufflings)) == (accepted, 2, 2)
+    assert outcome.tail_ratio == (0.04 if accepted else 0.0)
+    assert sum(asked) == 2 * 1000, "every image in either trial"

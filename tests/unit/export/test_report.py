@@ -120,6 +120,7 @@ def test_the_page_shows_rates_with_denominators_and_what_was_not_tested(tmp_path
         "80.0 %",
         "Undefended twin",
         "3 min 20 s",
+        "passed after 2 trials; told apart 3.1 %",
     ):
         assert expected in text
     for expected in (report["summary"], *report["not_tested"], "WARNING", "Odd", "ab" * 32, "175,000"):

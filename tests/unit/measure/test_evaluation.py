@@ -60,6 +60,35 @@ def test_the_teachers_class_names_decide_when_they_match(tmp_path: Path) -> None
     assert loaded.labels.tolist() == [2, 0]
 
 
+def test_the_same_names_in_another_order_are_matched_by_name(tmp_path: Path) -> None:
+    names = np.array(["ant", "cat", "dog"])
+    data = _npz(tmp_path / "a.npz", images=_IMAGES, labels=_LABELS, classes=names)
+    loaded = load_evaluation(data, _spec(), class_names=("cat", "dog", "ant"))
+    assert loaded.labels.tolist() == [2, 0, 1, 0] and loaded.labels.dtype == torch.int64
+    assert loaded.class_names == ("cat", "dog", "ant")
+    assert loaded.findings == ()
+
+
+@pytest.mark.parametrize("stated", [(), ("ant", "cat", "dog")])
+def test_labels_stay_where_there_is_nothing_to_match(tmp_path: Path, stated: tuple[str, ...]) -> None:
+    names = np.array(["ant", "cat", "dog"])
+    data = _npz(tmp_path / "a.npz", images=_IMAGES, labels=_LABELS, classes=names)
+    loaded = load_evaluation(data, _spec(), class_names=stated)
+    assert loaded.labels.tolist() == _LABELS.tolist() and loaded.findings == ()
+    nameless = load_evaluation(_npz(tmp_path / "b.npz", images=_IMAGES, labels=_LABELS), _spec(), class_names=stated)
+    assert nameless.labels.tolist() == _LABELS.tolist() and nameless.findings == ()
+
+
+@pytest.mark.parametrize("names", [["cat", "dog", "emu"], ["dog", "cat"], ["cat", "cat", "ant"]])
+def test_other_names_than_the_teachers_are_said(tmp_path: Path, names: list[str]) -> None:
+    data = _npz(tmp_path / "a.npz", images=_IMAGES, labels=_LABELS, classes=np.array(names))
+    loaded = load_evaluation(data, _spec(), class_names=("ant", "cat", "dog"))
+    assert loaded.labels.tolist() == _LABELS.tolist()
+    (finding,) = loaded.findings
+    assert finding.severity == "warning" and "other classes than the teacher" in finding.title
+    assert f"{names[0]!r} instead of 'ant'" in finding.detail
+
+
 @pytest.mark.parametrize("shape", [(4, 8, 8, 3), (4, 8, 8), (4, 8, 8, 1)])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_arrays_in_grey_and_colour(tmp_path: Path, shape: tuple[int, ...], channels: int) -> None:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from abd_app.errors import UsageError
+from abd_app.measure import evaluation
 from abd_app.redteam import TeacherOrder
 from abd_app.redteam.images import load_images, mean_and_std
 from tests.unit.redteam.conftest import NAMES, coloured, save
@@ -41,7 +42,25 @@ def test_own_test_images_leave_all_others_to_the_training(data_file: str, tmp_pa
     loaded = load_images(TeacherOrder(data_file, "out", test=test, input_size=(8, 16)))
     assert (len(loaded.training.images), len(loaded.test.images)) == (300, 9)
     assert loaded.training.images.shape[1:] == loaded.test.images.shape[1:] == (3, 8, 16)
-    assert any("another size" in finding.title for finding in loaded.findings)
+    assert [finding.title.split(" have another size")[0] for finding in loaded.findings] == [
+        "Training images",
+        "Test images",
+    ]
+
+
+def test_every_finding_says_which_images_it_is_about(
+    data_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "MAX_BYTES", 6 * 3 * 12 * 12)
+    images, labels = coloured(9, seed=5)
+    np.savez(tmp_path / "test.npz", images=images[..., 0], labels=labels, classes=np.array(["a", "b", "c"]))
+    loaded = load_images(TeacherOrder(data_file, "out", test=str(tmp_path / "test.npz")))
+    assert [finding.title for finding in loaded.findings] == [
+        "6 of 300 training images are used",
+        "Test images name other classes than the teacher",
+        "6 of 9 test images are used",
+        "Test images were converted to RGB",
+    ]
 
 
 def test_a_folder_names_its_classes_and_sets_size_and_colours(tmp_path: Path) -> None:
@@ -53,6 +72,16 @@ def test_a_folder_names_its_classes_and_sets_size_and_colours(tmp_path: Path) ->
     assert loaded.class_names == ("cat", "dog")
     assert loaded.training.images.shape == (4, 1, 10, 14)
     assert sorted(loaded.test.labels.tolist()) == [0, 1]
+
+
+def test_test_images_are_matched_to_the_training_folder_by_name(tmp_path: Path) -> None:
+    for name, level in (("cat", 40), ("dog", 200)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        Image.fromarray(np.full((10, 14), level, np.uint8)).save(tmp_path / "data" / name / "0.png")
+    levels = np.array([200, 40, 40], np.uint8)[:, None, None] * np.ones((1, 10, 14), np.uint8)
+    np.savez(tmp_path / "test.npz", images=levels, labels=np.array([0, 1, 1]), classes=np.array(["dog", "cat"]))
+    loaded = load_images(TeacherOrder(str(tmp_path / "data"), "out", test=str(tmp_path / "test.npz")))
+    assert loaded.test.labels.tolist() == [1, 0, 0]
 
 
 def test_what_cannot_be_learned_from_is_refused_in_the_words_of_the_command(tmp_path: Path) -> None:
