@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from abd_app.audit.opening import OpenAudit
+from abd_app.audit.scoring import MEASUREMENTS
 from abd_app.distill.assemble import assemble
 from abd_app.distill.loop import Distillation
 from abd_app.distill.recipe import Recipe
@@ -19,7 +20,6 @@ from abd_app.distill.vaccine import VaccineError
 from abd_app.events import DeviceUsed, Event, FindingMade, PhaseStarted, Role, StepDone, VaccineChecked
 from abd_app.teacher import Finding
 
-MEASUREMENTS = 20
 CHECKPOINT_EVERY_S = 60.0
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from abd_app.audit.choices import choose_method, choose_student
 from abd_app.audit.folder import RunFolder
-from abd_app.audit.pace import seconds_per_step
+from abd_app.audit.pace import measure_pace, steps_within
 from abd_app.audit.scoring import Scorer
 from abd_app.audit.summary import Record
 from abd_app.distill.device import Compute, choose_compute, device_name
@@ -133,9 +133,13 @@ def _recipe(
     checkpoint: dict[str, Any] | None,
 ) -> Recipe:
     """The recipe for the plan; minutes become steps by the pace of a few real ones, once for a run that goes on."""
+
+    def of_steps(steps: int | None) -> Recipe:
+        return choose_recipe(method, plan.defense, plan.effort, steps)
+
     if checkpoint is not None:
-        return choose_recipe(method, plan.defense, plan.effort, checkpoint["total_steps"])
+        return of_steps(checkpoint["total_steps"])
     if plan.minutes is None:
-        return choose_recipe(method, plan.defense, plan.effort, plan.steps)
-    pace = seconds_per_step(teacher, choose_recipe(method, plan.defense, plan.effort, None), student_name, compute)
-    return choose_recipe(method, plan.defense, plan.effort, max(_FEWEST_STEPS, round(60 * plan.minutes / pace)))
+        return of_steps(plan.steps)
+    pace = measure_pace(teacher, of_steps(None), student_name, compute)
+    return of_steps(steps_within(60 * plan.minutes, pace, of_steps, fewest=_FEWEST_STEPS))

@@ -3,86 +3,259 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from abd_app.distill.assemble import assemble
+import torch
+
+from abd_app.audit.scoring import LIVE_IMAGES, MEASUREMENTS
+from abd_app.distill.answering import AnsweringTeacher
+from abd_app.distill.assemble import assemble, build_student, first_patches, place_teacher
 from abd_app.distill.device import Compute
-from abd_app.distill.loop import Distillation
-from abd_app.distill.recipe import STEPS, Recipe, choose_recipe
+from abd_app.distill.laps import Cycle, timed_cycle
+from abd_app.distill.loop import SEARCH_IMAGES, Distillation
+from abd_app.distill.pool import affordable
+from abd_app.distill.recipe import CMI_EPOCH, STEPS, Recipe, choose_recipe
+from abd_app.distill.sources.cmi import CmiSettings
 from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.sources.ood import PatchSettings
 from abd_app.distill.sources.zskt import STUDENT_STEPS
-from abd_app.events import StepDone
+from abd_app.distill.universal import UniversalRetrospection
+from abd_app.distill.vaccine import CHECK_IMAGES, ShufflingVaccine, VaccineError
 from abd_app.plan import EFFORTS
-from abd_app.teacher import Teacher
+from abd_app.teacher import ImageSpec, Teacher
 
-_TIMED_STEPS, _SHORT_RUN = 4, 16
-_TIMED_IMAGES = 128
-_SHORT_ROUND = FastSettings(generator_steps=_TIMED_STEPS, student_steps=_TIMED_STEPS, warm_up_rounds=1)
-_PAPER_RETROSPECTION_STEPS = 25
-"""Plain steps that one step of the published Self-Retrospection takes as long as, counted and measured (23 to 28)."""
+_CMI, _FAST, _PATCHES = CmiSettings(), FastSettings(), PatchSettings()
+# One step of the generator for five of the student, as in a run, in rounds as short as can be.
+_SHORT_ROUND = FastSettings(generator_steps=1, student_steps=5, warm_up_rounds=1)
+_SHORT_EPOCH = (2, 5)
+_STEPS, _RETROSPECTION_STEP = 1000, 500
+_ALIKE = 3  # steps of a source without steps of its own, of which the mean is taken
+_BUDGET_S, _PASSES = 4.0, 25
+_FEWEST_IMAGES, _FEWEST_PIXELS = 2, 32 * 64**2
+_USUAL_TRIALS = {"mean": 4, "votes": 2}  # of the vaccine check, which takes one to eight, or one to two
+_MEASURED_IMAGES = 2 * LIVE_IMAGES  # clean and with one trigger
+_JUDGED_IMAGES = 1024
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds that the parts of a run take on one device, for batches of the run's size.
+
+    Attributes:
+        spec: The teacher's images.
+        plain: A cycle of the source before Self-Retrospection, the vaccine at work; of ``cmi`` one generator step only.
+        retrospecting: A cycle with it; the plain one where there is none.
+        answer: Of the teacher, to one image.
+        shuffled: Of all copies of the vaccine, to one image; 0 without one.
+        search: A step of the search for adversaries; 0 where there is none.
+        reply: Of the student, to one image.
+    """
+
+    spec: ImageSpec
+    plain: Cycle
+    retrospecting: Cycle
+    answer: float
+    shuffled: float
+    search: float
+    reply: float
+
+    def seconds(self, recipe: Recipe) -> float:
+        """Expected wall time of one student: its steps, what happens once, and the measurements for the curves.
+
+        As if the vaccine were accepted and an adversary found; a run where a defence does not act is shorter.
+
+        Args:
+            recipe: Its kinds of defences and its batch size are those of the measured one.
+        """
+        late = recipe.steps - recipe.retrospection_step if recipe.retrospection != "none" else 0
+        steps = (recipe.steps - late) * _per_step(self.plain, recipe) + late * _per_step(self.retrospecting, recipe)
+        return steps + self._begins(recipe) + self._defends(recipe) + MEASUREMENTS * _MEASURED_IMAGES * self.reply
+
+    def _begins(self, recipe: Recipe) -> float:
+        """First labelling or warm-up, and the part of the last epoch that was drawn and is not learned from."""
+        if recipe.method == "ood" and recipe.balanced:
+            first = affordable(first_patches(recipe), self._shape(), least=4 * _PATCHES.drawn)
+            return first * self.plain.source / _PATCHES.drawn
+        if recipe.method == "fast":
+            return _FAST.warm_up_rounds * self.plain.source
+        if recipe.method == "cmi":
+            generator_steps, student_steps = recipe.epoch
+            return -recipe.steps % student_steps / student_steps * generator_steps * self.plain.source
+        return 0.0
+
+    def _defends(self, recipe: Recipe) -> float:
+        """The vaccine check, what it means for images that are there already, and the search for adversaries."""
+        total, drawn = 0.0, self._drawn(recipe)
+        if recipe.vaccine != "none":
+            total += CHECK_IMAGES * (drawn + _USUAL_TRIALS[recipe.vaccine] * self.shuffled)
+        if recipe.vaccine != "none" and recipe.method == "fast":  # the pool is sifted once
+            rounds = _FAST.warm_up_rounds + recipe.vaccine_step // _FAST.student_steps
+            held = min(rounds * _FAST.drawn, affordable(_FAST.capacity, self._shape(), least=4 * _FAST.drawn))
+            total += held * (self.answer + self.shuffled)
+        if recipe.retrospection == "universal":
+            total += recipe.search_steps * self.search + 2 * _JUDGED_IMAGES * self.answer + SEARCH_IMAGES * drawn
+        return total
+
+    def _drawn(self, recipe: Recipe) -> float:
+        """To draw one image and have the teacher answer it, without the vaccine's votes."""
+        if recipe.method == "ood" and recipe.balanced:
+            return max(self.answer, self.plain.source / _PATCHES.drawn - self.shuffled)
+        if recipe.method == "zskt":  # what the student's first step on a pseudo-batch takes longer
+            return max(self.answer, (self.plain.first - self.plain.later) / recipe.batch_size)
+        return self.answer
+
+    def _shape(self) -> tuple[int, int, int]:
+        return self.spec.channels, self.spec.height, self.spec.width
+
+
+def _per_step(cycle: Cycle, recipe: Recipe) -> float:
+    """Seconds of a student step with its share of the source."""
+    if recipe.method == "cmi":
+        generator_steps, student_steps = recipe.epoch
+        return replace(cycle, source=generator_steps * cycle.source).per_step(student_steps)
+    of_patches = _PATCHES.student_steps if recipe.balanced else _ALIKE
+    return cycle.per_step({"fast": _FAST.student_steps, "ood": of_patches, "zskt": STUDENT_STEPS}[recipe.method])
 
 
 def seconds_by_effort(teacher: Teacher, method: str, student_name: str, compute: Compute) -> dict[str, float]:
     """Expected wall time in seconds of one defended student, by effort."""
-    expected, paces = {}, dict[Recipe, float]()
+    expected, paces = {}, dict[Recipe, Pace]()
     for effort in EFFORTS:
-        recipe = choose_recipe(method, "abd", effort, STEPS["standard"][method])  # the length apart, mostly the same
-        if recipe not in paces:
-            paces[recipe] = seconds_per_step(teacher, recipe, student_name, compute)
-        expected[effort] = paces[recipe] * STEPS[effort][method]
+        kind = choose_recipe(method, "abd", effort, STEPS["standard"][method])  # the length apart, mostly the same
+        kind = replace(kind, epoch=CMI_EPOCH["standard"])
+        if kind not in paces:
+            paces[kind] = measure_pace(teacher, kind, student_name, compute)
+        expected[effort] = paces[kind].seconds(choose_recipe(method, "abd", effort, None))
     return expected
 
 
-def seconds_per_step(teacher: Teacher, recipe: Recipe, student_name: str, compute: Compute) -> float:
-    """Mean wall time of a student step with its share of the generator's and of Self-Retrospection.
+def steps_within(seconds: float, pace: Pace, recipe_of: Callable[[int], Recipe], *, fewest: int) -> int:
+    """The most steps whose run is expected to end within ``seconds``; at least ``fewest``."""
+    low, high = fewest, fewest + 1
+    while pace.seconds(recipe_of(high)) < seconds:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if pace.seconds(recipe_of(middle)) < seconds else (low, middle)
+    return low
 
-    A throw-away student takes a few steps with and without retrospection; the first of each kind warms up and is not
-    counted. Of large batches a part is timed. What happens once is left out: the patches that ``ood`` labels first,
-    the vaccine check, the search for adversaries. In a run of usual length they are a small part.
+
+def measure_pace(teacher: Teacher, recipe: Recipe, student_name: str, compute: Compute) -> Pace:
+    """Times the parts of a run with a throw-away student, in a few seconds.
+
+    Where a step takes long it is timed on fewer images and counted up: on 32 at least, of images larger than 64 pixels
+    on two at least, so that only a network that needs seconds an image makes this take longer.
+
+    Args:
+        recipe: Its steps and epochs do not matter.
     """
-    batch_size = min(recipe.batch_size, _TIMED_IMAGES)
-    epoch = (_TIMED_STEPS, _TIMED_STEPS)
-    short = replace(recipe, steps=_SHORT_RUN, batch_size=batch_size, epoch=epoch, vaccine="none", search_steps=1)
-    student, generator = _timed(teacher, replace(short, retrospection="none"), student_name, compute)
-    share = 1 - recipe.retrospection_step / recipe.steps
-    if recipe.retrospection == "paper":
-        student *= 1 + share * _PAPER_RETROSPECTION_STEPS
-    elif recipe.retrospection == "universal":
-        with_retrospection, _ = _timed(teacher, replace(short, retrospection_step=0), student_name, compute)
-        student += share * max(0.0, with_retrospection - student)
-    return student * recipe.batch_size / batch_size + generator * _generator_share(recipe)
+    recipe = replace(recipe, steps=_STEPS, retrospection_step=_RETROSPECTION_STEP, vaccine_step=0)
+    try:
+        return _Rehearsal(teacher, recipe, student_name, compute).pace()
+    except VaccineError:
+        return _Rehearsal(teacher, replace(recipe, vaccine="none"), student_name, compute).pace()
 
 
-def _timed(teacher: Teacher, recipe: Recipe, student_name: str, compute: Compute) -> tuple[float, float]:
-    """Fastest observed seconds of a student step and of a generator step (0 if there is none)."""
-    distillation = assemble(teacher, recipe, student_name=student_name, compute=compute, seed=0, fast=_SHORT_ROUND)
-    student: list[float] = []
-    generator: list[float] = []
-    for before, step, elapsed in _timed_steps(distillation):
-        (student if step > before else generator).append(elapsed)
-        if len(student) > _TIMED_STEPS:
-            break
-    return min(student[1:]), min(generator[1:] or generator or [0.0])
+class _Rehearsal:
+    def __init__(self, teacher: Teacher, recipe: Recipe, student_name: str, compute: Compute) -> None:
+        spec = teacher.spec
+        student = compute.place(build_student(student_name, spec, 0)).train()
+        self._random = torch.Generator().manual_seed(0)
+        placed = place_teacher(teacher, recipe, student, compute, self._random)
+        self._teacher: AnsweringTeacher = placed[0]
+        self._vaccine: ShufflingVaccine | None = placed[1]
+        self._spec, self._compute, self._student, self._whole = spec, compute, student, recipe.batch_size
+        size = self._affordable_batch()
+        self._scale = self._whole / size
+        self._images = self._draw(size)
+        self._recipe = replace(recipe, batch_size=size, search_steps=2, epoch=_SHORT_EPOCH)
+        self._distillation = self._assembled(teacher, student_name)
 
+    def pace(self) -> Pace:
+        """All parts, counted up to whole batches."""
+        timed_cycle(self._distillation, self._compute, later_steps=1)  # warms up
+        plain = retrospecting = self._cycle()
+        if self._recipe.retrospection != "none":
+            self._distillation.step = _RETROSPECTION_STEP + 1
+            # A step of the published form takes some 25 plain ones, and the first is like the others.
+            retrospecting = self._cycle(later_steps=1 if self._recipe.retrospection == "paper" else 2)
+        with torch.no_grad():
+            answer = self._per_image(lambda: self._teacher(self._images))
+            kept = self._teacher(self._images)
+            vaccine, shuffled = self._vaccine, 0.0
+            if vaccine is not None:
+                shuffled = self._per_image(lambda: vaccine.suspicious(self._images, kept))
+            reply = self._per_image(lambda: self._student(self._images))
+        return Pace(self._spec, plain, retrospecting, answer, shuffled, self._search(), reply)
 
-def _timed_steps(distillation: Distillation) -> Iterator[tuple[int, int, float]]:
-    before, start = 0, time.perf_counter()
-    for event in distillation.run():
-        if isinstance(event, StepDone):
-            now = time.perf_counter()
-            yield before, event.step, now - start
-            before, start = event.step, time.perf_counter()
+    def _affordable_batch(self) -> int:
+        """As many images as fit the budget, but so many that a step is more than the calls that it consists of."""
+        pixels = self._spec.height * self._spec.width
+        fewest = min(self._whole, max(_FEWEST_IMAGES, min(32, _FEWEST_PIXELS // pixels)))
+        images = self._draw(fewest)
 
+        def step() -> None:
+            self._teacher(images)
+            with self._compute.autocast():
+                self._student(images).float().sum().backward()
 
-def _generator_share(recipe: Recipe) -> float:
-    """Generator steps per student step."""
-    fast, ood = FastSettings(), PatchSettings()
-    shares = {
-        "cmi": recipe.epoch[0] / recipe.epoch[1],
-        "fast": fast.generator_steps / fast.student_steps,
-        "zskt": 1 / STUDENT_STEPS,
-        "ood": 1 / ood.student_steps if recipe.balanced else 0.0,  # passes of the teacher over new patches
-    }
-    return shares[recipe.method]
+        self._seconds(step)  # warms up
+        one_image = self._seconds(step) / fewest
+        self._student.zero_grad()
+        return max(fewest, min(self._whole, int(_BUDGET_S / (_PASSES * one_image))))
+
+    def _assembled(self, teacher: Teacher, student_name: str) -> Distillation:
+        """A distillation in the middle of its run, with the vaccine at work as far as there is one."""
+
+        def part(count: int) -> int:
+            return max(_FEWEST_IMAGES, round(count / self._scale))
+
+        drawn, inverted = part(_PATCHES.drawn), part(_CMI.drawn)
+        held = {"bank": 8 * inverted, "capacity": 8 * inverted, "negatives": part(_CMI.negatives)}
+        side = 4 * max(self._spec.height, self._spec.width)
+        distillation = assemble(
+            teacher,
+            self._recipe,
+            student_name=student_name,
+            compute=self._compute,
+            seed=0,
+            pictures=torch.randint(256, (1, self._spec.channels, side, side), dtype=torch.uint8),
+            fast=replace(_SHORT_ROUND, drawn=part(_FAST.drawn)),
+            cmi=replace(_CMI, drawn=inverted, **held),
+            patches=PatchSettings(drawn=drawn, first=drawn, capacity=8 * drawn),
+        )
+        state = {"armed": True, "vaccinated": self._vaccine is not None}
+        distillation.load_state_dict(distillation.state_dict() | state)
+        return distillation
+
+    def _cycle(self, *, later_steps: int = 2) -> Cycle:
+        cycle = timed_cycle(self._distillation, self._compute, later_steps=later_steps)
+        source = cycle.source * {"fast": _FAST.generator_steps, "cmi": 1 / _SHORT_EPOCH[0]}.get(self._recipe.method, 1)
+        return Cycle(*(self._scale * part for part in (source, cycle.first, cycle.later)))
+
+    def _search(self) -> float:
+        """Seconds of a step of the search for adversaries on a whole batch."""
+        if self._recipe.retrospection != "universal":
+            return 0.0
+        shape = (self._spec.channels, self._spec.height, self._spec.width)
+        form = UniversalRetrospection(self._compute, shape, self._spec.num_classes, self._random, search_steps=2)
+        steps = form.search(self._teacher, (self._images * 255).to(torch.uint8))
+        next(steps)
+        return self._scale * self._seconds(lambda: next(steps))
+
+    def _per_image(self, run: Callable[[], object]) -> float:
+        with self._compute.autocast():
+            run()
+            return self._seconds(run) / len(self._images)
+
+    def _draw(self, count: int) -> torch.Tensor:
+        shape = (count, self._spec.channels, self._spec.height, self._spec.width)
+        return self._compute.images(torch.rand(shape, generator=self._random))
+
+    def _seconds(self, run: Callable[[], object]) -> float:
+        self._compute.synchronize()
+        started = time.perf_counter()
+        run()
+        self._compute.synchronize()
+        return time.perf_counter() - started

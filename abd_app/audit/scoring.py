@@ -15,6 +15,8 @@ from abd_app.plan import AuditPlan
 from abd_app.teacher import Finding, Teacher
 
 LIVE_IMAGES = 500
+MEASUREMENTS = 20
+"""Of a student, while it learns."""
 ESTIMATE_IMAGES = 512
 
 

@@ -11,6 +11,7 @@ import typer
 from abd_app import __version__
 from abd_app.cli.audits import demo, distill, inspect
 from abd_app.cli.batch import batch as batch_command
+from abd_app.cli.bench import bench
 from abd_app.cli.teachers import make_teacher
 from abd_app.cli.window import OpenWindow, gui, show_window
 
@@ -19,7 +20,7 @@ _app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (gui, inspect, distill, batch_command, demo, make_teacher):
+for _command in (gui, inspect, distill, batch_command, demo, make_teacher, bench):
     _app.command()(_command)
 
 

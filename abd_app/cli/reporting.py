@@ -18,7 +18,7 @@ from abd_app.errors import AuditError, RunFailedError
 CANCELLED_EXIT_CODE = 130
 
 
-def print_json(value: dict[str, Any]) -> None:
+def print_json(value: dict[str, Any] | list[dict[str, Any]]) -> None:
     """Prints a result on stdout as indented JSON."""
     print(json.dumps(value, indent=2, ensure_ascii=False))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from abd_app.distill.device import Compute
+from abd_app.distill.losses import attention_map
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,11 @@ class Answer:
     logits: torch.Tensor
     blocks: tuple[torch.Tensor, ...] = ()
     trunk: torch.Tensor | None = None
+
+    @functools.cached_property
+    def attention(self) -> tuple[torch.Tensor, ...]:
+        """Attention maps of the blocks, ``(N, H_i * W_i)`` each; computed once for all steps that learn from them."""
+        return tuple(attention_map(block) for block in self.blocks)
 
 
 class AnsweringTeacher:

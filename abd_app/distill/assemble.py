@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import functools
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -53,29 +55,30 @@ def assemble(
     seed: int,
     role: Role = "student",
     picture: str | None = None,
+    pictures: torch.Tensor | None = None,
     fast: FastSettings | None = None,
     cmi: CmiSettings | None = None,
+    patches: PatchSettings | None = None,
 ) -> Distillation:
     """A distillation of ``teacher``, which is copied to the device, into a fresh student.
 
     Args:
         seed: Of everything random; student and twin of one seed start from the same weights.
-        picture: For ``ood``: the user's picture; ``None``: procedural ones.
-        fast: For ``fast``: settings other than the default.
-        cmi: The same for ``cmi``.
+        picture: For ``ood``: the user's picture; ``None``: procedural ones, or ``pictures``, ``(M, C, S, S)`` uint8.
+        fast: Settings of ``fast`` other than the default; ``cmi``, ``patches``: those of ``cmi`` and balanced ``ood``.
 
     Raises:
         UsageError: The picture or the student's architecture cannot be used.
         VaccineError: The recipe asks for a vaccine and the teacher has no layer to shuffle.
     """
-    spec = teacher.spec
+    spec, generator = teacher.spec, torch.Generator().manual_seed(seed)
     student = compute.place(build_student(student_name, spec, seed))
-    generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    answering, vaccine, stages = _place_teacher(teacher, recipe, student, compute, generator)
+    answering, vaccine, stages = place_teacher(teacher, recipe, student, compute, generator)
+    drawn_from = functools.partial(_pictures, spec, seed, picture) if pictures is None else lambda: pictures
     return Distillation(
         teacher=answering,
-        source=_make_source(answering, spec, recipe, generator, seed, picture, fast, cmi),
+        source=_make_source(answering, spec, recipe, generator, drawn_from, fast, cmi, patches),
         student=Student(student, compute, recipe, stages),
         recipe=recipe,
         vaccine=vaccine,
@@ -85,7 +88,7 @@ def assemble(
     )
 
 
-def _place_teacher(
+def place_teacher(
     teacher: Teacher, recipe: Recipe, student: PixelNetwork, compute: Compute, generator: torch.Generator
 ) -> tuple[AnsweringTeacher, ShufflingVaccine | None, tuple[str, ...]]:
     """The teacher at work, its vaccine if there is to be one, and the student's stages if attention is transferred."""
@@ -108,10 +111,10 @@ def _make_source(
     spec: ImageSpec,
     recipe: Recipe,
     generator: torch.Generator,
-    seed: int,
-    picture: str | None,
+    pictures: Callable[[], torch.Tensor],
     fast: FastSettings | None,
     cmi: CmiSettings | None,
+    patches: PatchSettings | None,
 ) -> ImageSource:
     if recipe.method == "zskt":
         return AdversarialSource(
@@ -120,6 +123,7 @@ def _make_source(
             generator=generator,
             pseudo_batches=recipe.steps // STUDENT_STEPS,
             vaccine_weight=recipe.vaccine_weight,
+            batch_size=recipe.batch_size,
         )
     if recipe.method == "fast":
         settings = replace(fast or FastSettings(), batch_size=recipe.batch_size)
@@ -129,7 +133,7 @@ def _make_source(
         length = {"generator_steps": generator_steps, "student_steps": student_steps}
         chosen = replace(cmi or CmiSettings(), batch_size=recipe.batch_size, vaccine=recipe.vaccine_weight, **length)
         return ContrastiveInversionSource(answering, spec, generator=generator, settings=chosen)
-    return _make_patches(answering, spec, recipe, generator, seed, picture)
+    return _make_patches(answering, spec, recipe, generator, pictures(), patches)
 
 
 def _make_patches(
@@ -137,26 +141,32 @@ def _make_patches(
     spec: ImageSpec,
     recipe: Recipe,
     generator: torch.Generator,
-    seed: int,
-    picture: str | None,
+    pictures: torch.Tensor,
+    patches: PatchSettings | None,
 ) -> ImageSource:
-    side, size = max(spec.height, spec.width), (spec.height, spec.width)
-    if picture is None:
-        pictures = procedural_pictures(channels=spec.channels, seed=seed, smallest_px=side)
-    else:
-        pictures = load_picture(picture, channels=spec.channels, smallest_px=side)
-    pictures = pictures.to(answering.compute.device)
+    size, pictures = (spec.height, spec.width), pictures.to(answering.compute.device)
     if not recipe.balanced:
         return PatchSource(answering, pictures, size=size, generator=generator, batch_size=recipe.batch_size)
-    first = max(_FEWEST_PATCHES, recipe.steps * recipe.batch_size // 2)
     return BalancedPatchSource(
         answering,
         pictures,
         size=size,
         num_classes=spec.num_classes,
         generator=generator,
-        settings=PatchSettings(batch_size=recipe.batch_size, first=first),
+        settings=replace(patches or PatchSettings(first=first_patches(recipe)), batch_size=recipe.batch_size),
     )
+
+
+def first_patches(recipe: Recipe) -> int:
+    """How many patches ``ood`` labels before the student starts: fewer for a short run."""
+    return min(PatchSettings.first, max(_FEWEST_PATCHES, recipe.steps * recipe.batch_size // 2))
+
+
+def _pictures(spec: ImageSpec, seed: int, picture: str | None) -> torch.Tensor:
+    side = max(spec.height, spec.width)
+    if picture is None:
+        return procedural_pictures(channels=spec.channels, seed=seed, smallest_px=side)
+    return load_picture(picture, channels=spec.channels, smallest_px=side)
 
 
 def _make_retrospection(

@@ -127,10 +127,11 @@ def shift_and_flip(
     padded = F.pad(images, (padding, padding, padding, padding), mode="reflect")
     down, right = torch.randint(2 * padding + 1, (2, count, 1), generator=generator)
     flip = torch.rand(count, 1, generator=generator) < (0.5 if flips else 0.0)
-    rows = torch.arange(height) + down
-    columns = torch.arange(width).expand(count, -1)
+    down, right, flip = (draw.to(images.device) for draw in (down, right, flip))
+    rows = torch.arange(height, device=images.device) + down
+    columns = torch.arange(width, device=images.device).expand(count, -1)
     columns = torch.where(flip, width - 1 - columns, columns) + right
-    flat = (rows[:, :, None] * padded.shape[-1] + columns[:, None, :]).view(count, 1, -1).to(images.device)
+    flat = (rows[:, :, None] * padded.shape[-1] + columns[:, None, :]).view(count, 1, -1)
     return padded.flatten(2).gather(2, flat.expand(-1, channels, -1)).view(count, channels, height, width)
 
 

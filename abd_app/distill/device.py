@@ -38,6 +38,11 @@ class Compute:
         """Moves images ``(N, C, H, W)`` here, in the memory format that convolutions like best."""
         return images.to(self.device, memory_format=torch.channels_last)
 
+    def synchronize(self) -> None:
+        """Waits until the device has done what it was asked for; a clock read before that tells nothing."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
     @property
     def precision(self) -> str:
         """``bf16`` or ``fp32``."""

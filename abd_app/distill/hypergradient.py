@@ -22,14 +22,15 @@ def fixed_point_hypergradient(
 
     With the inner step Phi(d, w) = d - step_size * dL_in/dd the implicit function theorem gives
     dL/dw = dL_out/dw + v dPhi/dw with v = v dPhi/dd + dL_out/dd, which is iterated ``steps`` times from v = 0
-    (Grazzi et al., ICML 2020; as I-BAU, Zeng et al., ICLR 2022, section 4 and ABD use it).
+    (Grazzi et al., ICML 2020; as I-BAU, Zeng et al., ICLR 2022, section 4 and ABD use it). The first iteration only
+    turns 0 into dL_out/dd and needs no derivative.
 
     Args:
         perturbation: The (approximate) solution of the inner problem, any shape.
         parameters: The outer variables, each requiring a gradient.
         inner_loss: Of the perturbation; depends on ``parameters`` too.
         outer_loss: Of the perturbation; depends on ``parameters`` too.
-        steps: Fixed-point iterations K.
+        steps: Fixed-point iterations K, at least 1.
         step_size: Of the inner gradient step; it must make Phi a contraction for the iteration to converge.
 
     Returns:
@@ -39,8 +40,8 @@ def fixed_point_hypergradient(
     by_point, *direct = torch.autograd.grad(outer_loss(point), [point, *parameters], materialize_grads=True)
     (inner_gradient,) = torch.autograd.grad(inner_loss(point), point, create_graph=True)
     mapped = point - step_size * inner_gradient
-    adjoint = torch.zeros_like(point)
-    for _ in range(steps):
+    adjoint = by_point
+    for _ in range(steps - 1):
         (propagated,) = torch.autograd.grad(mapped, point, grad_outputs=adjoint, retain_graph=True)
         adjoint = propagated + by_point
     indirect = torch.autograd.grad(mapped, parameters, grad_outputs=adjoint, materialize_grads=True)

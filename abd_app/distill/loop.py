@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -66,8 +66,9 @@ class Distillation:
         self._vaccine, self._retrospection = vaccine, retrospection
         self._generator, self._role = generator, role
         self._armed = False
+        self._last_read: dict[tuple[str, ...], int] = {}
 
-    def run(self) -> Iterator[Event]:
+    def run(self) -> Generator[Event, None, None]:
         """Trains until the recipe's last step; yields at every optimiser step, the generator's included."""
         if self.step >= self._recipe.steps:
             return
@@ -138,9 +139,13 @@ class Distillation:
                 yield FindingMade(_NOTHING_TO_UNLEARN)
 
     def _step_done(self, losses: dict[str, torch.Tensor]) -> StepDone:
-        """The event of a step; the losses are read back, which waits for the device, only every few steps."""
+        """The event of a step; losses are read back, which waits for the device, every few steps: of each kind once."""
+        kind = tuple(losses)
         reports = self.step % REPORT_EVERY == 0 or self.step >= self._recipe.steps
-        read = {name: float(loss) for name, loss in losses.items()} if reports else {}
+        read: dict[str, float] = {}
+        if losses and reports and self._last_read.get(kind) != self.step:
+            self._last_read[kind] = self.step
+            read = dict(zip(kind, torch.stack(list(losses.values())).tolist(), strict=True))
         for name, value in read.items():
             if not math.isfinite(value):
                 raise RunFailedError(
@@ -168,6 +173,12 @@ class Distillation:
         labels = answer.logits.argmax(dim=1).tolist()
         shown = pixels.permute(0, 2, 3, 1).cpu().numpy()
         return ImagesDrawn(self.step, shown, tuple(labels), tuple(suspicious.tolist()))
+
+    def begin_cycle(self) -> None:
+        """Lets the source begin a new cycle, wherever it is in one: not for a run that counts, but to time it."""
+        state = self._source.state_dict()
+        if state.get("given"):
+            self._source.load_state_dict(state | {"given": 0})
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a continued run needs, as plain values and tensors."""

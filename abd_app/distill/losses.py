@@ -35,19 +35,19 @@ def distillation_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor
     return kl_per_image(student_logits, teacher_logits, temperature) * (classes * temperature**2)
 
 
-def attention_transfer(student_blocks: Sequence[torch.Tensor], teacher_blocks: Sequence[torch.Tensor]) -> torch.Tensor:
+def attention_transfer(student_blocks: Sequence[torch.Tensor], teacher_maps: Sequence[torch.Tensor]) -> torch.Tensor:
     """Sum over blocks of the mean squared difference of spatial attention maps (Zagoruyko & Komodakis 2017, eq. 2).
 
     Args:
         student_blocks: ``(N, C_i, H_i, W_i)`` each.
-        teacher_blocks: Same N, H_i, W_i; channels may differ.
+        teacher_maps: ``(N, H_i * W_i)`` each, the teacher's :func:`attention_map` of blocks of the same sizes.
 
     Returns:
         Scalar; 0 for no blocks.
     """
     total = torch.zeros((), device=student_blocks[0].device if student_blocks else None)
-    for student_block, teacher_block in zip(student_blocks, teacher_blocks, strict=True):
-        total = total + (attention_map(student_block) - attention_map(teacher_block)).square().mean()
+    for block, teacher_map in zip(student_blocks, teacher_maps, strict=True):
+        total = total + (attention_map(block) - teacher_map).square().mean()
     return total
 
 

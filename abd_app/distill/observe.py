@@ -86,7 +86,7 @@ def tracked_batchnorms(network: nn.Module) -> list[_BatchNorm]:
 @contextmanager
 def frozen_batchnorm(network: nn.Module) -> Iterator[None]:
     """While open, BatchNorm normalises by its stored statistics and does not learn new ones."""
-    layers = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    layers = _batchnorms(network)
     modes = [layer.training for layer in layers]
     for layer in layers:
         layer.eval()
@@ -95,3 +95,49 @@ def frozen_batchnorm(network: nn.Module) -> Iterator[None]:
     finally:
         for layer, mode in zip(layers, modes, strict=True):
             layer.train(mode)
+
+
+class SeenBatch:
+    """A pass in training mode that runs once, and that BatchNorm can be told again without running.
+
+    A network in training mode answers the same batch the same way each time, but every pass moves the running
+    statistics: :meth:`again` moves them as the pass would.
+
+    Args:
+        network: Whose BatchNorm layers in training mode see the batch.
+        run: The pass.
+
+    Attributes:
+        output: What the pass gave; the running statistics are as before it.
+    """
+
+    def __init__(self, network: nn.Module, run: Callable[[], torch.Tensor]) -> None:
+        self._layers = [layer for layer in _batchnorms(network) if layer.training and layer.running_mean is not None]
+        before, momenta = self._running(), [layer.momentum for layer in self._layers]
+        self._momenta = [float(momentum or 0) for momentum in momenta for _ in range(2)]
+        for layer in self._layers:
+            layer.momentum = 1.0  # what the layers hold after the pass is the batch's own statistics
+        try:
+            self.output = run()
+        finally:
+            for layer, momentum in zip(self._layers, momenta, strict=True):
+                layer.momentum = momentum
+        self._batch = self._running()
+        for buffer, value in zip(self._buffers(), before, strict=True):
+            buffer.copy_(value)
+
+    def again(self) -> None:
+        """Moves the running statistics towards those of the batch, as another pass would."""
+        if self._layers:
+            torch._foreach_lerp_(self._buffers(), self._batch, self._momenta)
+
+    def _running(self) -> list[torch.Tensor]:
+        return [buffer.clone() for buffer in self._buffers()]
+
+    def _buffers(self) -> list[torch.Tensor]:
+        pairs = [(layer.running_mean, layer.running_var) for layer in self._layers]
+        return [buffer for pair in pairs for buffer in pair if buffer is not None]
+
+
+def _batchnorms(network: nn.Module) -> list[_BatchNorm]:
+    return [module for module in network.modules() if isinstance(module, _BatchNorm)]

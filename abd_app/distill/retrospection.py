@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import nn
 
+from abd_app.distill.batchnorm import ClosedFormBatchNorm
 from abd_app.distill.device import Compute
-from abd_app.distill.hypergradient import fixed_point_hypergradient
+from abd_app.distill.hypergradient import Loss, fixed_point_hypergradient
 from abd_app.distill.losses import kl_mean
-
-Forward = Callable[[torch.Tensor], torch.Tensor]
+from abd_app.distill.observe import SeenBatch
 
 
 class PaperRetrospection:
@@ -20,8 +18,8 @@ class PaperRetrospection:
     Inner problem: Adam at 0.1 for ``rounds`` steps from 0 on -KL(S(x) || S(x + d)) + 0.001 |d|^2. Outer loss: KL(S(x)
     || S(x + d)) with d added to 2 % of the batch; its gradient goes through the inner problem by five fixed-point steps
     of size 0.1. Pixels are in the network's normalised space and d is unbounded, BatchNorm learns from the perturbed
-    images: flaws 1, 2, 4, 5 and 6 of the authors' code, kept on purpose. Deviation: S(x) of the inner search
-    is computed once, since it does not change during it.
+    images: flaws 1, 2, 4, 5 and 6 of the authors' code, kept on purpose. S(x), which they compute before every
+    S(x + d), runs once; BatchNorm is told of it every time, so that its statistics are theirs too.
 
     Args:
         compute: Device and precision.
@@ -46,25 +44,32 @@ class PaperRetrospection:
             with self._compute.autocast():
                 return student(pixels)  # type: ignore[no-any-return]
 
-        perturbation = self._search(forward, images)
+        with torch.no_grad():
+            seen = SeenBatch(student, lambda: forward(images))
+
+        def change(shown: torch.Tensor) -> torch.Tensor:
+            seen.again()
+            return kl_mean(forward(shown), seen.output)
+
+        def inner_loss(delta: torch.Tensor) -> torch.Tensor:
+            return 0.001 * delta.square().sum() - change(images + delta * self._std)
+
+        perturbation = self._search(inner_loss, torch.zeros_like(images[:1]))
         chosen = torch.randperm(len(images))[: max(1, int(len(images) * self._portion))]
         selected = torch.zeros(len(images), 1, 1, 1, device=images.device)
         selected[chosen] = 1
         last = torch.zeros(())
 
-        def inner_loss(delta: torch.Tensor) -> torch.Tensor:
-            with torch.no_grad():
-                clean = forward(images)
-            return 0.001 * delta.square().sum() - kl_mean(forward(images + delta * self._std), clean)
-
         def outer_loss(delta: torch.Tensor) -> torch.Tensor:
             nonlocal last
-            clean = forward(images).detach()
-            last = kl_mean(forward(images + delta * self._std * selected), clean)
+            last = change(images + delta * self._std * selected)
             return last
 
         parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
-        gradients = fixed_point_hypergradient(perturbation, parameters, inner_loss=inner_loss, outer_loss=outer_loss)
+        with ClosedFormBatchNorm():
+            gradients = fixed_point_hypergradient(
+                perturbation, parameters, inner_loss=inner_loss, outer_loss=outer_loss
+            )
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
         return last.detach()
@@ -76,13 +81,10 @@ class PaperRetrospection:
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
         """Restores :meth:`state_dict`."""
 
-    def _search(self, forward: Forward, images: torch.Tensor) -> torch.Tensor:
-        perturbation = torch.zeros_like(images[:1], requires_grad=True)
-        optimizer = torch.optim.Adam([perturbation], lr=0.1)
-        with torch.no_grad():
-            clean = forward(images)
+    def _search(self, inner_loss: Loss, start: torch.Tensor) -> torch.Tensor:
+        perturbation = start.clone().requires_grad_(True)
+        optimizer = torch.optim.Adam([perturbation], lr=0.1, fused=True)
         for _ in range(self._rounds):
-            loss = 0.001 * perturbation.square().sum() - kl_mean(forward(images + perturbation * self._std), clean)
-            (perturbation.grad,) = torch.autograd.grad(loss, [perturbation])
+            (perturbation.grad,) = torch.autograd.grad(inner_loss(perturbation), [perturbation])
             optimizer.step()
         return perturbation.detach()

@@ -40,7 +40,7 @@ class Student:
         per_image = divergence(logits, batch.answer.logits, recipe.temperature)
         loss = suspicious_mean(per_image, batch.suspicious, recipe.vaccine_weight)
         if self._block_names:
-            loss = loss + recipe.attention * attention_transfer(blocks, batch.answer.blocks)
+            loss = loss + recipe.attention * attention_transfer(blocks, batch.answer.attention)
         return loss
 
     def apply_gradients(self, step: int, *, clip: bool = True) -> None:

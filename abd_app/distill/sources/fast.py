@@ -85,7 +85,7 @@ class WarmInversionSource:
         self.pool = ImagePool(affordable(settings.capacity, shape, least=4 * settings.drawn), shape, self._device)
         self.generator = teacher.compute.place(PixelGenerator(*shape, noise=settings.noise)).train()
         self.classes = nn.Embedding(spec.num_classes, settings.noise).to(self._device)
-        self._optimizer = torch.optim.Adam(self._parameters(), settings.rate, betas=(0.5, 0.999))
+        self._optimizer = torch.optim.Adam(self._parameters(), settings.rate, betas=(0.5, 0.999), fused=True)
         self._rounds = 0
         self._sifted = False
         self._given = 0
@@ -111,7 +111,7 @@ class WarmInversionSource:
         settings = self._settings
         noise = torch.randn(settings.drawn, settings.noise, generator=self._random).to(self._device).requires_grad_()
         labels = torch.randint(self._num_classes, (settings.drawn,), generator=self._random).to(self._device)
-        noise_optimizer = torch.optim.Adam([noise], settings.noise_rate, betas=(0.5, 0.999))
+        noise_optimizer = torch.optim.Adam([noise], settings.noise_rate, betas=(0.5, 0.999), fused=True)
         with batchnorm_distances(self._teacher.network) as distances, frozen_batchnorm(student):
             for _ in range(settings.generator_steps):
                 distances.clear()

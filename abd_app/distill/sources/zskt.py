@@ -33,6 +33,7 @@ class AdversarialSource:
         generator: CPU generator of the noise.
         pseudo_batches: Length of the cosine schedule.
         vaccine_weight: Of the vaccine in the generator's loss (paper: 0.1).
+        batch_size: Images of a pseudo-batch.
     """
 
     def __init__(
@@ -43,18 +44,19 @@ class AdversarialSource:
         generator: torch.Generator,
         pseudo_batches: int,
         vaccine_weight: float = 0.1,
+        batch_size: int = BATCH_SIZE,
     ) -> None:
         self.vaccine: ShufflingVaccine | None = None
         self._teacher = teacher
         self._noise = generator
-        self._vaccine_weight = vaccine_weight
+        self._vaccine_weight, self._batch_size = vaccine_weight, batch_size
         self._drawn = torch.empty(0, NOISE)
         self._given = 0
         device = teacher.compute.device
         self.generator = teacher.compute.place(
             ZsktGenerator(spec.channels, spec.height, spec.width, noise=NOISE)
         ).train()
-        self._optimizer = torch.optim.Adam(self.generator.parameters(), GENERATOR_RATE)
+        self._optimizer = torch.optim.Adam(self.generator.parameters(), GENERATOR_RATE, fused=True)
         self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, max(1, pseudo_batches))
         self._mean = torch.tensor(spec.mean, device=device).view(1, -1, 1, 1)
         self._std = torch.tensor(spec.std, device=device).view(1, -1, 1, 1)
@@ -64,7 +66,9 @@ class AdversarialSource:
         # All is noted down before a step or a batch is given out: a run may be saved whenever one is out.
         while True:
             if not self._given:
-                self._drawn = torch.randn(BATCH_SIZE, NOISE, generator=self._noise).to(self._teacher.compute.device)
+                self._drawn = torch.randn(self._batch_size, NOISE, generator=self._noise).to(
+                    self._teacher.compute.device
+                )
                 step = self._step(student, self._drawn)
                 self._schedule.step()
                 yield step
@@ -105,7 +109,7 @@ class AdversarialSource:
     def sample(self, count: int) -> torch.Tensor:
         """``(count, C, H, W)`` uint8 images, clipped to the pixel box."""
         noise = torch.randn(count, NOISE, generator=self._noise).to(self._teacher.compute.device)
-        parts = [self.draw(part) for part in noise.split(BATCH_SIZE)]
+        parts = [self.draw(part) for part in noise.split(self._batch_size)]
         return (torch.cat(parts).clamp(0, 1) * 255).round().to(torch.uint8)
 
     def state_dict(self) -> dict[str, Any]:

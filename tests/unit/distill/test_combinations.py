@@ -43,7 +43,6 @@ _CMI = CmiSettings(drawn=8, noise=8, features=16, bank=32, capacity=32)
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small generators, batches, pools and searches, ready-made pictures, and a vaccine that is always accepted."""
-    monkeypatch.setattr(zskt, "BATCH_SIZE", 4)
     monkeypatch.setattr(zskt, "ZsktGenerator", functools.partial(ZsktGenerator, features=4))
     for source in (cmi, fast):
         monkeypatch.setattr(source, "PixelGenerator", lambda *shape, **kind: PixelGenerator(*shape, **_narrow(kind)))

@@ -18,7 +18,6 @@ from abd_app.distill.device import Compute
 from abd_app.distill.loop import Distillation
 from abd_app.distill.losses import kl_mean
 from abd_app.distill.recipe import Recipe, choose_recipe
-from abd_app.distill.sources import zskt
 from abd_app.distill.sources.cmi import CmiSettings
 from abd_app.distill.sources.fast import FastSettings
 from abd_app.errors import RunFailedError
@@ -39,7 +38,6 @@ def _recipe(method: str, steps: int = 20, **changes: Any) -> Recipe:
 @pytest.fixture
 def make(make_teacher: Callable[..., Teacher], compute: Compute, picture: str, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Distillations of one teacher; the vaccine is accepted at the second trial."""
-    monkeypatch.setattr(zskt, "BATCH_SIZE", 8)
     monkeypatch.setattr(loop, "CHECK_IMAGES", 500)
     ratios = itertools.cycle([0.0, 0.5])
     monkeypatch.setattr(vaccine, "tail_ratio", lambda divergence: next(ratios))
@@ -49,15 +47,8 @@ def make(make_teacher: Callable[..., Teacher], compute: Compute, picture: str, m
     teacher = make_teacher()
 
     def make(recipe: Recipe, seed: int = 0, **options: Any) -> Distillation:
-        options = {
-            "student_name": "wrn-10-1",
-            "picture": picture,
-            "fast": _FAST,
-            "cmi": _CMI,
-            "compute": compute,
-            **options,
-        }
-        return assemble(teacher, recipe, seed=seed, **options)
+        usual = {"student_name": "wrn-10-1", "picture": picture, "fast": _FAST, "cmi": _CMI, "compute": compute}
+        return assemble(teacher, recipe, seed=seed, **(usual | options))
 
     return make
 
@@ -156,7 +147,6 @@ def test_closing_leaves_no_hook_behind(make: Make, method: str) -> None:
 def test_the_teacher_that_was_handed_in_stays_as_it_is(
     make_teacher: Callable[..., Teacher], compute: Compute, picture: str, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    monkeypatch.setattr(zskt, "BATCH_SIZE", 8)
     monkeypatch.setattr(loop, "CHECK_IMAGES", 500)
     teacher = make_teacher()
     before = copy.deepcopy(teacher.network.state_dict())

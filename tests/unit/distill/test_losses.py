@@ -56,10 +56,11 @@ def test_attention_map_is_the_mean_energy_of_unit_length() -> None:
 
 def test_attention_transfer_sums_over_blocks_and_ignores_channel_counts() -> None:
     left, right = torch.tensor([[[[2.0, 0.0]]]]), torch.tensor([[[[0.0, 1.0]], [[0.0, 3.0]]]])
-    one = float(attention_transfer([left], [right]))
+    maps = attention_map(left), attention_map(right)
+    one = float(attention_transfer([left], [maps[1]]))
     assert one == pytest.approx(1.0)  # mean of (1 - 0)^2 and (0 - 1)^2
-    assert float(attention_transfer([left, left], [right, left])) == pytest.approx(one)
-    assert float(attention_transfer([left, left], [right, right])) == pytest.approx(2 * one)
+    assert float(attention_transfer([left, left], maps[::-1])) == pytest.approx(one)
+    assert float(attention_transfer([left, left], [maps[1]] * 2)) == pytest.approx(2 * one)
     assert float(attention_transfer([], [])) == 0.0
 
 

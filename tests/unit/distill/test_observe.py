@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
-from abd_app.distill.observe import batchnorm_distances, frozen_batchnorm, recorded_outputs, tracked_batchnorms
+from abd_app.distill.observe import (
+    SeenBatch,
+    batchnorm_distances,
+    frozen_batchnorm,
+    recorded_outputs,
+    tracked_batchnorms,
+)
 
 
 def _hooks(network: nn.Module) -> int:
@@ -68,3 +76,20 @@ def test_frozen_batchnorm_keeps_its_statistics_and_gets_its_mode_back() -> None:
     assert [module.training for module in network] == [True, False, True]
     network(torch.randn(4, 3, 2, 2) + 5)
     assert network[0].running_mean.abs().sum() > 0
+
+
+def test_a_seen_batch_moves_the_running_statistics_as_another_pass_would() -> None:
+    torch.manual_seed(2)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, momentum=0.3), nn.ReLU(), nn.Conv2d(4, 2, 3)).train()
+    twin, images, others = copy.deepcopy(network), torch.rand(8, 3, 6, 6), torch.rand(8, 3, 6, 6) * 5
+    before = network[1].running_mean.clone()
+    seen = SeenBatch(network, lambda: network(images))
+    assert torch.equal(network[1].running_mean, before) and network[1].momentum == 0.3
+    assert torch.equal(seen.output, twin(images))
+    seen.again()
+    for _ in range(2):
+        network(others), seen.again()
+        twin(others), twin(images)
+    for name in ("running_mean", "running_var"):
+        assert torch.allclose(getattr(network[1], name), getattr(twin[1], name), atol=1e-6)
+    assert not torch.allclose(network[1].running_mean, before, atol=1e-2)

@@ -12,7 +12,7 @@ from torch import nn
 
 from abd_app.distill.answering import Answer
 from abd_app.distill.device import Compute
-from abd_app.distill.losses import attention_transfer, distillation_loss, kl_per_image
+from abd_app.distill.losses import attention_map, attention_transfer, distillation_loss, kl_per_image
 from abd_app.distill.recipe import Recipe
 from abd_app.distill.sources.base import Batch
 from abd_app.distill.student import Student, matching_blocks
@@ -122,7 +122,8 @@ def test_attention_transfer_is_added_with_its_weight(compute: Compute) -> None:
     recipe = replace(_RECIPE, loss="mean", temperature=1.0)
     plain = Student(network, compute, recipe, WideResNet.block_names).loss(batch).detach()
     weighted = Student(network, compute, replace(recipe, attention=250.0), WideResNet.block_names).loss(batch).detach()
-    transfer = attention_transfer(_stages(network.train(), images), teacher_blocks)
+    maps = [attention_map(block) for block in teacher_blocks]
+    transfer = attention_transfer(_stages(network.train(), images), maps)
     assert float(weighted - plain) == pytest.approx(250 * float(transfer), rel=1e-4)
     assert float(transfer) > 0
 

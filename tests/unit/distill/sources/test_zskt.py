@@ -10,12 +10,10 @@ import pytest
 import torch
 from torch import nn
 
+from abd_app.bench.naive import NaiveZskt, shuffled_copies, trainable
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.device import Compute
-from abd_app.distill.losses import attention_transfer, kl_mean
-from abd_app.distill.observe import recorded_outputs
 from abd_app.distill.recipe import Recipe
-from abd_app.distill.sources import zskt
 from abd_app.distill.sources.base import GeneratorStep
 from abd_app.distill.sources.zskt import STUDENT_STEPS, AdversarialSource
 from abd_app.distill.student import Student
@@ -33,11 +31,6 @@ _RECIPE = Recipe(
 )  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zskt, "BATCH_SIZE", _BATCH)
-
-
 def _random(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
@@ -50,7 +43,9 @@ def _new_student(teacher: Teacher) -> PixelNetwork:
 def _source(teacher: Teacher, compute: Compute, vaccinated: bool) -> AdversarialSource:
     answering = AnsweringTeacher(teacher.network, compute, teacher.block_names)
     torch.manual_seed(13)
-    source = AdversarialSource(answering, teacher.spec, generator=_random(1), pseudo_batches=_PSEUDO_BATCHES)
+    source = AdversarialSource(
+        answering, teacher.spec, generator=_random(1), pseudo_batches=_PSEUDO_BATCHES, batch_size=_BATCH
+    )
     if vaccinated:
         source.vaccine = ShufflingVaccine(
             teacher.network, example=torch.rand(2, 3, 8, 8), generator=_random(2), block_names=teacher.block_names
@@ -60,63 +55,28 @@ def _source(teacher: Teacher, compute: Compute, vaccinated: bool) -> Adversarial
 
 
 def _naive(
-    teacher: Teacher, student: nn.Module, generator: nn.Module, vaccinated: bool
+    teacher: Teacher, student: nn.Module, generator: nn.Module, compute: Compute, vaccinated: bool
 ) -> tuple[list[float], list[float]]:
     """The published loop, nothing kept from one of the eleven steps to the next; the vaccine as whole copies."""
-    random, total = _random(1), _PSEUDO_BATCHES
+    layers = [name for name, layer in teacher.network.named_modules() if isinstance(layer, nn.Conv2d)][-5:]
     mean, std = (torch.tensor(value).view(1, -1, 1, 1) for value in (teacher.spec.mean, teacher.spec.std))
-    generator_optimizer, student_optimizer = _optimizers(generator, student)
-    generator_schedule = torch.optim.lr_scheduler.CosineAnnealingLR(generator_optimizer, total)
-    student_schedule = torch.optim.lr_scheduler.CosineAnnealingLR(student_optimizer, total * 10)
-    copies = _naive_copies(teacher.network) if vaccinated else []
-    disagreements, losses = [], []
-    for _ in range(total):
+    naive = NaiveZskt(
+        trainable(teacher.network),
+        student,
+        generator,
+        compute,
+        mean=mean,
+        std=std,
+        stages=(_STAGES, _STAGES),
+        shuffled=shuffled_copies(teacher.network, layers, _random(2)) if vaccinated else [],
+        pseudo_batches=_PSEUDO_BATCHES,
+    )
+    random, disagreements, losses = _random(1), [], []
+    for _ in range(_PSEUDO_BATCHES):
         noise = torch.randn(_BATCH, 100, generator=random)
-        images = generator(noise) * std + mean
-        reply, answer = student(images), teacher.network(images)
-        disagreement = kl_mean(reply, answer)
-        disagreements.append(disagreement.item())
-        loss = -disagreement
-        if vaccinated:
-            shuffled = torch.stack([network(images) for network in copies]).mean(0)
-            same = shuffled.argmax(1) == answer.argmax(1)
-            if same.any():
-                loss = loss - 0.1 * kl_mean(shuffled[same], answer[same])
-        generator_optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(generator.parameters(), 5)
-        generator_optimizer.step()
-        for _ in range(10):
-            images = (generator(noise) * std + mean).detach()
-            with recorded_outputs(student, _STAGES) as ours, recorded_outputs(teacher.network, _STAGES) as theirs:
-                reply, answer = student(images), teacher.network(images)
-            loss = kl_mean(reply, answer) + 250 * attention_transfer(ours, theirs)
-            losses.append(loss.item())
-            student_optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(student.parameters(), 5)
-            student_optimizer.step()
-            student_schedule.step()
-        generator_schedule.step()
+        disagreements.append(naive.generator_step(noise))
+        losses += [naive.student_step(noise) for _ in range(10)]
     return disagreements, losses
-
-
-def _optimizers(generator: nn.Module, student: nn.Module) -> tuple[torch.optim.Adam, torch.optim.Adam]:
-    return torch.optim.Adam(generator.parameters(), 1e-3), torch.optim.Adam(student.parameters(), 2e-3, fused=True)
-
-
-def _naive_copies(network: nn.Module) -> list[nn.Module]:
-    """The same permutations as the vaccine's, from the same seed."""
-    random = _random(2)
-    names = [name for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d)][-5:]
-    copies = [copy.deepcopy(network) for _ in range(3)]
-    for duplicate in copies:
-        for module in duplicate.modules():
-            module._forward_hooks.clear()
-        for name in names:
-            weight = duplicate.get_submodule(name).weight
-            weight.data = weight.data[:, torch.randperm(weight.shape[1], generator=random)]
-    return copies
 
 
 def _cached(source: AdversarialSource, student: Student) -> tuple[list[float], list[float]]:
@@ -154,7 +114,7 @@ def test_the_cached_pseudo_batch_gives_the_numbers_of_the_naive_one(
     student, naive_student = (compute.place(_new_student(teacher)).train() for _ in range(2))
     start = copy.deepcopy(student.state_dict())
     found = _cached(source, Student(student, compute, _RECIPE, _STAGES))
-    expected = _naive(teacher, naive_student, generator, vaccinated)
+    expected = _naive(teacher, naive_student, generator, compute, vaccinated)
     # Sharing the vaccine's trunk adds the same gradients in another order. Adam makes whole steps of the rounding that
     # is left of a gradient of 0 (biases before BatchNorm): in fp32 two pseudo-batches then agree to a few 1e-3 only.
     rough = vaccinated and precision == torch.float32
@@ -164,13 +124,14 @@ def test_the_cached_pseudo_batch_gives_the_numbers_of_the_naive_one(
     moved = max(float((value.detach() - start[name]).abs().max()) for name, value in student.named_parameters())
     assert moved > 1e-3, "something was learned at all"
     if not rough:
-        _agree(source.generator, generator)
-        _agree(student, naive_student)
+        tolerance = 1e-5 if precision == torch.float64 else 3e-4
+        _agree(source.generator, generator, tolerance)
+        _agree(student, naive_student, tolerance)
 
 
-def _agree(found: nn.Module, expected: nn.Module) -> None:
+def _agree(found: nn.Module, expected: nn.Module, tolerance: float) -> None:
     for (name, ours), theirs in zip(found.named_parameters(), expected.parameters(), strict=True):
-        assert torch.allclose(ours, theirs, atol=1e-5), (name, (ours - theirs).abs().max().item())
+        assert torch.allclose(ours, theirs, atol=tolerance), (name, (ours - theirs).abs().max().item())
 
 
 def test_the_vaccine_changes_what_the_generator_learns(make_teacher: Callable[..., Teacher], compute: Compute) -> None:

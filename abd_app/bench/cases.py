@@ -1,0 +1,83 @@
+"""What is timed: three image sources with every defence, and the published hyper-parameters of ``zskt``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from abd_app.bench.subject import Subject
+from abd_app.distill.assemble import assemble
+from abd_app.distill.device import Compute
+from abd_app.distill.loop import Distillation
+from abd_app.distill.recipe import Recipe, choose_recipe
+from abd_app.distill.sources.fast import FastSettings
+from abd_app.distill.sources.ood import PatchSettings
+from abd_app.distill.sources.zskt import STUDENT_STEPS
+
+_STEPS, _FIRST_STEP = 80, 20
+FAST = FastSettings()
+PATCHES = PatchSettings(capacity=8192)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table.
+
+    Attributes:
+        source: ``zskt``, ``zskt-paper``, ``ood`` or ``fast``.
+        defense: ``none``, ``sv``, ``sr`` or ``abd``.
+    """
+
+    source: str
+    defense: str
+
+    @property
+    def method(self) -> str:
+        """The image source without its mode."""
+        return self.source.removesuffix("-paper")
+
+    @property
+    def student_steps(self) -> int:
+        """Steps of the student in a cycle of the source."""
+        steps = {"zskt": STUDENT_STEPS, "ood": PATCHES.student_steps, "fast": FAST.student_steps}
+        return steps[self.method]
+
+    @property
+    def published(self) -> bool:
+        """Whether this step was published; ``fast``, the votes and Self-Retrospection in our form were not."""
+        of_method = {"zskt": ("none", "sv"), "ood": ("none",), "fast": ()}[self.method]
+        return self.source == "zskt-paper" or self.defense in of_method
+
+    def recipe(self, batch_size: int) -> Recipe:
+        """Hyper-parameters with every defence at work from the first step on."""
+        effort = "paper" if self.source == "zskt-paper" else "quick"
+        recipe = choose_recipe(self.method, self.defense, effort, _STEPS)
+        return replace(recipe, batch_size=batch_size, vaccine_step=0, retrospection_step=_FIRST_STEP - 1)
+
+
+CASES = tuple(
+    Case(source, defense) for source in ("zskt", "zskt-paper", "ood", "fast") for defense in ("none", "sv", "sr", "abd")
+)
+
+
+def drawn(method: str, batch_size: int) -> int:
+    """Images that a source draws at a time: for other batches than 128 in the same proportion."""
+    whole = {"zskt": 128, "ood": PATCHES.drawn, "fast": FAST.drawn}[method]
+    return max(2, round(whole * batch_size / 128))
+
+
+def start(case: Case, subject: Subject, compute: Compute) -> Distillation:
+    """A distillation in the middle of its run: vaccine armed, adversaries there, retrospection begun."""
+    recipe = case.recipe(subject.batch_size)
+    distillation = assemble(
+        subject.teacher,
+        recipe,
+        student_name=subject.student_name,
+        compute=compute,
+        seed=0,
+        pictures=subject.pictures(),
+        fast=replace(FAST, drawn=drawn("fast", subject.batch_size)),
+        patches=replace(PATCHES, drawn=drawn("ood", subject.batch_size), first=2 * drawn("ood", subject.batch_size)),
+    )
+    state = distillation.state_dict()
+    distillation.load_state_dict(state | {"step": _FIRST_STEP, "armed": True, "vaccinated": recipe.vaccine != "none"})
+    return distillation

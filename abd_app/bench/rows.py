@@ -1,0 +1,142 @@
+"""One row of the table: our step, the bare passes it needs and the published step, timed in turn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+from torch import nn
+
+from abd_app.bench.cases import Case, start
+from abd_app.bench.naive import NaiveOod, NaiveZskt, shuffled_copies, trainable
+from abd_app.bench.passes import BarePasses
+from abd_app.bench.stopwatch import forget_peak_memory, peak_memory_mb, seconds
+from abd_app.bench.subject import Subject, smooth_noise
+from abd_app.distill.assemble import build_student
+from abd_app.distill.device import Compute
+from abd_app.distill.generators import ZsktGenerator
+from abd_app.distill.laps import timed_cycle
+from abd_app.distill.vaccine import LAYERS, shufflable_layers
+from abd_app.networks.catalog import stage_names
+from abd_app.networks.pixels import PixelNetwork
+
+FEWEST_ROUNDS, MOST_ROUNDS = 3, 9
+
+
+@dataclass(frozen=True)
+class BenchRow:
+    """The cost of one optimiser step of the student with its share of everything else.
+
+    Attributes:
+        source: ``zskt``, ``zskt-paper`` (published hyper-parameters), ``ood`` or ``fast``.
+        defense: ``none``, ``sv``, ``sr`` or ``abd``; with the last two, a step once Self-Retrospection has begun.
+        device: ``cpu`` or ``cuda``.
+        precision: ``fp32`` or ``bf16``.
+        ms_per_step: Wall time.
+        images_per_s: Images that the student learns from.
+        peak_memory_mb: While our steps run: of PyTorch on a GPU, else of the whole process; ``None`` where unknown.
+        ratio_to_primitives: Our step / the sum of the bare forward and backward passes that it needs.
+        speedup_vs_naive: The published step in its plain form / ours; ``None`` where only we have this step.
+    """
+
+    source: str
+    defense: str
+    device: str
+    precision: str
+    ms_per_step: float
+    images_per_s: float
+    peak_memory_mb: float | None
+    ratio_to_primitives: float
+    speedup_vs_naive: float | None
+
+
+def measure_row(case: Case, subject: Subject, compute: Compute, *, budget_s: float = 5.0) -> BenchRow:
+    """Times one case. The three kinds of steps take turns, so that what else the machine does meets all of them.
+
+    Args:
+        budget_s: After so many seconds no further round begins once three are done; at most nine are.
+    """
+    distillation = start(case, subject, compute)
+    passes = list(BarePasses(case, subject, compute).of_step())
+    naive = published_step(case, subject, compute)
+    ours, bare, theirs = [], [], []
+
+    def round_of_all() -> None:
+        ours.append(timed_cycle(distillation, compute).per_step(case.student_steps))
+        bare.append(sum(one.per_step * seconds(compute, one.run) for one in passes))
+        if naive is not None:
+            theirs.append(naive())
+
+    forget_peak_memory(compute)
+    timed_cycle(distillation, compute)
+    memory = peak_memory_mb(compute)
+    round_of_all()  # warms up
+    ours, bare, theirs = [], [], []
+    began = time.perf_counter()
+    while len(ours) < FEWEST_ROUNDS or (len(ours) < MOST_ROUNDS and time.perf_counter() - began < budget_s):
+        round_of_all()
+    return BenchRow(
+        source=case.source,
+        defense=case.defense,
+        device=compute.device.type,
+        precision=compute.precision,
+        ms_per_step=1e3 * median(ours),
+        images_per_s=subject.batch_size / median(ours),
+        peak_memory_mb=memory,
+        ratio_to_primitives=median(our / least for our, least in zip(ours, bare, strict=True)),
+        speedup_vs_naive=median(their / our for their, our in zip(theirs, ours, strict=True)) if theirs else None,
+    )
+
+
+def published_step(case: Case, subject: Subject, compute: Compute) -> Callable[[], float] | None:
+    """Times one published step of the student with its share of the generator's; ``None`` if there is none."""
+    if not case.published:
+        return None
+    recipe, spec = case.recipe(subject.batch_size), subject.teacher.spec
+    teacher = trainable(subject.teacher.network).to(compute.device)
+    student = build_student(subject.student_name, spec, 0).train().to(compute.device)
+    layers = shufflable_layers(teacher, image_channels=spec.channels)[-LAYERS:]
+    random = torch.Generator().manual_seed(0)
+    shuffled = shuffled_copies(teacher, layers, random) if recipe.vaccine != "none" else []
+    if case.method == "ood":
+        images = smooth_noise(subject.batch_size, spec.channels, max(spec.height, spec.width)).to(compute.device)
+        images = images[..., : spec.height, : spec.width].contiguous()
+        ood = NaiveOod(teacher, student, compute, temperature=recipe.temperature, shuffled=shuffled)
+        return lambda: seconds(compute, lambda: ood.student_step(images))
+    zskt = _naive_zskt(case, subject, compute, teacher, student, shuffled)
+    noise = torch.randn(subject.batch_size, 100).to(compute.device)
+
+    def of_pseudo_batch() -> float:
+        generator = seconds(compute, lambda: zskt.generator_step(noise))
+        return generator / case.student_steps + seconds(compute, lambda: zskt.student_step(noise))
+
+    return of_pseudo_batch
+
+
+def _naive_zskt(
+    case: Case,
+    subject: Subject,
+    compute: Compute,
+    teacher: nn.Module,
+    student: PixelNetwork,
+    shuffled: list[nn.Module],
+) -> NaiveZskt:
+    spec = subject.teacher.spec
+    mean, std = (torch.tensor(one, device=compute.device).view(1, -1, 1, 1) for one in (spec.mean, spec.std))
+    stages = tuple(f"network.{name}" for name in stage_names(student.network))
+    pair = len(stages) == len(subject.teacher.block_names)
+    return NaiveZskt(
+        teacher,
+        student,
+        ZsktGenerator(spec.channels, spec.height, spec.width).train().to(compute.device),
+        compute,
+        mean=mean,
+        std=std,
+        stages=(subject.teacher.block_names, stages) if pair else ((), ()),
+        shuffled=shuffled,
+        pseudo_batches=100,
+        retrospection=case.recipe(subject.batch_size).retrospection == "paper",
+    )

@@ -1,0 +1,46 @@
+"""Seconds and bytes."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from abd_app.distill.device import Compute
+
+_CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+
+
+def seconds(compute: Compute, run: Callable[[], object]) -> float:
+    """Wall time of ``run``, the device waited for before and after."""
+    compute.synchronize()
+    started = time.perf_counter()
+    run()
+    compute.synchronize()
+    return time.perf_counter() - started
+
+
+def forget_peak_memory(compute: Compute) -> None:
+    """Lets the next :func:`peak_memory_mb` tell of what comes from now on."""
+    gc.collect()
+    if compute.device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(compute.device)
+    else:
+        try:
+            _CLEAR.write_text("5", encoding="ascii")
+        except OSError:  # not Linux, or not allowed
+            return
+
+
+def peak_memory_mb(compute: Compute) -> float | None:
+    """Most memory used since: allocated by PyTorch on the GPU, or resident in the process (Linux; else ``None``)."""
+    if compute.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(compute.device) / 2**20
+    if not _CLEAR.exists():
+        return None
+    lines = dict(line.split(":", 1) for line in _STATUS.read_text(encoding="ascii").splitlines())
+    return int(lines["VmHWM"].split()[0]) / 2**10 if "VmHWM" in lines else None

@@ -1,0 +1,108 @@
+"""The rows of ``abd-app bench``, on a small subject."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+import torch
+
+from abd_app import cli
+from abd_app.bench import CASES, Case, Subject, make_subject, measure_row
+from abd_app.bench.cases import start
+from abd_app.bench.passes import BarePasses
+from abd_app.bench.stopwatch import forget_peak_memory, peak_memory_mb
+from abd_app.distill.device import Compute
+from abd_app.distill.laps import laps
+
+_COMPUTE = Compute(torch.device("cpu"), bf16=False)
+_KEYS = [
+    "source", "defense", "device", "precision", "ms_per_step", "images_per_s", "peak_memory_mb", "ratio_to_primitives",
+    "speedup_vs_naive",
+]  # fmt: skip
+
+
+def _subject() -> Subject:
+    return make_subject("wrn-10-1", size=(8, 8), num_classes=4, student_name="wrn-10-1", batch_size=8)
+
+
+def test_every_source_meets_every_defence_and_only_published_steps_are_compared() -> None:
+    assert len(CASES) == len(set(CASES)) == 16
+    published = {(case.source, case.defense) for case in CASES if case.published}
+    of_paper = {("zskt-paper", defense) for defense in ("none", "sv", "sr", "abd")}
+    assert published == of_paper | {("zskt", "none"), ("zskt", "sv"), ("ood", "none")}
+
+
+@pytest.mark.parametrize("case", [Case("zskt-paper", "abd"), Case("ood", "sv"), Case("fast", "abd")])
+def test_a_row_holds_what_the_step_cost(case: Case) -> None:
+    row = measure_row(case, _subject(), _COMPUTE, budget_s=0)
+    assert row.images_per_s == pytest.approx(8 / (row.ms_per_step / 1e3), rel=1e-6)
+    assert 0.3 < row.ratio_to_primitives < 30  # the machine may be busy, and the networks are tiny
+    assert (row.speedup_vs_naive is not None) == case.published
+    assert row.peak_memory_mb is None or row.peak_memory_mb > 50
+
+
+def test_the_defences_are_at_work_while_the_clock_runs() -> None:
+    distillation = start(Case("zskt", "abd"), _subject(), _COMPUTE)
+    assert distillation._source.vaccine is not None
+    assert distillation._retrospection is not None
+    steps = laps(distillation, _COMPUTE)
+    kinds = [next(steps).of_student for _ in range(12)]
+    steps.close()
+    assert kinds == [False] + [True] * 10 + [False]
+    assert start(Case("zskt", "none"), _subject(), _COMPUTE)._source.vaccine is None
+
+
+def test_a_defence_adds_its_passes() -> None:
+    needed = {
+        defense: sum(one.per_step for one in BarePasses(Case("zskt-paper", defense), _subject(), _COMPUTE).of_step())
+        for defense in ("none", "sv", "sr", "abd")
+    }
+    assert needed["none"] == pytest.approx(1.5)  # the student's, and a tenth of five others
+    assert needed["sv"] == pytest.approx(1.6)
+    assert needed["sr"] - needed["none"] == pytest.approx(1 + 10 + 1 + 1 + 4 + 1)
+    assert needed["abd"] - needed["sr"] == pytest.approx(0.1)
+
+
+def test_the_votes_of_all_copies_are_needed_where_images_are_labelled() -> None:
+    def needed(source: str, defense: str) -> float:
+        return sum(one.per_step for one in BarePasses(Case(source, defense), _subject(), _COMPUTE).of_step())
+
+    assert needed("ood", "sv") - needed("ood", "none") == pytest.approx(1 / 10)
+    assert needed("fast", "sv") - needed("fast", "none") == pytest.approx(2 / 40), "the teacher answers once more"
+
+
+def test_every_timed_cycle_is_a_whole_one() -> None:
+    distillation = start(Case("ood", "abd"), _subject(), _COMPUTE)
+    for _ in range(2):
+        steps = laps(distillation, _COMPUTE)
+        kinds = [next(steps).of_student for _ in range(5)]
+        steps.close()
+        assert not kinds[0] and kinds[-1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak and forgets it")
+def test_the_peak_of_memory_is_forgotten_and_found_again() -> None:
+    torch.ones(2**26).sum()  # 256 MiB
+    forget_peak_memory(_COMPUTE)
+    before = peak_memory_mb(_COMPUTE)
+    torch.ones(2**25).sum()
+    after = peak_memory_mb(_COMPUTE)
+    assert before is not None and after is not None
+    assert 100 < after - before < 200
+
+
+def test_the_command_prints_rows_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--device", "cpu", "--size", "8", "--batch", "4", "--source", "ood", "--defense", "none"]
+    assert cli.run(["bench", *options, "--json"], open_window=lambda file, demo: 1) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert list(row) == _KEYS
+    assert (row["source"], row["defense"], row["device"]) == ("ood", "none", "cpu")
+    assert row["ms_per_step"] > 0
+
+
+@pytest.mark.parametrize("wrong", [["--source", "cmi"], ["--size", "4"], ["--device", "tpu"], ["--defense", "all"]])
+def test_a_wrong_option_is_bad_usage(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["bench", *wrong], open_window=lambda file, demo: 1) == 2
+    assert wrong[0] in capsys.readouterr().err
