@@ -14,7 +14,7 @@ from torch import nn
 
 from abd_app.audit.choices import choose_method
 from abd_app.distill import assemble as assembling
-from abd_app.distill import loop, vaccine
+from abd_app.distill import loop, universal, vaccine
 from abd_app.distill.assemble import assemble
 from abd_app.distill.device import Compute
 from abd_app.distill.generators import PixelGenerator, ZsktGenerator
@@ -59,6 +59,8 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "CHECK_IMAGES", 500)
     monkeypatch.setattr(loop, "REPORT_EVERY", 1)
     monkeypatch.setattr(vaccine, "tail_ratio", lambda divergence: 0.5)
+    # Random networks have no adversary that stands out; here all are unlearned.
+    monkeypatch.setattr(universal.UniversalAdversaries, "prefer_successful", lambda *_: None)
 
 
 def _few(sample: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
