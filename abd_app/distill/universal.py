@@ -16,8 +16,8 @@ from abd_app.distill.observe import frozen_batchnorm
 _SEARCH_BATCH, _JUDGED_BATCHES = 128, 8
 EVIDENCE = 0.25
 """Weight below which an adversary is not unlearned: networks without a backdoor give way to it as much."""
-_SHARPNESS = (40, 5)
-"""Powers of the success of pictures and canvases. Pictures turn many images of any network, canvases hardly ever."""
+_SHARPNESS = (200, 5)
+"""Powers of the success of pictures and canvases: pictures turn most images of any network, canvases hardly any."""
 
 
 class UniversalAdversaries:

@@ -14,7 +14,7 @@ import pytest
 from abd_app import __version__, cli, console
 from abd_app.command import plan_to_command
 from abd_app.errors import AuditError, MissingFactsError, RunFailedError, TeacherRefusedError, UsageError
-from abd_app.events import AuditFinished, Event, Measured, PhaseStarted, StepDone, TeacherInspected, VaccineChecked
+from abd_app.events import AuditFinished, Event, Measured, PhaseStarted, StepDone, TeacherInspected
 from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec
 from abd_app.teacher import Finding, Question, TeacherCard
 
@@ -297,12 +297,3 @@ def test_a_demo_never_takes_a_folder_that_is_there(
     assert audit.plan.out == "abd-demo-2"
     assert audit.plan.seed == 3
     assert audit.plan.compare
-
-
-@pytest.mark.parametrize(("accepted", "verdict"), [(True, "accepted, shuffles a, b"), (False, "none accepted")])
-def test_the_vaccine_check_says_the_share_of_images_told_apart(
-    capsys: pytest.CaptureFixture[str], accepted: bool, verdict: str
-) -> None:
-    with console.ProgressPrinter() as progress:
-        progress.show(VaccineChecked(accepted, 0.0527, 2, ("a", "b")))
-    assert f"vaccine check: {verdict} (told apart 5.3 %, 2 tried)" in capsys.readouterr().err
