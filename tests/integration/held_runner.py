@@ -20,11 +20,15 @@ __all__ = ["list_devices", "release_memory", "run_audit"]
 
 HELD_STEP = 5
 LOG = "steps.log"
-_small = small_fixed_parts()
-_small.__enter__()  # for as long as this process lives
 
 
 def run_audit(plan: AuditPlan, *, stop_requested: Callable[[], bool]) -> Generator[Event, None, None]:
+    # Entered here and not when the module is loaded: the tests import it too, and must stay as they are.
+    with small_fixed_parts():
+        yield from _held_audit(plan, stop_requested)
+
+
+def _held_audit(plan: AuditPlan, stop_requested: Callable[[], bool]) -> Generator[Event, None, None]:
     held = Path(plan.teacher_file).name.startswith("held") and not plan.resume
     for event in audit.run_audit(plan, stop_requested=stop_requested):
         yield event
