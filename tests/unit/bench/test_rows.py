@@ -99,7 +99,6 @@ torch.ones(2**25).sum()
 print(peak_memory_mb(compute) - before)
 """
     ran = subprocess.run(
-    assert ran.returncode == 0, ran.stderr
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
     )
     assert 100 < float(ran.stdout) < 200
