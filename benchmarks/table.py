@@ -21,12 +21,12 @@ import numpy as np
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 
-from cifar10 import MEAN, STD, run  # noqa: E402
+from cifar10 import facts_of, run  # noqa: E402
 from cifar10_npz import load_images  # noqa: E402
 from table_summary import Row, write_summary  # noqa: E402
 
 from abd_app.command import trigger_from_text  # noqa: E402
-from abd_app.plan import AuditPlan, TeacherFacts  # noqa: E402
+from abd_app.plan import AuditPlan  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -85,25 +85,26 @@ def _grid(options: argparse.Namespace, cases: Sequence[Case]) -> Iterator[tuple[
 def _row(options: argparse.Namespace, case: Case, method: str, seed: int, defense: str, out: Path) -> Row:
     """A row from its report, which is made first, or continued, if it is not there."""
     folder = out / f"{case.name}-{method}-{defense}-{seed}"
+    stored = folder / "plan.json"
+    plan = AuditPlan(
+        teacher_file=case.file,
+        out=str(folder),
+        facts=facts_of(case.file, case.size),
+        method=method,
+        defense=defense,
+        student=options.student,
+        effort=options.effort,
+        steps=options.steps,
+        seed=seed,
+        device=options.device,
+        data=_evaluation(Path(options.images), case.size, out),
+        triggers=() if case.trigger is None else (trigger_from_text(case.trigger),),
+        target_class=case.target,
+        resume=stored.exists(),
+    )
+    if plan.resume and (changed := plan.changes_since(AuditPlan.from_json(stored.read_text(encoding="utf-8")))):
+        sys.exit(f"{folder} was made with another {' and '.join(changed)}: give a new folder with --out")
     if not (folder / "report.json").exists():
-        inside = case.file.endswith(".onnx")
-        mean, std = ((0.0,) * 3, (1.0,) * 3) if inside else (MEAN, STD)
-        plan = AuditPlan(
-            teacher_file=case.file,
-            out=str(folder),
-            facts=TeacherFacts(input_size=(case.size, case.size), mean=mean, std=std),
-            method=method,
-            defense=defense,
-            student=options.student,
-            effort=options.effort,
-            steps=options.steps,
-            seed=seed,
-            device=options.device,
-            data=_evaluation(Path(options.images), case.size, out),
-            triggers=() if case.trigger is None else (trigger_from_text(case.trigger),),
-            target_class=case.target,
-            resume=(folder / "plan.json").exists(),
-        )
         run(plan)
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     teacher, student = report["teacher"], report["student"]
