@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import tempfile
@@ -25,7 +26,9 @@ from cifar10_npz import load_images  # noqa: E402
 from abd_app.audit import run_audit  # noqa: E402
 from abd_app.command import plan_to_command, target_from_text, trigger_from_text  # noqa: E402
 from abd_app.console import ProgressPrinter  # noqa: E402
+from abd_app.errors import MissingFactsError  # noqa: E402
 from abd_app.events import AuditFinished  # noqa: E402
+from abd_app.intake import open_teacher  # noqa: E402
 from abd_app.plan import METHODS, AuditPlan, TeacherFacts  # noqa: E402
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
@@ -78,7 +81,10 @@ def _plan(options: argparse.Namespace, data: str) -> AuditPlan:
 
 
 def facts_of(teacher: str, size: int) -> TeacherFacts:
-    """What a CIFAR-10 teacher's file does not say; ONNX files normalise inside."""
+    """What a CIFAR-10 teacher's file does not say; nothing where it says all; ONNX files normalise inside."""
+    with contextlib.suppress(MissingFactsError):
+        open_teacher(teacher, TeacherFacts())
+        return TeacherFacts()
     inside = teacher.endswith(".onnx")
     mean, std = ((0.0,) * 3, (1.0,) * 3) if inside else (MEAN, STD)
     return TeacherFacts(input_size=(size, size), mean=mean, std=std)

@@ -1,4 +1,4 @@
-"""Rivals of the app on one poisoned teacher: the teacher as it is, channel pruning (CLP), KD on images of your own.
+"""Rivals on one poisoned teacher: as it is, bounded (ours, without a student), pruned (CLP), KD on images of your own.
 
     python benchmarks/rivals.py --teacher TEACHER.pth --images TEST.npz --trigger badnets-grid [--own TRAIN.npz]
 
@@ -8,6 +8,7 @@ Prints rows for the table of ``cifar10.py``, which reads ``--images`` in the sam
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ from rivals.clp import prune_channels  # noqa: E402
 from rivals.plain_kd import distil_on_images  # noqa: E402
 
 from abd_app.command import target_from_text, trigger_from_text  # noqa: E402
+from abd_app.distill.bounds import BOUND_STDS, bound_activations  # noqa: E402
 from abd_app.distill.device import choose_compute  # noqa: E402
 from abd_app.intake import open_teacher  # noqa: E402
 from abd_app.measure import EvaluationSet, Meter, build_trigger  # noqa: E402
@@ -36,6 +38,10 @@ def main() -> None:
     compute = choose_compute(options.device, options.precision)
     meter = _meter(options, teacher, compute.device)
     rows = [("teacher", meter.measure(compute.place(teacher.network)))]
+    for stds in options.stds:
+        network = compute.place(copy.deepcopy(teacher.network))
+        bound_activations(network, stds)
+        rows.append((f"bounds, {stds:g} std", meter.measure(network)))
     pruning = {}
     for u in options.u:
         network, pruning[u] = _pruned(teacher, compute.device, u)
@@ -56,6 +62,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--trigger", required=True, action="append", help="repeatable")
     parser.add_argument("--target", default="0", help="class counted from 0, or all")
     parser.add_argument("--size", type=int, default=16, help="pixels a side")
+    parser.add_argument("--stds", type=float, nargs="*", default=[BOUND_STDS], help="widths of the activation bounds")
     parser.add_argument("--u", type=float, nargs="+", default=[3.0], help="thresholds of CLP, in standard deviations")
     parser.add_argument("--own", help="images of one's own for plain KD; without them it is left out")
     parser.add_argument("--own-images", type=int, default=2500, help="how many of them, from the first")

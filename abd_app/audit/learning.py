@@ -21,6 +21,12 @@ from abd_app.events import DeviceUsed, Event, FindingMade, PhaseStarted, Role, S
 from abd_app.teacher import Finding
 
 CHECKPOINT_EVERY_S = 60.0
+_UNBOUNDED = Finding(
+    "warning",
+    "Activation bounds are off",
+    "The teacher has no BatchNorm layers that say how far its activations go on training data. If you have the network "
+    "as a state_dict, open that: ONNX export folds BatchNorm away.",
+)
 
 
 def learn(audit: OpenAudit, role: Role, stop_requested: Callable[[], bool]) -> Generator[Event, None, nn.Module]:
@@ -64,6 +70,8 @@ def _assembled(audit: OpenAudit, recipe: Recipe, role: Role) -> Generator[Event,
             picture=audit.plan.picture,
         )
 
+    if recipe.bounds is not None and not audit.teacher.card.batchnorm_layers:
+        yield audit.note(_UNBOUNDED)
     try:
         return attempt(recipe)
     except VaccineError as error:

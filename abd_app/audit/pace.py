@@ -26,8 +26,7 @@ from abd_app.plan import EFFORTS
 from abd_app.teacher import ImageSpec, Teacher
 
 _CMI, _FAST, _PATCHES = CmiSettings(), FastSettings(), PatchSettings()
-# One step of the generator for five of the student, as in a run, in rounds as short as can be.
-_SHORT_ROUND = FastSettings(generator_steps=1, student_steps=5, warm_up_rounds=1)
+_INVERSION_STEPS = 2  # that are timed of each inversion of ``fast``
 _SHORT_EPOCH = (2, 5)
 _STEPS, _RETROSPECTION_STEP = 1000, 500
 _ALIKE = 3  # steps of a source without steps of its own, of which the mean is taken
@@ -74,11 +73,9 @@ class Pace:
 
     def _begins(self, recipe: Recipe) -> float:
         """First labelling or warm-up, and the part of the last epoch that was drawn and is not learned from."""
-        if recipe.method == "ood" and recipe.balanced:
+        if recipe.labels_once:
             first = affordable(first_patches(recipe), self._shape(), least=4 * _PATCHES.drawn)
-            return first * self.plain.source / _PATCHES.drawn
-        if recipe.method == "fast":
-            return _FAST.warm_up_rounds * self.plain.source
+            return first * self.plain.own[0] / _PATCHES.drawn
         if recipe.method == "cmi":
             generator_steps, student_steps = recipe.epoch
             return -recipe.steps % student_steps / student_steps * generator_steps * self.plain.source
@@ -89,18 +86,14 @@ class Pace:
         total, drawn = 0.0, self._drawn(recipe)
         if recipe.vaccine != "none":
             total += CHECK_IMAGES * (drawn + _USUAL_TRIALS[recipe.vaccine] * self.shuffled)
-        if recipe.vaccine != "none" and recipe.method == "fast":  # the pool is sifted once
-            rounds = _FAST.warm_up_rounds + recipe.vaccine_step // _FAST.student_steps
-            held = min(rounds * _FAST.drawn, affordable(_FAST.capacity, self._shape(), least=4 * _FAST.drawn))
-            total += held * (self.answer + self.shuffled)
         if recipe.retrospection == "universal":
             total += recipe.search_steps * self.search + 2 * _JUDGED_IMAGES * self.answer + SEARCH_IMAGES * drawn
         return total
 
     def _drawn(self, recipe: Recipe) -> float:
         """To draw one image and have the teacher answer it, without the vaccine's votes."""
-        if recipe.method == "ood" and recipe.balanced:
-            return max(self.answer, self.plain.source / _PATCHES.drawn - self.shuffled)
+        if recipe.labels_once:
+            return max(self.answer, self.plain.own[0] / _PATCHES.drawn - self.shuffled)
         if recipe.method == "zskt":  # what the student's first step on a pseudo-batch takes longer
             return max(self.answer, (self.plain.first - self.plain.later) / recipe.batch_size)
         return self.answer
@@ -113,7 +106,7 @@ def _per_step(cycle: Cycle, recipe: Recipe) -> float:
     """Seconds of a student step with its share of the source."""
     if recipe.method == "cmi":
         generator_steps, student_steps = recipe.epoch
-        return replace(cycle, source=generator_steps * cycle.source).per_step(student_steps)
+        return replace(cycle, own=(generator_steps * cycle.source,)).per_step(student_steps)
     of_patches = _PATCHES.student_steps if recipe.balanced else _ALIKE
     return cycle.per_step({"fast": _FAST.student_steps, "ood": of_patches, "zskt": STUDENT_STEPS}[recipe.method])
 
@@ -212,6 +205,7 @@ class _Rehearsal:
             return max(_FEWEST_IMAGES, round(count / self._scale))
 
         drawn, inverted = part(_PATCHES.drawn), part(_CMI.drawn)
+        pool = {"drawn": drawn, "first": drawn, "capacity": 8 * drawn}
         held = {"bank": 8 * inverted, "capacity": 8 * inverted, "negatives": part(_CMI.negatives)}
         side = 4 * max(self._spec.height, self._spec.width)
         distillation = assemble(
@@ -221,9 +215,9 @@ class _Rehearsal:
             compute=self._compute,
             seed=0,
             pictures=torch.randint(256, (1, self._spec.channels, side, side), dtype=torch.uint8),
-            fast=replace(_SHORT_ROUND, drawn=part(_FAST.drawn)),
+            fast=FastSettings(inverted=part(_FAST.inverted), inversion_steps=_INVERSION_STEPS, **pool),
             cmi=replace(_CMI, drawn=inverted, **held),
-            patches=PatchSettings(drawn=drawn, first=drawn, capacity=8 * drawn),
+            patches=PatchSettings(**pool),
         )
         state = {"armed": True, "vaccinated": self._vaccine is not None}
         distillation.load_state_dict(distillation.state_dict() | state)
@@ -231,8 +225,12 @@ class _Rehearsal:
 
     def _cycle(self, *, later_steps: int = 2) -> Cycle:
         cycle = timed_cycle(self._distillation, self._compute, later_steps=later_steps)
-        source = cycle.source * {"fast": _FAST.generator_steps, "cmi": 1 / _SHORT_EPOCH[0]}.get(self._recipe.method, 1)
-        return Cycle(*(self._scale * part for part in (source, cycle.first, cycle.later)))
+        own = tuple(self._scale * seconds for seconds in cycle.own)
+        if self._recipe.method == "fast":  # after the labelling
+            own = (own[0], sum(own[1:]) * _FAST.inversion_steps / _INVERSION_STEPS)
+        elif self._recipe.method == "cmi":
+            own = (sum(own) / _SHORT_EPOCH[0],)
+        return Cycle(own, self._scale * cycle.first, self._scale * cycle.later)
 
     def _search(self) -> float:
         """Seconds of a step of the search for adversaries on a whole batch."""

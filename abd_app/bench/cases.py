@@ -14,7 +14,7 @@ from abd_app.distill.sources.ood import PatchSettings
 from abd_app.distill.sources.zskt import STUDENT_STEPS
 
 _STEPS, _FIRST_STEP = 80, 20
-FAST = FastSettings()
+FAST = FastSettings(capacity=8192)
 PATCHES = PatchSettings(capacity=8192)
 
 
@@ -43,8 +43,8 @@ class Case:
 
     @property
     def published(self) -> bool:
-        """Whether this step was published; ``fast``, the votes and Self-Retrospection in our form were not."""
-        of_method = {"zskt": ("none", "sv"), "ood": ("none",), "fast": ()}[self.method]
+        """Whether this step was published; ``fast``, and the defences in our form, were not."""
+        of_method = {"zskt": ("none",), "ood": ("none",), "fast": ()}[self.method]
         return self.source == "zskt-paper" or self.defense in of_method
 
     def recipe(self, batch_size: int) -> Recipe:
@@ -65,9 +65,15 @@ def drawn(method: str, batch_size: int) -> int:
     return max(2, round(whole * batch_size / 128))
 
 
+def inverted(batch_size: int) -> int:
+    """Images that ``fast`` inverts at a time, in the same proportion."""
+    return max(2, round(FAST.inverted * batch_size / 128))
+
+
 def start(case: Case, subject: Subject, compute: Compute) -> Distillation:
     """A distillation in the middle of its run: vaccine armed, adversaries there, retrospection begun."""
-    recipe = case.recipe(subject.batch_size)
+    recipe, many = case.recipe(subject.batch_size), drawn("ood", subject.batch_size)
+    pool = {"drawn": many, "first": 2 * many}
     distillation = assemble(
         subject.teacher,
         recipe,
@@ -75,8 +81,8 @@ def start(case: Case, subject: Subject, compute: Compute) -> Distillation:
         compute=compute,
         seed=0,
         pictures=subject.pictures(),
-        fast=replace(FAST, drawn=drawn("fast", subject.batch_size)),
-        patches=replace(PATCHES, drawn=drawn("ood", subject.batch_size), first=2 * drawn("ood", subject.batch_size)),
+        fast=replace(FAST, inverted=inverted(subject.batch_size), **pool),
+        patches=replace(PATCHES, **pool),
     )
     state = distillation.state_dict()
     distillation.load_state_dict(state | {"step": _FIRST_STEP, "armed": True, "vaccinated": recipe.vaccine != "none"})

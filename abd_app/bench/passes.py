@@ -9,16 +9,16 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from abd_app.bench.cases import FAST, Case, drawn
+from abd_app.bench.cases import FAST, Case, drawn, inverted
 from abd_app.bench.subject import Subject, smooth_noise
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.assemble import build_student, place_teacher
 from abd_app.distill.batchnorm import ClosedFormBatchNorm
 from abd_app.distill.device import Compute
-from abd_app.distill.generators import PixelGenerator, ZsktGenerator
+from abd_app.distill.generators import ZsktGenerator
 from abd_app.distill.vaccine import ShufflingVaccine
 
-_ROUNDS, _FIXED_POINT_STEPS, _PORTION = 10, 5, 0.25
+_ROUNDS, _FIXED_POINT_STEPS, _PORTION, _NOISE = 10, 5, 0.25, 100
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,9 @@ class BarePasses:
         images = smooth_noise(max(count, many), spec.channels, side)
         self._images = compute.images(images[..., : spec.height, : spec.width])[:count]
         self._many = compute.images(images[..., : spec.height, : spec.width])[:many]
-        kind = ZsktGenerator if case.method == "zskt" else PixelGenerator
-        self._length = 100 if case.method == "zskt" else FAST.noise
-        network: nn.Module = kind(spec.channels, spec.height, spec.width, noise=self._length)
-        self._generator = compute.place(network).train()
-        self._noise = torch.randn(len(self._many), self._length).to(compute.device)
+        self._some = self._images[: inverted(count)]
+        self._generator = compute.place(ZsktGenerator(spec.channels, spec.height, spec.width)).train()
+        self._noise = torch.randn(len(self._many), _NOISE).to(compute.device)
 
     def of_step(self) -> Iterator[Pass]:
         """Everything that a step of the student needs, its share of the source's own steps included."""
@@ -84,11 +82,11 @@ class BarePasses:
         yield Pass(share, lambda: self._forward(self._teacher.network, self._images))
 
     def _fast(self) -> Iterator[Pass]:
-        yield from self._generator_step(FAST.generator_steps / FAST.student_steps)
-        yield Pass(1, lambda: self._forward(self._teacher.network, self._images))
-        if self._vaccine is not None:  # the images of a round are sifted, once
-            yield Pass(1 / FAST.student_steps, lambda: self._forward(self._teacher.network, self._many))
-            yield from self._votes(1 / FAST.student_steps)
+        yield from self._ood()
+        share = FAST.inversion_steps / self._case.student_steps
+        yield Pass(share, lambda: self._both(self._teacher.network, self._some, [], to_images=True))
+        yield Pass(share, lambda: self._both(self._frozen, self._some, [], to_images=True))
+        yield Pass(1 / self._case.student_steps, lambda: self._forward(self._teacher.network, self._some))
 
     def _ood(self) -> Iterator[Pass]:
         share = 1 / self._case.student_steps
@@ -106,9 +104,8 @@ class BarePasses:
         parameters = list(self._generator.parameters())
         yield Pass(share, lambda: self._both(self._generator, self._noise, parameters))
         yield Pass(share, lambda: self._both(self._teacher.network, self._many, [], to_images=True))
-        student = self._student if self._case.method == "zskt" else self._frozen
-        yield Pass(share, lambda: self._both(student, self._many, [], to_images=True))
-        if self._vaccine is not None and self._case.method == "zskt":
+        yield Pass(share, lambda: self._both(self._student, self._many, [], to_images=True))
+        if self._vaccine is not None:
             vaccine, trunk = self._vaccine, self._trunk()
             start = self._many if trunk is None else trunk
             tail = vaccine.logits if trunk is None else lambda features: vaccine.logits(self._many, features)

@@ -10,6 +10,7 @@ from dataclasses import replace
 import torch
 
 from abd_app.distill.answering import AnsweringTeacher
+from abd_app.distill.bounds import bound_activations
 from abd_app.distill.device import Compute
 from abd_app.distill.loop import Distillation
 from abd_app.distill.pictures import load_picture, procedural_pictures
@@ -17,7 +18,7 @@ from abd_app.distill.recipe import Recipe
 from abd_app.distill.retrospection import PaperRetrospection
 from abd_app.distill.sources.base import ImageSource
 from abd_app.distill.sources.cmi import CmiSettings, ContrastiveInversionSource
-from abd_app.distill.sources.fast import FastSettings, WarmInversionSource
+from abd_app.distill.sources.fast import FastSettings, InvertedPatchSource
 from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
 from abd_app.distill.sources.patches import PatchSource
 from abd_app.distill.sources.zskt import STUDENT_STEPS, AdversarialSource
@@ -64,7 +65,7 @@ def assemble(
 
     Args:
         seed: Of everything random; student and twin of one seed start from the same weights.
-        picture: For ``ood``: the user's picture; ``None``: procedural ones, or ``pictures``, ``(M, C, S, S)`` uint8.
+        picture: Of the user, for ``ood`` and ``fast``; ``None``: ``pictures``, ``(M, C, S, S)`` uint8, or procedural.
         fast: Settings of ``fast`` other than the default; ``cmi``, ``patches``: those of ``cmi`` and balanced ``ood``.
 
     Raises:
@@ -101,6 +102,8 @@ def place_teacher(
         vaccine = kind(network, example=example, generator=generator, block_names=names)
     stages = _stages(student) if recipe.attention else ()
     stages = stages if matching_blocks(student, stages, network, names, example) else ()
+    if recipe.bounds is not None:  # after the copies, whose channels are shuffled, were made
+        bound_activations(network, recipe.bounds)
     answering = AnsweringTeacher(network, compute, names if stages else ())
     answering.share_trunk("" if vaccine is None else vaccine.trunk)
     return answering, vaccine, stages
@@ -125,15 +128,13 @@ def _make_source(
             vaccine_weight=recipe.vaccine_weight,
             batch_size=recipe.batch_size,
         )
-    if recipe.method == "fast":
-        settings = replace(fast or FastSettings(), batch_size=recipe.batch_size)
-        return WarmInversionSource(answering, spec, generator=generator, settings=settings)
     if recipe.method == "cmi":
         generator_steps, student_steps = recipe.epoch
         length = {"generator_steps": generator_steps, "student_steps": student_steps}
         chosen = replace(cmi or CmiSettings(), batch_size=recipe.batch_size, vaccine=recipe.vaccine_weight, **length)
         return ContrastiveInversionSource(answering, spec, generator=generator, settings=chosen)
-    return _make_patches(answering, spec, recipe, generator, pictures(), patches)
+    given = fast if recipe.method == "fast" else patches
+    return _make_patches(answering, spec, recipe, generator, pictures(), given)
 
 
 def _make_patches(
@@ -147,14 +148,15 @@ def _make_patches(
     size, pictures = (spec.height, spec.width), pictures.to(answering.compute.device)
     if not recipe.balanced:
         return PatchSource(answering, pictures, size=size, generator=generator, batch_size=recipe.batch_size)
-    return BalancedPatchSource(
-        answering,
-        pictures,
-        size=size,
-        num_classes=spec.num_classes,
-        generator=generator,
-        settings=replace(patches or PatchSettings(first=first_patches(recipe)), batch_size=recipe.batch_size),
-    )
+    first = first_patches(recipe)
+    if recipe.method == "fast":
+        inversion = patches if isinstance(patches, FastSettings) else FastSettings(first=first)
+        kind: type[BalancedPatchSource] = InvertedPatchSource
+        settings: PatchSettings = replace(inversion, batch_size=recipe.batch_size)
+    else:
+        kind = BalancedPatchSource
+        settings = replace(patches or PatchSettings(first=first), batch_size=recipe.batch_size)
+    return kind(answering, pictures, size=size, num_classes=spec.num_classes, generator=generator, settings=settings)
 
 
 def first_patches(recipe: Recipe) -> int:

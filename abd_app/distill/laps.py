@@ -37,11 +37,22 @@ def laps(distillation: Distillation, compute: Compute) -> Generator[Lap, None, N
 
 @dataclass(frozen=True)
 class Cycle:
-    """One cycle of a source: its own steps, the student's first step on what it gave, and a usual one; seconds."""
+    """One cycle of a source, in seconds.
 
-    source: float
+    Attributes:
+        own: The source's steps, in their order.
+        first: The student's first step on what it gave.
+        later: A usual step of the student.
+    """
+
+    own: tuple[float, ...]
     first: float
     later: float
+
+    @property
+    def source(self) -> float:
+        """All of the source's steps."""
+        return sum(self.own)
 
     def per_step(self, student_steps: int) -> float:
         """Seconds of a student step with its share of the source, for cycles of so many student steps."""
@@ -50,13 +61,13 @@ class Cycle:
 
 def timed_cycle(distillation: Distillation, compute: Compute, *, later_steps: int = 2) -> Cycle:
     """Times the beginning of one cycle; the student's later steps, all alike, are represented by a few."""
-    source, student = 0.0, list[float]()
+    own, student = list[float](), list[float]()
     with contextlib.closing(laps(distillation, compute)) as timed:
         for lap in timed:
             if lap.of_student:
                 student.append(lap.seconds)
             else:
-                source += lap.seconds
+                own.append(lap.seconds)
             if len(student) > later_steps:
                 break
-    return Cycle(source, student[0], sum(student[1:]) / later_steps)
+    return Cycle(tuple(own), student[0], sum(student[1:]) / later_steps)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from abd_app.distill.bounds import BOUND_STDS
 from abd_app.distill.sources.zskt import BATCH_SIZE as PSEUDO_BATCH_SIZE
 from abd_app.distill.sources.zskt import STUDENT_STEPS
 
@@ -49,6 +50,7 @@ class Recipe:
         retrospection: ``none``, ``paper`` or ``universal``.
         retrospection_step: The step with which it begins.
         retrospection_rate: Peak learning rate from then on; ``None`` keeps the schedule.
+        bounds: Half the width of the teacher's activation bounds in standard deviations, or ``None``: unbounded.
         marks: Share of every batch that the student sees with random marks.
         search_steps: Of the search for universal adversaries on the teacher with which ``universal`` begins.
         weight_decay: Of ``sgd``.
@@ -73,6 +75,7 @@ class Recipe:
     retrospection: Literal["none", "paper", "universal"] = "universal"
     retrospection_step: int = 0
     retrospection_rate: float | None = None
+    bounds: float | None = None
     marks: float = 0.0
     search_steps: int = 60
     weight_decay: float = 5e-4
@@ -80,9 +83,14 @@ class Recipe:
     epoch: tuple[int, int] = CMI_EPOCH["paper"]
     balanced: bool = True
 
+    @property
+    def labels_once(self) -> bool:
+        """Whether patches are kept with the teacher's answer: ``fast``, and ``ood`` outside paper mode."""
+        return self.method in ("fast", "ood") and self.balanced
+
     def undefended(self) -> Recipe:
-        """The same without vaccine and retrospection, for the twin."""
-        return replace(self, vaccine="none", retrospection="none", marks=0.0)
+        """The same without any defence, for the twin."""
+        return replace(self, vaccine="none", bounds=None, retrospection="none", marks=0.0)
 
 
 def choose_recipe(method: str, defense: str, effort: str, steps: int | None) -> Recipe:
@@ -108,7 +116,7 @@ def choose_recipe(method: str, defense: str, effort: str, steps: int | None) -> 
     else:
         recipe = _fast(total)
     if defense not in ("abd", "sv"):
-        recipe = replace(recipe, vaccine="none")
+        recipe = replace(recipe, vaccine="none", bounds=None)
     if defense not in ("abd", "sr"):
         recipe = replace(recipe, retrospection="none", marks=0.0)
     return recipe
@@ -128,6 +136,7 @@ def _zskt(steps: int, paper: bool) -> Recipe:
         loss="mean",
         attention=250.0,
         vaccine="mean",
+        bounds=None if paper else BOUND_STDS,
         vaccine_step=min(50, pseudo_batches // 10) * STUDENT_STEPS,
         retrospection="paper" if paper else "universal",
         retrospection_step=(pseudo_batches - max(1, round(pseudo_batches * share))) * STUDENT_STEPS,
@@ -136,25 +145,29 @@ def _zskt(steps: int, paper: bool) -> Recipe:
 
 
 def _ood(steps: int) -> Recipe:
-    return Recipe(method="ood", steps=steps, retrospection_step=int(0.5 * steps), marks=MARKED_SHARE)
+    half = int(0.5 * steps)
+    return Recipe(method="ood", steps=steps, retrospection_step=half, bounds=BOUND_STDS, marks=MARKED_SHARE)
 
 
 def _fast(steps: int) -> Recipe:
+    """The student learns as from ``ood``, most of whose images it gets."""
+    return replace(_ood(steps), method="fast")
+
+
+def _cmi(steps: int, epoch: tuple[int, int]) -> Recipe:
     return Recipe(
-        method="fast",
+        method="cmi",
         steps=steps,
         optimizer="sgd",
         rate=0.1,
         temperature=20.0,
+        vaccine="mean",
         vaccine_step=int(0.1 * steps),
         retrospection_step=int(0.6 * steps),
+        bounds=BOUND_STDS,
         marks=MARKED_SHARE,
+        epoch=epoch,
     )
-
-
-def _cmi(steps: int, epoch: tuple[int, int]) -> Recipe:
-    """The student learns as from ``fast``: both give it a pool of inverted images."""
-    return replace(_fast(steps), method="cmi", vaccine="mean", epoch=epoch)
 
 
 def _paper_cmi(steps: int) -> Recipe:

@@ -1,199 +1,119 @@
-"""``fast``: images that the teacher's own BatchNorm statistics describe, from a generator that is kept warm.
+"""``fast``: patches of unrelated pictures, turned into images that the teacher's BatchNorm statistics describe.
 
-The idea of Fang et al. ("Up to 100x Faster Data-Free Knowledge Distillation", AAAI 2022): what a generator learned for
-one batch is a good start for the next, so a few steps a batch are enough. Losses as in CMI and DeepInversion.
+The losses are those of DeepInversion (Yin et al., "Dreaming to Distill", CVPR 2020) and CMI; the aim, a good student
+from a few inversion steps an image, is that of Fang et al. ("Up to 100x Faster Data-Free Knowledge Distillation", AAAI
+2022).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from abd_app.distill.answering import AnsweringTeacher
-from abd_app.distill.augment import shift_and_flip
-from abd_app.distill.generators import PixelGenerator
+from abd_app.distill.augment import jitter_colours, shift_and_flip
 from abd_app.distill.losses import kl_per_image
 from abd_app.distill.observe import batchnorm_distances, frozen_batchnorm
-from abd_app.distill.pool import ImagePool, affordable
-from abd_app.distill.sources.base import Batch, GeneratorStep
-from abd_app.distill.vaccine import ShufflingVaccine
-from abd_app.teacher import ImageSpec
+from abd_app.distill.sources.base import GeneratorStep
+from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class FastSettings:
-    """Hyper-parameters of ``fast``.
+class FastSettings(PatchSettings):
+    """Hyper-parameters of ``fast``: those of ``ood``, with other defaults, and of the inversion.
 
     Attributes:
-        batch_size: Images a student step.
-        drawn: Images a round.
-        generator_steps: Steps of the generator a round.
-        student_steps: Steps of the student a round.
-        warm_up_rounds: Rounds before the student starts; its disagreement is not asked for until then.
+        inverted: Images that are inverted between two rounds of the student.
+        inversion_steps: Steps for each of them.
         statistics: Weight of the BatchNorm distance.
         one_hot: Weight of the cross entropy to the wanted class.
         adversarial: Weight of the student's disagreement on images where both still agree.
-        rate: Adam, for the generator; ``noise_rate`` for z.
-        noise: Length of z.
-        noise_rate: Adam, for z.
-        capacity: Images in the pool.
+        rate: Adam, in pixels of [0, 1].
     """
 
-    batch_size: int = 128
-    drawn: int = 200
-    generator_steps: int = 8
-    student_steps: int = 40
-    warm_up_rounds: int = 3
+    student_steps: int = 20
+    inverted: int = 128
+    inversion_steps: int = 12
     statistics: float = 1.0
-    one_hot: float = 0.5
+    one_hot: float = 1.0
     adversarial: float = 1.0
-    rate: float = 2e-3
-    noise: int = 128
-    noise_rate: float = 1e-2
-    capacity: int = 20_000
+    rate: float = 0.04
 
 
-class WarmInversionSource:
-    """Rounds of a few generator steps and many student steps on the pool of all images so far.
+class InvertedPatchSource(BalancedPatchSource):
+    """``ood``, and in between images of its pool that are moved towards the teacher's training data.
 
-    Deviations from Fang et al.: one generator carries over between rounds instead of a meta-learned start; it is told
-    the wanted class by an embedding added to the noise (as NAYER, Tran et al., CVPR 2024, conditions on labels);
-    nothing is read back from the device within a round, so the last images of a round enter the pool rather than the
-    best. Images that the vaccine finds suspicious are kept out of the pool.
+    An image of the pool, shifted, mirrored and recoloured, gets a class at random and a few Adam steps on its pixels
+    towards the stored BatchNorm statistics, that class, and what the student does not know yet; the teacher then
+    labels it as any other, and it joins the pool.
+
+    Deviations from Fang et al.: no generator is trained. An image starts from a patch of an unrelated picture, which
+    has edges, textures and shading already, or from an earlier inverted one, so that few steps are enough; they start
+    a generator from a meta-learned point. There is no prior for smoothness.
 
     Args:
         teacher: Answers; must have BatchNorm statistics.
-        spec: Image size and classes.
-        generator: CPU generator of all randomness.
+        pictures: As in :class:`BalancedPatchSource`.
+        size: As there.
+        num_classes: As there.
+        generator: As there.
         settings: Hyper-parameters.
     """
 
     def __init__(
-        self, teacher: AnsweringTeacher, spec: ImageSpec, *, generator: torch.Generator, settings: FastSettings
+        self,
+        teacher: AnsweringTeacher,
+        pictures: torch.Tensor,
+        *,
+        size: tuple[int, int],
+        num_classes: int,
+        generator: torch.Generator,
+        settings: FastSettings,
     ) -> None:
-        self.vaccine: ShufflingVaccine | None = None
-        self._teacher, self._settings, self._random = teacher, settings, generator
-        self._device = teacher.compute.device
-        self._num_classes = spec.num_classes
-        self._padding = max(1, round(min(spec.height, spec.width) / 8))
-        shape = (spec.channels, spec.height, spec.width)
-        self.pool = ImagePool(affordable(settings.capacity, shape, least=4 * settings.drawn), shape, self._device)
-        self.generator = teacher.compute.place(PixelGenerator(*shape, noise=settings.noise)).train()
-        self.classes = nn.Embedding(spec.num_classes, settings.noise).to(self._device)
-        self._optimizer = torch.optim.Adam(self._parameters(), settings.rate, betas=(0.5, 0.999), fused=True)
-        self._rounds = 0
-        self._sifted = False
-        self._given = 0
+        super().__init__(teacher, pictures, size=size, num_classes=num_classes, generator=generator, settings=settings)
+        self._inversion = settings
+        self._num_classes = num_classes
 
-    def batches(self, student: nn.Module) -> Iterator[Batch | GeneratorStep]:
-        """Endless rounds."""
-        while True:
-            if not self._given:
-                yield from self._draw_round(student)
-                self._rounds += 1
-            if self._rounds < self._settings.warm_up_rounds:
-                continue
-            for _ in range(self._given, self._settings.student_steps):
-                # Counted before it is given out: a run may be saved whenever a batch is out.
-                self._given = (self._given + 1) % self._settings.student_steps
-                pixels = self.pool.sample(self._settings.batch_size, self._random).float() / 255
-                images = self._teacher.compute.images(shift_and_flip(pixels, self._random, self._padding))
-                with torch.no_grad():
-                    answer = self._teacher(images)
-                yield Batch(images, answer)
+    def _renew(self, student: nn.Module) -> Iterator[GeneratorStep]:
+        yield from super()._renew(student)
+        if len(self.pool) >= self._first:
+            yield from self._invert(student)
 
-    def _draw_round(self, student: nn.Module) -> Iterator[GeneratorStep]:
-        settings = self._settings
-        noise = torch.randn(settings.drawn, settings.noise, generator=self._random).to(self._device).requires_grad_()
-        labels = torch.randint(self._num_classes, (settings.drawn,), generator=self._random).to(self._device)
-        noise_optimizer = torch.optim.Adam([noise], settings.noise_rate, betas=(0.5, 0.999), fused=True)
+    def _invert(self, student: nn.Module) -> Iterator[GeneratorStep]:
+        """Adam on the pixels of some images of the pool, which then are labelled and join it."""
+        settings, count = self._inversion, self._inversion.inverted
+        pixels = self.pool.at(self._balanced(count)).float() / 255
+        start = jitter_colours(shift_and_flip(pixels, self._random, self._padding), self._random)
+        wanted = torch.randint(self._num_classes, (count,), generator=self._random).to(start.device)
+        images = self._teacher.compute.images(start).clone().requires_grad_()
+        optimizer = torch.optim.Adam([images], settings.rate, betas=(0.5, 0.99), fused=True)
         with batchnorm_distances(self._teacher.network) as distances, frozen_batchnorm(student):
-            for _ in range(settings.generator_steps):
+            for _ in range(settings.inversion_steps):
                 distances.clear()
-                losses, images = self._losses(student, noise, labels, distances)
-                parameters = [noise, *self._parameters()]
-                total = torch.stack(list(losses.values())).sum()
-                for parameter, gradient in zip(parameters, torch.autograd.grad(total, parameters), strict=True):
-                    parameter.grad = gradient
-                self._optimizer.step()
-                noise_optimizer.step()
+                losses = self._losses(student, images, wanted, distances)
+                (images.grad,) = torch.autograd.grad(torch.stack(list(losses.values())).sum(), [images])
+                optimizer.step()
+                with torch.no_grad():
+                    images.clamp_(0, 1)
                 yield GeneratorStep({name: loss.detach() for name, loss in losses.items()})
-        self._keep(images.detach())
-
-    def _keep(self, images: torch.Tensor) -> None:
-        """Adds float images in [0, 1] to the pool, without suspicious ones once there is a vaccine."""
-        if self.vaccine is None:
-            self.pool.add(images)
-            return
-        if not self._sifted:
-            self.pool.retain(torch.cat([~self._suspicious(part.float() / 255) for part in self.pool.parts()]))
-            self._sifted = True
-        self.pool.add(images[~self._suspicious(images)])
-
-    @torch.no_grad()
-    def _suspicious(self, images: torch.Tensor) -> torch.Tensor:
-        assert self.vaccine is not None
-        shown = self._teacher.compute.images(images)
-        answer = self._teacher(shown)
-        with self._teacher.compute.autocast():
-            return self.vaccine.suspicious(shown, answer)
+        self._store(images.detach())
 
     def _losses(
-        self, student: nn.Module, noise: torch.Tensor, labels: torch.Tensor, distances: list[torch.Tensor]
-    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """The weighted losses by name, and the images ``(N, C, H, W)`` before augmentation."""
-        settings = self._settings
+        self, student: nn.Module, images: torch.Tensor, wanted: torch.Tensor, distances: list[torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        """The weighted losses of a step by name."""
+        settings = self._inversion
+        answer = self._teacher(images)
         with self._teacher.compute.autocast():
-            images = self.generator(noise + self.classes(labels)).float()
-        shown = self._teacher.compute.images(shift_and_flip(images, self._random, self._padding))
-        answer = self._teacher(shown)
-        losses = {
-            "statistics": settings.statistics * torch.stack(distances).sum(),
-            "one_hot": settings.one_hot * F.cross_entropy(answer.logits, labels),
-        }
-        with self._teacher.compute.autocast():
-            if self._rounds >= settings.warm_up_rounds:
-                reply = student(shown)
-                agrees = (reply.argmax(1) == answer.logits.argmax(1)).float()
-                divergence = kl_per_image(reply, answer.logits) * self._num_classes
-                losses["adversarial"] = -settings.adversarial * (divergence * agrees).mean()
-        return losses, images
-
-    def _parameters(self) -> list[nn.Parameter]:
-        return [*self.generator.parameters(), *self.classes.parameters()]
-
-    def sample(self, count: int) -> torch.Tensor:
-        """``(count, C, H, W)`` uint8 images of the pool, or of the cold generator while the pool is empty."""
-        if len(self.pool):
-            return self.pool.sample(count, self._random)
-        with torch.no_grad(), self._teacher.compute.autocast():
-            noise = torch.randn(count, self._settings.noise, generator=self._random).to(self._device)
-            images: torch.Tensor = self.generator(noise)
-        return (images.float() * 255).round().to(torch.uint8)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Generator, class embedding, optimiser, pool, round and the state of the random generator."""
+            reply = student(images)
+        agrees = (reply.argmax(1) == answer.logits.argmax(1)).float()
+        divergence = kl_per_image(reply, answer.logits) * self._num_classes
         return {
-            "network": self.generator.state_dict(),
-            "classes": self.classes.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "pool": self.pool.state_dict(),
-            "rounds": self._rounds,
-            "sifted": self._sifted,
-            "given": self._given,
-            "generator": self._random.get_state(),
+            "statistics": settings.statistics * torch.stack(distances).sum(),
+            "one_hot": settings.one_hot * F.cross_entropy(answer.logits, wanted),
+            "adversarial": -settings.adversarial * (divergence * agrees).mean(),
         }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores :meth:`state_dict`."""
-        self.generator.load_state_dict(state["network"])
-        self.classes.load_state_dict(state["classes"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self.pool.load_state_dict(state["pool"])
-        self._rounds, self._sifted, self._given = state["rounds"], state["sifted"], state["given"]
-        self._random.set_state(state["generator"])

@@ -82,7 +82,7 @@ class BalancedPatchSource:
         """Balanced batches, with a pass of the teacher over new patches in between."""
         while True:
             if not self._given:
-                yield self._label_more()
+                yield from self._renew(student)
             if len(self.pool) < self._first:
                 continue
             for _ in range(self._given, self._settings.student_steps):
@@ -91,6 +91,10 @@ class BalancedPatchSource:
                 places = self._balanced(self._settings.batch_size)
                 images = self._teacher.compute.images(self.pool.at(places)).float() / 255
                 yield Batch(images, Answer(self._logits[places]))
+
+    def _renew(self, student: nn.Module) -> Iterator[GeneratorStep]:
+        """What happens between two rounds of the student."""
+        yield self._label_more()
 
     @torch.no_grad()
     def _label_more(self) -> GeneratorStep:
@@ -103,6 +107,12 @@ class BalancedPatchSource:
             patches = cutmix(jitter_colours(mixed, self._random), self._random)
         else:
             patches = self._cutter.cut(count, self._random)
+        self._store(patches)
+        return GeneratorStep({})
+
+    @torch.no_grad()
+    def _store(self, patches: torch.Tensor) -> None:
+        """Has the teacher label ``(N, C, H, W)`` images in [0, 1] as the pool will hold them, and keeps both."""
         images = self._teacher.compute.images(patches.mul(255).round().div(255))
         answer = self._teacher(images)
         places = self.pool.add(images)
@@ -110,7 +120,6 @@ class BalancedPatchSource:
         if self.vaccine is not None:
             with self._teacher.compute.autocast():
                 self._suspicious[places] = self.vaccine.suspicious(images, answer)
-        return GeneratorStep({})
 
     def _balanced(self, count: int) -> torch.Tensor:
         """Places in the pool, ``(count,)``, drawn so that the teacher's classes come equally often; none suspicious."""

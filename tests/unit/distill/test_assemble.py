@@ -29,7 +29,7 @@ from abd_app.networks.pixels import PixelNetwork
 from abd_app.plan import STUDENTS
 from abd_app.teacher import ImageSpec, Teacher
 
-_FAST = FastSettings(drawn=16, generator_steps=2, student_steps=5, warm_up_rounds=2, noise=16, capacity=64)
+_FAST = FastSettings(drawn=16, first=32, inverted=8, inversion_steps=2, student_steps=5, capacity=64)
 _CMI = CmiSettings(drawn=16, noise=16, features=16, bank=64, capacity=64)
 
 

@@ -19,9 +19,9 @@ from abd_app.distill.assemble import assemble
 from abd_app.distill.device import Compute
 from abd_app.distill.generators import PixelGenerator, ZsktGenerator
 from abd_app.distill.recipe import Recipe, choose_recipe
-from abd_app.distill.sources import cmi, fast, zskt
+from abd_app.distill.sources import cmi, zskt
 from abd_app.distill.sources.cmi import CmiSettings, ContrastiveInversionSource
-from abd_app.distill.sources.fast import FastSettings, WarmInversionSource
+from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.sources.ood import BalancedPatchSource
 from abd_app.distill.sources.patches import PatchSource
 from abd_app.distill.sources.zskt import AdversarialSource
@@ -36,7 +36,7 @@ INVERTING = {"cmi", "fast"}
 PUBLISHED = ["cmi", "ood", "zskt"]
 KINDS = list(itertools.product((1, 3), (2, 1000), (True, False), (16, 64)))
 STEPS = 3
-_FAST = FastSettings(drawn=8, generator_steps=2, student_steps=2, warm_up_rounds=2, noise=8, capacity=32)
+_FAST = FastSettings(drawn=8, first=16, inverted=4, inversion_steps=2, student_steps=2, capacity=32)
 _CMI = CmiSettings(drawn=8, noise=8, features=16, bank=32, capacity=32)
 
 
@@ -44,8 +44,7 @@ _CMI = CmiSettings(drawn=8, noise=8, features=16, bank=32, capacity=32)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small generators, batches, pools and searches, ready-made pictures, and a vaccine that is always accepted."""
     monkeypatch.setattr(zskt, "ZsktGenerator", functools.partial(ZsktGenerator, features=4))
-    for source in (cmi, fast):
-        monkeypatch.setattr(source, "PixelGenerator", lambda *shape, **kind: PixelGenerator(*shape, **_narrow(kind)))
+    monkeypatch.setattr(cmi, "PixelGenerator", lambda *shape, **kind: PixelGenerator(*shape, **_narrow(kind)))
     monkeypatch.setattr(assembling, "procedural_pictures", _pictures)
     monkeypatch.setattr(assembling, "_FEWEST_PATCHES", 64)
     for source in (
@@ -53,7 +52,6 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
         BalancedPatchSource,
         ContrastiveInversionSource,
         PatchSource,
-        WarmInversionSource,
     ):
         monkeypatch.setattr(source, "sample", _few(source.sample))
     monkeypatch.setattr(loop, "CHECK_IMAGES", 500)

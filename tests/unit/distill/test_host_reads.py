@@ -26,8 +26,8 @@ _WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "bincount", "_uni
 _READING_THE_CPU = ("augment.py", "marks.py", "adam.py")
 # Weights of the adversaries, which stay on the CPU.
 _ON_CPU = {"acts"}
-# Waits that are left: ``ood`` counts its classes and draws places at each step, ``fast`` sifts the images of a round.
-_LEFT = {"ood": {"_balanced"}, "fast": {"_keep"}}
+# Waits that are left: both count their classes and draw places at each step.
+_LEFT = {"ood": {"_balanced"}, "fast": {"_balanced"}}
 _CMI = CmiSettings(drawn=16, noise=16, features=16, bank=64, capacity=64)
 
 
@@ -77,7 +77,7 @@ def test_nothing_else_is_read_back_between_two_reports(
         retrospection_step=10,
         epoch=(2, 5),
     )
-    short = FastSettings(drawn=16, generator_steps=2, student_steps=5, warm_up_rounds=2, noise=16, capacity=64)
+    short = FastSettings(drawn=16, first=32, inverted=8, inversion_steps=2, student_steps=5, capacity=64)
     distillation = assemble(
         make_teacher(), recipe, student_name="wrn-10-1", compute=compute, seed=0, picture=picture, fast=short, cmi=_CMI
     )

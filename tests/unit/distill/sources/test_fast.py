@@ -1,9 +1,9 @@
-"""``fast``: inversion by the teacher's statistics with a generator that is kept warm."""
+"""``fast``: patches that are moved towards what the teacher's statistics describe."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,19 +12,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from abd_app.distill.answering import AnsweringTeacher
-from abd_app.distill.augment import shift_and_flip
 from abd_app.distill.device import Compute
 from abd_app.distill.losses import kl_per_image
 from abd_app.distill.observe import batchnorm_distances
 from abd_app.distill.sources.base import GeneratorStep
-from abd_app.distill.sources.fast import FastSettings, WarmInversionSource
+from abd_app.distill.sources.fast import FastSettings, InvertedPatchSource
 from abd_app.networks.catalog import build
 from abd_app.networks.pixels import PixelNetwork
 from abd_app.teacher import Teacher
 
-_SETTINGS = FastSettings(
-    batch_size=8, drawn=12, generator_steps=2, student_steps=3, warm_up_rounds=2, noise=16, capacity=40
-)
+_SMALL = {"batch_size": 8, "capacity": 64, "first": 24, "drawn": 12, "student_steps": 3, "inverted": 6}
+_SETTINGS = FastSettings(**_SMALL, inversion_steps=2)  # type: ignore[arg-type]
 
 
 def _random(seed: int = 0) -> torch.Generator:
@@ -37,10 +35,16 @@ def _student(teacher: Teacher) -> PixelNetwork:
     return PixelNetwork(build("wrn-10-1", spec.num_classes, spec.channels), mean=spec.mean, std=spec.std).train()
 
 
-def _source(teacher: Teacher, compute: Compute, settings: FastSettings = _SETTINGS) -> WarmInversionSource:
-    torch.manual_seed(4)
-    return WarmInversionSource(
-        AnsweringTeacher(teacher.network, compute), teacher.spec, generator=_random(), settings=settings
+def _source(teacher: Teacher, compute: Compute, settings: FastSettings = _SETTINGS) -> InvertedPatchSource:
+    spec = teacher.spec
+    pictures = torch.randint(256, (2, spec.channels, 48, 48), dtype=torch.uint8, generator=_random(1))
+    return InvertedPatchSource(
+        AnsweringTeacher(teacher.network, compute),
+        pictures,
+        size=(spec.height, spec.width),
+        num_classes=spec.num_classes,
+        generator=_random(),
+        settings=settings,
     )
 
 
@@ -48,40 +52,42 @@ def _hooks(network: nn.Module) -> int:
     return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in network.modules())
 
 
-def test_rounds_warm_up_and_then_feed_the_student_from_the_pool(
+def _of_inversion(items: Iterator[Any]) -> Iterator[GeneratorStep]:
+    """The steps on pixels: those with losses."""
+    return (item for item in items if isinstance(item, GeneratorStep) and item.losses)
+
+
+def test_the_pool_fills_with_patches_and_then_a_few_are_inverted_in_every_round(
     make_teacher: Callable[..., Teacher], compute: Compute
 ) -> None:
     teacher = make_teacher()
     source = _source(teacher, compute)
     items = source.batches(_student(teacher))
-    kinds: list[Any] = [next(items) for _ in range(12)]
-    draws, lessons = [True] * 2, [False] * 3
-    assert [isinstance(item, GeneratorStep) for item in kinds] == draws * 2 + lessons + draws + lessons
+    kinds: list[Any] = [next(items) for _ in range(13)]
+    seen = ["inverts" if getattr(one, "losses", None) else type(one).__name__ for one in kinds]
+    labels, inverts, learns = ["GeneratorStep"], ["inverts"] * 2, ["Batch"] * 3
+    assert seen == labels * 2 + inverts + learns + labels + inverts + learns
+    assert len(source.pool) == 12 + 12 + 6 + 12 + 6
     batch = kinds[4]
-    assert batch.images.shape == (8, 3, 8, 8) and batch.suspicious is None
-    assert 0 <= float(batch.images.min()) <= float(batch.images.max()) <= 1
+    assert batch.images.shape == (8, 3, 8, 8)
     assert torch.allclose(batch.answer.logits, teacher.network(batch.images), atol=1e-5)
-    assert not batch.answer.logits.requires_grad
-    assert len(source.pool) == 36
 
 
 def test_the_losses_are_the_stated_ones(make_teacher: Callable[..., Teacher], compute: Compute) -> None:
     teacher = make_teacher()
-    source, student = _source(teacher, compute), _student(teacher).eval()
-    source._rounds = _SETTINGS.warm_up_rounds
-    noise, labels = torch.randn(12, 16), torch.randint(4, (12,))
-    source._random.manual_seed(6)
+    settings = FastSettings(**_SMALL, statistics=2.0, one_hot=0.5, adversarial=3.0)  # type: ignore[arg-type]
+    source, student = _source(teacher, compute, settings), _student(teacher).eval()
+    images, wanted = torch.rand(12, 3, 8, 8, generator=_random(5)), torch.arange(12) % 4
     with batchnorm_distances(teacher.network) as distances:
-        losses, images = source._losses(student, noise, labels, distances)
-    shown = shift_and_flip(images, _random(6), 1)
+        losses = source._losses(student, images, wanted, distances)
     with batchnorm_distances(teacher.network) as fresh:
-        answer = teacher.network(shown)
-    reply = student(shown)
+        answer = teacher.network(images)
+    reply = student(images)
     agrees = (reply.argmax(1) == answer.argmax(1)).float()
     expected = {
-        "statistics": torch.stack(fresh).sum(),
-        "one_hot": 0.5 * F.cross_entropy(answer, labels),
-        "adversarial": -(kl_per_image(reply, answer) * 4 * agrees).mean(),
+        "statistics": 2 * torch.stack(fresh).sum(),
+        "one_hot": 0.5 * F.cross_entropy(answer, wanted),
+        "adversarial": -3 * (kl_per_image(reply, answer) * 4 * agrees).mean(),
     }
     assert losses.keys() == expected.keys()
     assert agrees.any()
@@ -89,34 +95,26 @@ def test_the_losses_are_the_stated_ones(make_teacher: Callable[..., Teacher], co
         assert losses[name].item() == pytest.approx(value.item(), rel=1e-4), name
 
 
-def test_the_student_is_not_asked_while_warming_up(make_teacher: Callable[..., Teacher], compute: Compute) -> None:
-    teacher = make_teacher()
-    items = _source(teacher, compute).batches(_student(teacher))
-    kinds: list[Any] = [next(items) for _ in range(9)]
-    assert "adversarial" not in kinds[0].losses
-    assert "adversarial" in kinds[7].losses
-
-
-def test_drawing_leaves_no_gradient_and_no_statistics_in_the_student(
+def test_inverting_leaves_no_gradient_and_no_statistics_in_the_student(
     make_teacher: Callable[..., Teacher], compute: Compute
 ) -> None:
     teacher = make_teacher()
     student = _student(teacher)
     before = copy.deepcopy(student.state_dict())
     items = _source(teacher, compute).batches(student)
-    for _ in range(10):
+    for _ in range(13):
         next(items)
     assert all(torch.equal(before[name], value) for name, value in student.state_dict().items())
     assert all(parameter.grad is None for parameter in student.parameters())
 
 
-def test_closing_in_the_middle_of_a_round_takes_the_hooks_away(
+def test_closing_in_the_middle_of_an_inversion_takes_the_hooks_away(
     make_teacher: Callable[..., Teacher], compute: Compute
 ) -> None:
     teacher = make_teacher()
     student = _student(teacher)
     items: Any = _source(teacher, compute).batches(student)
-    next(items)
+    next(_of_inversion(items))
     assert _hooks(teacher.network) > 0
     assert not student.network.bn1.training
     items.close()
@@ -124,23 +122,15 @@ def test_closing_in_the_middle_of_a_round_takes_the_hooks_away(
     assert student.network.bn1.training
 
 
-def test_images_come_nearer_to_the_statistics(make_teacher: Callable[..., Teacher], compute: Compute) -> None:
-    teacher = make_teacher()
-    settings = FastSettings(
-        batch_size=8, drawn=32, generator_steps=40, warm_up_rounds=9, noise=16, capacity=40, rate=2e-2
-    )
-    items = _source(teacher, compute, settings).batches(_student(teacher))
-    distances = [float(next(items).losses["statistics"]) for _ in range(40)]  # type: ignore[union-attr]
-    assert distances[-1] < 0.85 * distances[0]
-
-
-def test_samples_before_the_first_round_are_the_cold_generators(
+def test_images_come_nearer_to_the_statistics_and_to_the_wanted_class(
     make_teacher: Callable[..., Teacher], compute: Compute
 ) -> None:
     teacher = make_teacher()
-    source = _source(teacher, compute)
-    sample = source.sample(5)
-    assert sample.shape == (5, 3, 8, 8) and sample.dtype == torch.uint8 and len(source.pool) == 0
+    settings = FastSettings(**{**_SMALL, "inverted": 32}, inversion_steps=30, adversarial=0.0)  # type: ignore[arg-type]
+    inverting = _of_inversion(_source(teacher, compute, settings).batches(_student(teacher)))
+    losses = [next(inverting).losses for _ in range(30)]
+    assert float(losses[-1]["statistics"]) < 0.85 * float(losses[0]["statistics"])
+    assert float(losses[-1]["one_hot"]) < 0.5 * float(losses[0]["one_hot"])
 
 
 @pytest.mark.parametrize(("height", "width", "channels"), [(8, 12, 3), (10, 8, 1)])
@@ -155,17 +145,15 @@ def test_grey_and_oblong_images(
     assert source.sample(3).shape == (3, channels, height, width)
 
 
-def test_a_source_saved_between_rounds_goes_on_with_the_same_numbers(
-    make_teacher: Callable[..., Teacher], compute: Compute
-) -> None:
+def test_a_saved_source_goes_on_with_the_same_numbers(make_teacher: Callable[..., Teacher], compute: Compute) -> None:
     teacher, student = make_teacher(), _student(make_teacher())
     first, second = (_source(teacher, compute) for _ in range(2))
     items = first.batches(student)
-    for _ in range(7):
+    for _ in range(6):
         next(items)
     second.load_state_dict(copy.deepcopy(first.state_dict()))
     others = second.batches(student)
-    for _ in range(5):
+    for _ in range(8):
         one, other = next(items), next(others)
         if isinstance(one, GeneratorStep):
             assert isinstance(other, GeneratorStep)
