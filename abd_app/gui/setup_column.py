@@ -52,6 +52,8 @@ class SetupColumn(QWidget):
         session.cardChanged.connect(self._on_card_changed)
         session.costChanged.connect(self._on_cost_changed)
         session.devicesChanged.connect(self.plan.show_devices)
+        session.runStarted.connect(self.evaluation.clear_warnings)
+        session.eventHappened.connect(self.evaluation.take)
         for signal in (draft.changed, draft.replaced):
             signal.connect(lambda: session.compute_on(draft["device"]))
             signal.connect(self._show_estimate)
