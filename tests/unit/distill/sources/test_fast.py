@@ -11,37 +11,24 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.augment import shift_and_flip
 from abd_app.distill.device import Compute
 from abd_app.distill.losses import kl_per_image
 from abd_app.distill.observe import batchnorm_distances
 from abd_app.distill.sources.base import GeneratorStep
 from abd_app.distill.sources.fast import FastSettings, WarmInversionSource
-from abd_app.networks.catalog import build
-from abd_app.networks.pixels import PixelNetwork
 from abd_app.teacher import Teacher
+from tests.unit.distill.sources.inversion import new_source
+from tests.unit.distill.sources.inversion import new_student as _student
+from tests.unit.distill.sources.inversion import seeded as _random
 
 _SETTINGS = FastSettings(
     batch_size=8, drawn=12, generator_steps=2, student_steps=3, warm_up_rounds=2, noise=16, capacity=40
 )
 
 
-def _random(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def _student(teacher: Teacher) -> PixelNetwork:
-    torch.manual_seed(3)
-    spec = teacher.spec
-    return PixelNetwork(build("wrn-10-1", spec.num_classes, spec.channels), mean=spec.mean, std=spec.std).train()
-
-
 def _source(teacher: Teacher, compute: Compute, settings: FastSettings = _SETTINGS) -> WarmInversionSource:
-    torch.manual_seed(4)
-    return WarmInversionSource(
-        AnsweringTeacher(teacher.network, compute), teacher.spec, generator=_random(), settings=settings
-    )
+    return new_source(WarmInversionSource, teacher, compute, settings)
 
 
 def _hooks(network: nn.Module) -> int:
