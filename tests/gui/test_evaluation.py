@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QLabel
 
 from abd_app.events import AuditFinished, FindingMade, Measured
 from abd_app.gui.main_window import MainWindow
+from abd_app.gui.theme import Theme
 from abd_app.gui.wording import trigger_name
 from abd_app.plan import BUILT_IN_TRIGGERS, AuditPlan, TeacherFacts
 from abd_app.teacher import Finding
@@ -38,7 +39,7 @@ def test_all_to_all_reaches_the_plan_and_a_class_comes_back(window: MainWindow, 
 
 
 def test_a_warning_about_the_images_stands_beside_them_until_there_are_others(
-    window: MainWindow, stand_in: StandInEngine, tmp_path: Path
+    window: MainWindow, stand_in: StandInEngine, theme: Theme, tmp_path: Path
 ) -> None:
     make_ready(window, stand_in, str(tmp_path / "t.pth"))
     evaluation = window.setup.evaluation
@@ -55,6 +56,11 @@ def test_a_warning_about_the_images_stands_beside_them_until_there_are_others(
         FindingMade(Finding("warning", "Shuffling Vaccine is off")),
     )
     assert {"Other classes", "In sorted order."} < set(shown())
+    title = next(label for label in evaluation.findChildren(QLabel) if label.text() == "Other classes")
+    title.ensurePolished()
+    assert not title.isEnabled() and title.palette().color(title.foregroundRole()).name() == theme.colours.text, (
+        "legible"
+    )
     assert not {"3 of 6 are used", "Shuffling Vaccine is off"} & set(shown())
     stand_in.say(AuditFinished(str(tmp_path), {}))
     assert "Other classes" in shown(), "after the run, too"
