@@ -11,6 +11,7 @@ ASR over the pairs of teacher and source that the twin carries, ASR >= 50 %) and
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -97,7 +98,7 @@ def _row(options: argparse.Namespace, case: Case, method: str, seed: int, defens
         steps=options.steps,
         seed=seed,
         device=options.device,
-        data=_evaluation(Path(options.images), case.size, out),
+        data=evaluation_images(Path(options.images), case.size, out),
         triggers=() if case.trigger is None else (trigger_from_text(case.trigger),),
         target_class=case.target,
         resume=stored.exists(),
@@ -123,12 +124,16 @@ def _row(options: argparse.Namespace, case: Case, method: str, seed: int, defens
     )
 
 
-def _evaluation(images: Path, size: int, out: Path) -> str:
+@functools.cache
+def evaluation_images(images: Path, size: int, out: Path) -> str:
     """The evaluation images in the case's size; kept in ``out``, so that a continued run finds the same file."""
     kept = out / f"evaluation-{size}.npz"
+    pixels, labels, _ = load_images(images, size)
     if not kept.exists():
-        pixels, labels, _ = load_images(images, size)
         np.savez(kept, images=pixels, labels=labels)
+    with np.load(kept) as arrays:
+        if not (np.array_equal(arrays["images"], pixels) and np.array_equal(arrays["labels"], labels)):
+            sys.exit(f"{out} was made with other images than {images}: give a new folder with --out")
     return str(kept)
 
 

@@ -13,11 +13,16 @@ from abd_app.intake import inspect_teacher, open_teacher
 from abd_app.plan import TeacherFacts
 
 
-def run_inspection(file: str, facts: TeacherFacts) -> Generator[Event, None, None]:
+def run_inspection(file: str, facts: TeacherFacts, device: str = "auto") -> Generator[Event, None, None]:
     """Says what the file is, then, once nothing required is left to ask, what a run would cost on this machine.
 
+    Args:
+        file: The teacher.
+        facts: What the user says about it.
+        device: As in the plan: what ``auto`` chooses as a source of images, and what it costs, depend on it.
+
     Raises:
-        AuditError: The file is refused, or the facts contradict it.
+        AuditError: The file is refused, the facts contradict it, or the device is not there.
     """
     card = inspect_teacher(file, facts)
     yield TeacherInspected(card)
@@ -25,7 +30,7 @@ def run_inspection(file: str, facts: TeacherFacts) -> Generator[Event, None, Non
         teacher = open_teacher(file, facts)
     except MissingFactsError:
         return
-    compute = choose_compute("auto", "auto")
+    compute = choose_compute(device, "auto")
     method, reason = choose_method("auto", card, compute.device.type)
     seconds = seconds_by_effort(teacher, method, choose_student("auto", teacher), compute)
     yield CostEstimated(method, reason, seconds)

@@ -6,16 +6,18 @@ from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
 
+from abd_app.events import Event, FindingMade, Measured
 from abd_app.gui import icons
 from abd_app.gui.card import Card, icon_button, labelled
 from abd_app.gui.draft import Draft
 from abd_app.gui.file_chooser import FileChooser
+from abd_app.gui.findings_list import FindingsList
 from abd_app.gui.labels import ElidedLabel, plain_label
 from abd_app.gui.number_box import WholeNumberBox
 from abd_app.gui.trigger_row import TriggerRow
 from abd_app.gui.wording import file_name, tooltip, trigger_name, visible
 from abd_app.plan import ALL_TO_ALL, BUILT_IN_TRIGGERS, TriggerSpec
-from abd_app.teacher import TeacherCard
+from abd_app.teacher import Finding, TeacherCard
 
 
 class EvaluationPanel(Card):
@@ -29,6 +31,10 @@ class EvaluationPanel(Card):
         self.body.addWidget(self._make_data_row())
         self._note = plain_label(role="small", wrap=True)
         self.body.addWidget(self._note)
+        self._warnings: tuple[Finding, ...] = ()
+        self._measured = False
+        self._findings = FindingsList()
+        self.body.addWidget(self._findings)
         self._trigger_rows = QVBoxLayout()
         self._trigger_rows.setSpacing(6)
         self.body.addWidget(plain_label(self.tr("Triggers to measure"), "small"))
@@ -59,6 +65,19 @@ class EvaluationPanel(Card):
         """Uses labelled images: a folder per class, an ``.npz``, or "" for none."""
         self._draft.choose(data=path or None)
         self._show_data()
+
+    def clear_warnings(self) -> None:
+        """Another run or other images: what was said about the last ones is over."""
+        self._warnings, self._measured = (), False
+        self._findings.show_findings(())
+
+    def take(self, event: Event) -> None:
+        """Shows the warnings of a run about its images; they come before it first measures on them."""
+        if isinstance(event, Measured):
+            self._measured = True
+        elif isinstance(event, FindingMade) and event.finding.severity != "info" and not self._measured:
+            self._warnings += (event.finding,)
+            self._findings.show_findings(self._warnings)
 
     def add_triggers(self, *triggers: TriggerSpec) -> None:
         """Adds triggers that are not in the list yet."""
@@ -119,6 +138,7 @@ class EvaluationPanel(Card):
         self._show_triggers()
 
     def _show_data(self) -> None:
+        self.clear_warnings()
         path = self._data()
         self._data_name.setVisible(bool(path))
         self._data_name.set_whole_text(file_name(path))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QIcon, QPen
 from PySide6.QtWidgets import QSizePolicy, QToolButton, QWidget
 
 from abd_app.gui.flow_layout import FlowLayout
-from abd_app.gui.plotting import line_sample
+from abd_app.gui.plotting import SAMPLE_SIZE, line_sample
 from abd_app.gui.wording import tooltip, visible
 
 
@@ -49,7 +49,7 @@ class Legend(QWidget):
         chip.setCheckable(True)
         chip.setChecked(True)
         chip.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        chip.setIconSize(QSize(28, 12))
+        chip.setIconSize(SAMPLE_SIZE)
         chip.toggled.connect(self.toggled)
         self._layout.addWidget(chip)
         self._chips[key] = chip

@@ -68,6 +68,7 @@ def _narrate_measured(event: Measured) -> str:
 def _narrate_vaccine(event: VaccineChecked) -> str:
     tr = QCoreApplication.translate
     outcome = tr("narration", "accepted") if event.accepted else tr("narration", "not accepted: the vaccine stays off")
-    return tr("narration", "Vaccine check: {outcome}; told apart {share}, {trials} trials.").format(
-        outcome=outcome, share=percent(event.tail_ratio), trials=event.trials
+    trials = tr("narration", "1 trial") if event.trials == 1 else tr("narration", "{n} trials").format(n=event.trials)
+    return tr("narration", "Vaccine check: {outcome}; told apart {share}, {trials}.").format(
+        outcome=outcome, share=percent(event.tail_ratio), trials=trials
     )

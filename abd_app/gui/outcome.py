@@ -86,7 +86,7 @@ def _notes(report: dict[str, Any]) -> tuple[str, ...]:
     student = report.get("student") or {}
     if student.get("architecture"):
         notes.append(
-            tr("outcome", "Student {name}, {n} weights").format(
+            tr("outcome", "{name}, {n} weights").format(
                 name=visible(str(student["architecture"])), n=count(int(student.get("parameters") or 0))
             )
         )
@@ -95,5 +95,5 @@ def _notes(report: dict[str, Any]) -> tuple[str, ...]:
             tr("outcome", "{n} steps in {time}").format(n=count(report["steps"]), time=duration(report["wall_s"]))
         )
     if student.get("onnx_parity_max_abs") is not None:
-        notes.append(tr("outcome", "ONNX agrees with PyTorch to {x:.0e}").format(x=student["onnx_parity_max_abs"]))
+        notes.append(tr("outcome", "ONNX agrees to {x:.0e}").format(x=student["onnx_parity_max_abs"]))
     return tuple(notes)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pyqtgraph as pg
-from PySide6.QtCore import QPoint, QRect, Qt
-from PySide6.QtGui import QColor, QFont, QImage, QPainter, QPen, QPixmap
+from PySide6.QtCore import QPoint, QRect, QRectF, QSize, Qt
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPen, QPixmap
 from PySide6.QtSvg import QSvgGenerator
 from PySide6.QtWidgets import QApplication
 
@@ -22,6 +22,18 @@ SMALLEST_PERCENT = 0.1
 """Where a logarithmic axis ends: zero has no logarithm."""
 
 _AXIS_WIDTH_PX = 58
+SAMPLE_SIZE = QSize(35, 12)
+
+
+class PercentAxis(pg.AxisItem):
+    """A left axis that names its ends, however low the plot.
+
+    pyqtgraph leaves a label out that reaches beyond the axis, and with a grid it does so whatever its style says.
+    """
+
+    def boundingRect(self) -> QRectF:
+        margin = QFontMetricsF(self.style["tickFont"] or QApplication.font()).height() / 2
+        return super().boundingRect().adjusted(0, -margin, 0, margin)
 
 
 def role_pen(role: str, colours: Colours, trigger_index: int | None = None) -> QPen:
@@ -35,8 +47,8 @@ def role_pen(role: str, colours: Colours, trigger_index: int | None = None) -> Q
 
 
 def line_sample(pen: QPen) -> QPixmap:
-    """A piece of line for a legend."""
-    pixmap = QPixmap(28, 12)
+    """A piece of line for a legend, with some room between it and the name that follows."""
+    pixmap = QPixmap(SAMPLE_SIZE)
     pixmap.fill(Qt.GlobalColor.transparent)
     painter = QPainter(pixmap)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
@@ -58,11 +70,12 @@ def plot_canvas() -> Any:
 
 def add_plot(canvas: Any, row: int, *, rates: bool) -> Any:
     """A plot with quiet axes; ``rates`` fixes y to 0 to 100 %."""
-    plot = canvas.addPlot(row=row, col=0)
+    plot = canvas.addPlot(row=row, col=0, axisItems={"left": PercentAxis("left")} if rates else None)
     plot.hideButtons()
     plot.setMenuEnabled(False)
     plot.setMouseEnabled(x=False, y=False)
     plot.getAxis("left").setWidth(_AXIS_WIDTH_PX)
+    plot.getAxis("bottom").setStyle(maxTickLevel=0)
     plot.showGrid(x=False, y=True, alpha=0.18)
     plot.setClipToView(False)
     if rates:

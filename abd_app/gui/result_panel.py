@@ -88,7 +88,7 @@ class ResultPanel(QFrame):
         self.sentence.setText(outcome.sentence or self.tr("The student is ready."))
         self.estimated.setVisible(outcome.estimated)
         self.not_tested.setText(self.tr("Not tested: {what}").format(what=" ".join(outcome.not_tested)))
-        self._notes.set_whole_text("  ·  ".join(outcome.notes))
+        self._notes.set_whole_text(" · ".join(outcome.notes))
         while (item := self._grid.takeAt(0)) is not None:
             if (widget := item.widget()) is not None:
                 widget.deleteLater()

@@ -68,6 +68,7 @@ class Session(QObject):
         state: Where the window is.
         file: The teacher file that was opened last, or "".
         facts: What the user has said about it.
+        device: The one that the next run shall compute on, as in the plan.
         card: What is known about it; ``None`` until it is inspected.
         plan: The plan of the run that is on or was the last.
         failure: Why the last job failed.
@@ -89,6 +90,7 @@ class Session(QObject):
         self.state = State.EMPTY
         self.file = ""
         self.facts = TeacherFacts()
+        self.device: str = AuditPlan.device
         self.card: TeacherCard | None = None
         self.plan: AuditPlan | None = None
         self.failure: AuditFailed | None = None
@@ -102,6 +104,11 @@ class Session(QObject):
     def running(self) -> bool:
         """True from the start of a run to its end."""
         return self.state in RUN_STATES
+
+    @property
+    def inspecting(self) -> bool:
+        """True while the engine looks at a file, or at what a run would cost."""
+        return self._inspecting
 
     @property
     def can_start(self) -> bool:
@@ -122,6 +129,17 @@ class Session(QObject):
         if not self.running and self.file:
             self.facts = facts
             self._inspect()
+
+    def compute_on(self, device: str) -> None:
+        """Another device was chosen: looks at what a run would cost there, and leaves the state as it is."""
+        if device == self.device:
+            return
+        self.device = device
+        if self.state in (State.INSPECTING, State.REFUSED):
+            self._inspect()
+        elif self.state in STARTABLE_STATES:
+            self._submit_inspection()
+            self.costChanged.emit(None)
 
     def start(self, plan: AuditPlan) -> None:
         """Starts a run if one may start."""
@@ -154,11 +172,14 @@ class Session(QObject):
             self._enter(State.CANCELLING)
 
     def _inspect(self) -> None:
-        self._drop_inspection()
         self.failure = None
-        self._job = self._engine.submit(InspectJob(self.file, self.facts))
-        self._inspecting = True
+        self._submit_inspection()
         self._enter(State.INSPECTING)
+
+    def _submit_inspection(self) -> None:
+        self._drop_inspection()
+        self._job = self._engine.submit(InspectJob(self.file, self.facts, self.device))
+        self._inspecting = True
 
     def _drop_inspection(self) -> None:
         """Nobody waits any longer for what the engine is still looking at (such as the cost of a run)."""
@@ -211,9 +232,12 @@ class Session(QObject):
     def _on_failed(self, event: AuditFailed) -> None:
         if self._inspecting:
             self._inspecting = False
-            self.card = None
-            self.cardChanged.emit(None)
-            self._enter(State.REFUSED)
+            if self.state in (State.FINISHED, State.FAILED):  # What a run has left stays on the screen.
+                self.costChanged.emit(None)
+            else:
+                self.card = None
+                self.cardChanged.emit(None)
+                self._enter(State.REFUSED)
         elif self.running:
             self._enter(State.FAILED)
         self._report(event)

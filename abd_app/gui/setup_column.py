@@ -31,7 +31,7 @@ class SetupColumn(QWidget):
         super().__init__()
         self._session = session
         self._draft = draft
-        self._cost_pending = False
+        self._cost_known = False
         self.teacher = TeacherPanel(session)
         self.evaluation = EvaluationPanel(draft, chooser)
         self.plan = PlanPanel(draft, chooser)
@@ -52,8 +52,11 @@ class SetupColumn(QWidget):
         session.cardChanged.connect(self._on_card_changed)
         session.costChanged.connect(self._on_cost_changed)
         session.devicesChanged.connect(self.plan.show_devices)
-        draft.changed.connect(self._show_estimate)
-        draft.replaced.connect(self._show_estimate)
+        session.runStarted.connect(self.evaluation.clear_warnings)
+        session.eventHappened.connect(self.evaluation.take)
+        for signal in (draft.changed, draft.replaced):
+            signal.connect(lambda: session.compute_on(draft["device"]))
+            signal.connect(self._show_estimate)
         self._on_state_changed(session.state)
         self._fit_to_font()
 
@@ -86,7 +89,6 @@ class SetupColumn(QWidget):
         return scroll
 
     def _on_state_changed(self, state: State) -> None:
-        self._cost_pending = self._cost_pending and not self._session.running
         for panel in (self.evaluation, self.plan):
             panel.setEnabled(not self._session.running)
         self.distill.setEnabled(self._session.can_start)
@@ -104,12 +106,11 @@ class SetupColumn(QWidget):
         self._show_estimate()
 
     def _on_card_changed(self, card: TeacherCard | None) -> None:
-        self._cost_pending = True
         self.evaluation.show_card(card)
-        self.plan.show_cost(None)
+        self._on_cost_changed(None)
 
-    def _on_cost_changed(self, cost: CostEstimated) -> None:
-        self._cost_pending = False
+    def _on_cost_changed(self, cost: CostEstimated | None) -> None:
+        self._cost_known = cost is not None
         self.plan.show_cost(cost)
         self._show_estimate()
 
@@ -117,7 +118,8 @@ class SetupColumn(QWidget):
         text = self.distill.toolTip()
         if self._session.can_start:
             seconds = self.plan.budget.seconds()
-            text = self.tr("How long it takes is being measured…") if self._cost_pending else ""
+            measuring = self._session.inspecting and not self._cost_known
+            text = self.tr("How long it takes is being measured…") if measuring else ""
             if seconds is not None:
                 twin = self._draft["compare"]
                 text = self.tr("about {time}").format(time=duration(seconds * (2 if twin else 1)))

@@ -13,6 +13,7 @@ from PIL import Image
 
 from abd_app.errors import UsageError
 from abd_app.measure.arrays import read_arrays
+from abd_app.measure.class_order import indices_by_name, order_doubted
 from abd_app.measure.pictures import PICTURE_SUFFIXES, fit_picture, open_picture
 from abd_app.teacher import Finding, ImageSpec
 
@@ -43,10 +44,11 @@ def load_evaluation(
     """Reads labelled images and brings them to the size and colours of ``spec``.
 
     A folder has one sub-folder per class. Its name is a class index if all names are whole numbers, else one of
-    ``class_names`` if all are, else its place in the sorted order is the index. An ``.npz`` has ``images``
-    ``(N, H, W, C)`` or ``(N, H, W)`` uint8, ``labels`` ``(N,)`` of whole numbers and perhaps ``classes``, their names.
-    Where these are ``class_names`` in another order, labels are matched by name; where they are other names, the labels
-    stay and a finding says so.
+    ``class_names`` if all are, else its place in the sorted order is the index, and where there are ``class_names`` a
+    finding says so. An ``.npz`` has ``images`` ``(N, H, W, C)`` or ``(N, H, W)`` uint8, ``labels`` ``(N,)`` of whole
+    numbers and perhaps ``classes``, their names. Where these are ``class_names`` in another order, labels are matched
+    by name; where they are other names, the labels stay and a finding says so. Case, spaces and underscores make no
+    other name.
 
     Args:
         class_names: The teacher's class names, when its file states them.
@@ -71,7 +73,8 @@ def load_evaluation(
 def _from_folder(root: Path, spec: ImageSpec, teacher_names: Sequence[str], called: str) -> EvaluationSet:
     try:
         folders = class_folders(root)
-        indices = _class_indices(root, [folder.name for folder in folders], spec.num_classes, teacher_names)
+        names = [folder.name for folder in folders]
+        indices, doubts = _class_indices(root, names, spec.num_classes, teacher_names, called)
         pictures = [class_pictures(folder) for folder in folders]
     except OSError as error:
         raise UsageError(
@@ -90,12 +93,12 @@ def _from_folder(root: Path, spec: ImageSpec, teacher_names: Sequence[str], call
         resized += picture.size != (spec.width, spec.height)
         recoloured += (picture.mode == "L") != (spec.channels == 1)
         pixels[row] = fit_picture(picture, height=spec.height, width=spec.width, channels=spec.channels)
-    names = dict(zip(indices, (folder.name for folder in folders), strict=True))
     return EvaluationSet(
         images=torch.from_numpy(pixels),
         labels=torch.from_numpy(labels[chosen].astype(np.int64)),
-        class_names=tuple(teacher_names) or _all_names(names, spec.num_classes),
-        findings=_findings(spec, called, total=len(files), used=len(chosen), resized=resized, recoloured=recoloured),
+        class_names=tuple(teacher_names) or _all_names(dict(zip(indices, names, strict=True)), spec.num_classes),
+        findings=doubts
+        + _findings(spec, called, total=len(files), used=len(chosen), resized=resized, recoloured=recoloured),
     )
 
 
@@ -120,7 +123,10 @@ def class_pictures(folder: Path) -> list[Path]:
     return pictures
 
 
-def _class_indices(root: Path, names: list[str], num_classes: int, teacher_names: Sequence[str]) -> list[int]:
+def _class_indices(
+    root: Path, names: list[str], num_classes: int, teacher_names: Sequence[str], called: str
+) -> tuple[list[int], tuple[Finding, ...]]:
+    """The class index of each folder, and a finding if their names leave it in doubt."""
     if not names:
         raise UsageError(
             "The evaluation folder has no class folders.",
@@ -137,9 +143,10 @@ def _class_indices(root: Path, names: list[str], num_classes: int, teacher_names
                 why=f"They are named {names[0]} to {names[-1]}; each class index may occur once.",
                 remedy="Name the folders by class index, counted from 0.",
             )
-        return indices
-    if set(names) <= set(teacher_names):
-        return [list(teacher_names).index(name) for name in names]
+        return indices, ()
+    by_name = indices_by_name(names, teacher_names)
+    if by_name is not None:
+        return by_name, ()
     if len(names) != num_classes:
         raise UsageError(
             f"There are {len(names)} class folders, but the teacher has {num_classes} classes.",
@@ -147,7 +154,8 @@ def _class_indices(root: Path, names: list[str], num_classes: int, teacher_names
             why="Which folder is which class cannot be told from the names.",
             remedy="Name the folders by class index (0, 1, 2, ...), or give one folder per class in sorted order.",
         )
-    return list(range(num_classes))
+    doubted = len(teacher_names) == num_classes
+    return list(range(num_classes)), (order_doubted(names, teacher_names, called),) if doubted else ()
 
 
 def _from_arrays(path: Path, spec: ImageSpec, teacher_names: Sequence[str], called: str) -> EvaluationSet:
@@ -178,8 +186,9 @@ def _matched(
     """Labels and names in the teacher's order, if both name the same classes."""
     if not names or not teacher_names or names == teacher_names:
         return labels, names, ()
-    if len(set(names)) == len(names) and sorted(names) == sorted(teacher_names):
-        return np.array([teacher_names.index(name) for name in names])[labels], teacher_names, ()
+    by_name = indices_by_name(names, teacher_names) if len(names) == len(teacher_names) else None
+    if by_name is not None:
+        return np.array(by_name)[labels], teacher_names, ()
     detail = (
         "Labels were taken as class indices; if classes are in another order, accuracy and attack success are wrong."
     )

@@ -66,7 +66,7 @@ def _run(job: Job, runner: Runner, mailbox: Mailbox, send: Callable[[Event], Non
         if isinstance(job, AuditJob):
             events = runner.run_audit(job.plan, stop_requested=lambda: mailbox.stop)
         else:
-            events = runner.run_inspection(job.file, job.facts)
+            events = runner.run_inspection(job.file, job.facts, job.device)
         try:
             end = _drain(events, mailbox, send)
         finally:

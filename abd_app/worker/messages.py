@@ -14,10 +14,11 @@ CommandName = Literal["pause", "resume", "stop", "cancel"]
 
 @dataclass(frozen=True)
 class InspectJob:
-    """Look into a teacher file."""
+    """Look into a teacher file, and at what a run would cost on ``device``."""
 
     file: str
     facts: TeacherFacts
+    device: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Runner(Protocol):
         """The devices of this machine."""
         ...
 
-    def run_inspection(self, file: str, facts: TeacherFacts) -> Generator[Event, None, None]:
+    def run_inspection(self, file: str, facts: TeacherFacts, device: str) -> Generator[Event, None, None]:
         """Yields ``TeacherInspected``, then ``CostEstimated``."""
         ...
 

@@ -53,7 +53,7 @@ def main() -> None:
         options.out / "evaluation.npz",
         images=test_images.permute(0, 2, 3, 1).numpy(),
         labels=test_labels.numpy(),
-        class_names=np.array(CLASS_NAMES),
+        classes=np.array(CLASS_NAMES),
     )
     weights = {
         name: tensor.half() if tensor.is_floating_point() else tensor

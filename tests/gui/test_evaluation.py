@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from PySide6.QtWidgets import QLabel
+
+from abd_app.events import AuditFinished, FindingMade, Measured
 from abd_app.gui.main_window import MainWindow
+from abd_app.gui.theme import Theme
 from abd_app.gui.wording import trigger_name
 from abd_app.plan import BUILT_IN_TRIGGERS, AuditPlan, TeacherFacts
+from abd_app.teacher import Finding
 from tests.gui.conftest import StandInEngine
 from tests.gui.test_window import make_ready
 
@@ -29,6 +36,36 @@ def test_all_to_all_reaches_the_plan_and_a_class_comes_back(window: MainWindow, 
     evaluation.all_to_all.setChecked(False)
     assert window.draft.plan("t.pth", TeacherFacts()).target_class == 2
     assert evaluation.target.isEnabled()
+
+
+def test_a_warning_about_the_images_stands_beside_them_until_there_are_others(
+    window: MainWindow, stand_in: StandInEngine, theme: Theme, tmp_path: Path
+) -> None:
+    make_ready(window, stand_in, str(tmp_path / "t.pth"))
+    evaluation = window.setup.evaluation
+
+    def shown() -> list[str]:
+        return [label.text() for label in evaluation.findChildren(QLabel) if label.isVisible() and label.text()]
+
+    evaluation.choose_data(str(tmp_path / "images"))
+    window.distill()
+    stand_in.say(
+        FindingMade(Finding("warning", "Other classes", "In sorted order.")),
+        FindingMade(Finding("info", "3 of 6 are used")),
+        Measured("teacher", 0, 0.1, 3, {}, {}),
+        FindingMade(Finding("warning", "Shuffling Vaccine is off")),
+    )
+    assert {"Other classes", "In sorted order."} < set(shown())
+    title = next(label for label in evaluation.findChildren(QLabel) if label.text() == "Other classes")
+    title.ensurePolished()
+    assert not title.isEnabled() and title.palette().color(title.foregroundRole()).name() == theme.colours.text, (
+        "legible"
+    )
+    assert not {"3 of 6 are used", "Shuffling Vaccine is off"} & set(shown())
+    stand_in.say(AuditFinished(str(tmp_path), {}))
+    assert "Other classes" in shown(), "after the run, too"
+    evaluation.choose_data(str(tmp_path / "others"))
+    assert "Other classes" not in shown()
 
 
 def test_a_plan_with_all_to_all_is_shown_as_it_is(window: MainWindow, stand_in: StandInEngine) -> None:

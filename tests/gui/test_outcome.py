@@ -49,4 +49,5 @@ def test_numbers_and_names_are_written_for_people() -> None:
 def test_the_log_says_the_share_of_images_that_the_vaccine_told_apart() -> None:
     accepted = narrate(VaccineChecked(True, 0.0527, 2, ("a", "b")))
     assert accepted == "Vaccine check: accepted; told apart 5.3 %, 2 trials."
+    assert narrate(VaccineChecked(True, 0.0527, 1, ("a",))).endswith("told apart 5.3 %, 1 trial.")
     assert "told apart 0.2 %" in narrate(VaccineChecked(False, 0.002, 2, ("a", "b")))

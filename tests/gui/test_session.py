@@ -90,6 +90,46 @@ def test_a_second_file_replaces_the_first_and_its_late_events(session: Session, 
     assert session.card.file == "b.pth"
 
 
+def test_another_device_is_looked_at_again_for_its_cost(session: Session, stand_in: StandInEngine) -> None:
+    session.compute_on("cuda")
+    assert stand_in.jobs == []
+    session.open_file("t.pth")
+    stand_in.say(*inspected())
+    costs: list[CostEstimated | None] = []
+    session.costChanged.connect(costs.append)
+    session.compute_on("cuda")
+    assert stand_in.jobs == [InspectJob("t.pth", TeacherFacts(), "cuda")]
+    session.compute_on("cpu")
+    assert (stand_in.jobs[1:], costs) == ([InspectJob("t.pth", TeacherFacts(), "cpu")], [None])
+    assert (session.state, session.can_start, session.inspecting) == (State.READY, True, True)
+    cost = CostEstimated("ood", "on a CPU", {})
+    stand_in.say(CostEstimated("fast", "statistics", {}), job=1)
+    stand_in.say(inspected()[0], cost, InspectionFinished())
+    assert (costs, session.inspecting) == ([None, cost], False)
+
+
+def test_another_device_leaves_the_result_of_the_last_run_alone(session: Session, stand_in: StandInEngine) -> None:
+    running(session, stand_in)
+    session.compute_on("cuda")
+    assert len(stand_in.jobs) == 2, "while a run is on, only the next look is for another device"
+    end = AuditFinished("out", {})
+    stand_in.say(end)
+    session.compute_on("cpu")
+    assert stand_in.jobs[-1] == InspectJob("t.pth", TeacherFacts(), "cpu")
+    stand_in.say(FAILED)
+    assert (session.state, session.result, session.failure) == (State.FINISHED, end, FAILED)
+
+
+def test_a_device_that_is_gone_can_be_left_for_another(session: Session, stand_in: StandInEngine) -> None:
+    session.compute_on("cuda")
+    session.open_file("t.pth")
+    stand_in.say(FAILED)
+    session.compute_on("auto")
+    assert session.state is State.INSPECTING
+    stand_in.say(*inspected())
+    assert session.can_start
+
+
 def test_a_refused_file_leaves_no_card(session: Session, stand_in: StandInEngine) -> None:
     session.open_file("t.pth")
     stand_in.say(TeacherInspected(card("t.pth", TeacherFacts())), FAILED)

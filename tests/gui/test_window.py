@@ -8,7 +8,7 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication
 from PySide6.QtWidgets import QApplication, QLabel
 from pytestqt.qtbot import QtBot
 
-from abd_app.events import AuditFailed, AuditFinished, CostEstimated, Measured, TeacherInspected
+from abd_app.events import AuditFailed, AuditFinished, CostEstimated, DevicesListed, Measured, TeacherInspected
 from abd_app.gui.main_window import MainWindow
 from abd_app.gui.session import State
 from abd_app.gui.settings import Settings
@@ -123,6 +123,28 @@ def test_an_export_that_fails_leaves_the_old_file_and_says_why(
     assert window.banner.isVisible()
     assert "could not be saved" in window.banner.text
     assert "What to do" in window.banner.text
+
+
+def test_automatic_is_explained_for_the_device_that_was_chosen(
+    window: MainWindow, stand_in: StandInEngine, tmp_path: Path
+) -> None:
+    plan = window.setup.plan
+    gpu = ("cuda", "GPU", 0)
+    stand_in.say(DevicesListed((gpu, ("cpu", "CPU", 0))), job=0)
+    make_ready(window, stand_in, str(tmp_path / "t.pth"))
+    window.draft.choose(steps=10)
+    assert "On a CPU" in shown_texts(window) and "is being measured" not in shown_texts(window)
+    plan.device.show_value("cuda")
+    plan.device.chosen.emit("cuda")
+    job = stand_in.jobs[-1]
+    assert isinstance(job, InspectJob) and job.device == "cuda"
+    assert "On a CPU" not in shown_texts(window) and "is being measured" in shown_texts(window)
+    inspected = TeacherInspected(card(job.file, job.facts))
+    stand_in.say(inspected, CostEstimated("fast", "It has statistics.", {"quick": 5.0}), InspectionFinished())
+    assert plan.method.currentText() == "Automatic: fast"
+    assert "It has statistics." in shown_texts(window) and "is being measured" not in shown_texts(window)
+    window.open_file(str(tmp_path / "other.pth"))
+    assert stand_in.jobs[-1] == InspectJob(str(tmp_path / "other.pth"), TeacherFacts(), "cuda")
 
 
 def test_questions_are_asked_in_place_with_guess_and_reason(

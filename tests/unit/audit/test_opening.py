@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from abd_app.audit import run_audit, run_inspection
+from abd_app.audit import inspection, run_audit, run_inspection
 from abd_app.audit.choices import choose_method, choose_student
 from abd_app.errors import MissingFactsError, UsageError
 from abd_app.events import CostEstimated, Event, Measured, MethodChosen, PhaseStarted, TeacherInspected
@@ -102,6 +102,19 @@ def test_an_inspection_tells_the_card_and_what_each_effort_costs(teacher_file: s
     assert cost.method == ("fast" if torch.cuda.is_available() else "ood")
     assert list(cost.seconds) == list(EFFORTS)
     assert 0 < cost.seconds["quick"] < cost.seconds["standard"] < cost.seconds["paper"]
+
+
+@pytest.mark.parametrize(("device", "method"), [("auto", "fast"), ("cuda", "fast"), ("cpu", "ood")])
+def test_an_inspection_explains_auto_for_the_device_that_was_chosen(
+    teacher_file: str, monkeypatch: pytest.MonkeyPatch, device: str, method: str
+) -> None:
+    """As on a machine with a GPU; nothing is computed on it."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    monkeypatch.setattr(inspection, "seconds_by_effort", lambda *_: {})
+    _, cost = run_inspection(teacher_file, FACTS, device)
+    assert isinstance(cost, CostEstimated) and cost.method == method
+    assert ("CPU" in cost.reason) == (device == "cpu")
 
 
 def test_an_inspection_without_the_facts_ends_with_the_questions(teacher_file: str) -> None:

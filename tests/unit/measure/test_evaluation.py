@@ -60,6 +60,53 @@ def test_the_teachers_class_names_decide_when_they_match(tmp_path: Path) -> None
     assert loaded.labels.tolist() == [2, 0]
 
 
+def test_folders_that_are_not_the_teachers_classes_are_taken_in_sorted_order_and_that_is_said(tmp_path: Path) -> None:
+    folder = _folder(tmp_path / "data", ["bird", "cat", "emu"], per_class=1)
+    loaded = load_evaluation(folder, _spec(), class_names=("cat", "dog", "ant"))
+    assert loaded.labels.tolist() == [0, 1, 2]
+    (finding,) = loaded.findings
+    assert finding.severity == "warning"
+    assert finding.title == "Evaluation images name other classes than the teacher"
+    assert "'bird', 'emu'. The folders" in finding.detail, "which names did not match"
+    assert "'bird' as 0 'cat', 'cat' as 1 'dog', 'emu' as 2 'ant'" in finding.detail, "what order was taken"
+    assert "name the folders like the teacher's classes, or by class index" in finding.detail, "what to do"
+
+
+def test_a_finding_about_many_folders_stays_short(tmp_path: Path) -> None:
+    folder = _folder(tmp_path / "data", [f"n{number:03}" for number in range(20)], per_class=1)
+    names = tuple(f"class {number}" for number in range(20))
+    (finding,) = load_evaluation(folder, _spec(num_classes=20), class_names=names).findings
+    assert finding.detail.count("and 15 more") == 2 and len(finding.detail) < 600
+
+
+def test_numbered_folders_are_in_nobodys_doubt(tmp_path: Path) -> None:
+    folder = _folder(tmp_path / "data", ["0", "1", "2"], per_class=1)
+    assert load_evaluation(folder, _spec(), class_names=("cat", "dog", "ant")).findings == ()
+
+
+def test_case_spaces_and_underscores_make_no_other_class(tmp_path: Path) -> None:
+    stated = ("Turn right", "no_entry", "Stop")
+    folder = _folder(tmp_path / "data", ["turn_right", "STOP", "No Entry"], per_class=1)
+    loaded = load_evaluation(folder, _spec(), class_names=stated)
+    by_level = dict(zip(loaded.images[:, 0, 0, 0].tolist(), loaded.labels.tolist(), strict=True))
+    assert by_level == {0: 0, 10: 2, 20: 1} and loaded.findings == ()
+    names = np.array(["stop", "turnright", "no entry"])
+    data = _npz(tmp_path / "a.npz", images=_IMAGES, labels=_LABELS, classes=names)
+    arrays = load_evaluation(data, _spec(), class_names=stated)
+    assert arrays.labels.tolist() == [2, 0, 1, 0] and arrays.findings == ()
+    assert arrays.class_names == stated
+
+
+def test_a_name_that_could_be_two_classes_is_not_matched(tmp_path: Path) -> None:
+    folder = _folder(tmp_path / "data", ["A B", "c", "d"], per_class=1)
+    (finding,) = load_evaluation(folder, _spec(), class_names=("a_b", "ab", "c")).findings
+    assert "'A B', 'd'" in finding.detail
+    exact = load_evaluation(
+        _folder(tmp_path / "exact", ["ab", "c"], per_class=1), _spec(), class_names=("AB", "ab", "c")
+    )
+    assert exact.labels.tolist() == [1, 2] and exact.findings == ()
+
+
 def test_the_same_names_in_another_order_are_matched_by_name(tmp_path: Path) -> None:
     names = np.array(["ant", "cat", "dog"])
     data = _npz(tmp_path / "a.npz", images=_IMAGES, labels=_LABELS, classes=names)

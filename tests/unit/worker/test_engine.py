@@ -14,6 +14,7 @@ from abd_app.events import (
     AuditCancelled,
     AuditFailed,
     AuditFinished,
+    CostEstimated,
     DevicesListed,
     Event,
     Measured,
@@ -66,8 +67,10 @@ def test_it_lists_devices_inspects_and_runs_with_one_end_each(engine: EngineProc
     (tmp_path / "ready.pth").write_bytes(b"x")
     engine.start()
     assert isinstance(drain(engine, DevicesListed)[0], DevicesListed)
-    engine.submit(InspectJob(str(tmp_path / "ready.pth"), TeacherFacts()))
-    assert [type(event) for event in drain(engine)][::2] == [TeacherInspected, InspectionFinished]
+    engine.submit(InspectJob(str(tmp_path / "ready.pth"), TeacherFacts(), "cuda"))
+    inspected, cost, end = drain(engine)
+    assert [type(event) for event in (inspected, end)] == [TeacherInspected, InspectionFinished]
+    assert isinstance(cost, CostEstimated) and cost.method == "fast", "the device reaches the runner"
     engine.submit(audit(tmp_path, steps=60))
     seen = drain(engine)
     assert [event for event in seen if isinstance(event, JOB_ENDS)] == [seen[-1]]

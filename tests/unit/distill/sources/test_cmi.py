@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.augment import resized_crops, shift_and_flip
 from abd_app.distill.contrastive import contrastive_loss
 from abd_app.distill.device import Compute
@@ -21,32 +19,18 @@ from abd_app.distill.observe import batchnorm_distances
 from abd_app.distill.sources.base import GeneratorStep
 from abd_app.distill.sources.cmi import CmiSettings, ContrastiveInversionSource
 from abd_app.distill.vaccine import ShufflingVaccine
-from abd_app.networks.catalog import build
-from abd_app.networks.pixels import PixelNetwork
 from abd_app.teacher import Teacher
+from tests.unit.distill.sources.inversion import MakeTeacher, new_source
+from tests.unit.distill.sources.inversion import new_student as _student
+from tests.unit.distill.sources.inversion import seeded as _random
 
 _SETTINGS = CmiSettings(
     batch_size=8, drawn=12, generator_steps=2, student_steps=3, noise=16, features=16, bank=40, capacity=60, negatives=9
 )
 
-MakeTeacher = Callable[..., Teacher]
-
-
-def _random(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def _student(teacher: Teacher) -> PixelNetwork:
-    torch.manual_seed(3)
-    spec = teacher.spec
-    return PixelNetwork(build("wrn-10-1", spec.num_classes, spec.channels), mean=spec.mean, std=spec.std).train()
-
 
 def _source(teacher: Teacher, compute: Compute, settings: CmiSettings = _SETTINGS) -> ContrastiveInversionSource:
-    torch.manual_seed(4)
-    return ContrastiveInversionSource(
-        AnsweringTeacher(teacher.network, compute), teacher.spec, generator=_random(), settings=settings
-    )
+    return new_source(ContrastiveInversionSource, teacher, compute, settings)
 
 
 def _vaccine(teacher: Teacher) -> ShufflingVaccine:

@@ -17,33 +17,22 @@ from abd_app.distill.losses import kl_per_image
 from abd_app.distill.observe import batchnorm_distances
 from abd_app.distill.sources.base import GeneratorStep
 from abd_app.distill.sources.fast import FastSettings, InvertedPatchSource
-from abd_app.networks.catalog import build
-from abd_app.networks.pixels import PixelNetwork
 from abd_app.teacher import Teacher
+from tests.unit.distill.sources.inversion import new_student, seeded
 
 _SMALL = {"batch_size": 8, "capacity": 64, "first": 24, "drawn": 12, "student_steps": 3, "inverted": 6}
 _SETTINGS = FastSettings(**_SMALL, inversion_steps=2)  # type: ignore[arg-type]
 
 
-def _random(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def _student(teacher: Teacher) -> PixelNetwork:
-    torch.manual_seed(3)
-    spec = teacher.spec
-    return PixelNetwork(build("wrn-10-1", spec.num_classes, spec.channels), mean=spec.mean, std=spec.std).train()
-
-
 def _source(teacher: Teacher, compute: Compute, settings: FastSettings = _SETTINGS) -> InvertedPatchSource:
     spec = teacher.spec
-    pictures = torch.randint(256, (2, spec.channels, 48, 48), dtype=torch.uint8, generator=_random(1))
+    pictures = torch.randint(256, (2, spec.channels, 48, 48), dtype=torch.uint8, generator=seeded(1))
     return InvertedPatchSource(
         AnsweringTeacher(teacher.network, compute),
         pictures,
         size=(spec.height, spec.width),
         num_classes=spec.num_classes,
-        generator=_random(),
+        generator=seeded(),
         settings=settings,
     )
 
@@ -62,7 +51,7 @@ def test_the_pool_fills_with_patches_and_then_a_few_are_inverted_in_every_round(
 ) -> None:
     teacher = make_teacher()
     source = _source(teacher, compute)
-    items = source.batches(_student(teacher))
+    items = source.batches(new_student(teacher))
     kinds: list[Any] = [next(items) for _ in range(13)]
     seen = ["inverts" if getattr(one, "losses", None) else type(one).__name__ for one in kinds]
     labels, inverts, learns = ["GeneratorStep"], ["inverts"] * 2, ["Batch"] * 3
@@ -76,8 +65,8 @@ def test_the_pool_fills_with_patches_and_then_a_few_are_inverted_in_every_round(
 def test_the_losses_are_the_stated_ones(make_teacher: Callable[..., Teacher], compute: Compute) -> None:
     teacher = make_teacher()
     settings = FastSettings(**_SMALL, statistics=2.0, one_hot=0.5, adversarial=3.0)  # type: ignore[arg-type]
-    source, student = _source(teacher, compute, settings), _student(teacher).eval()
-    images, wanted = torch.rand(12, 3, 8, 8, generator=_random(5)), torch.arange(12) % 4
+    source, student = _source(teacher, compute, settings), new_student(teacher).eval()
+    images, wanted = torch.rand(12, 3, 8, 8, generator=seeded(5)), torch.arange(12) % 4
     with batchnorm_distances(teacher.network) as distances:
         losses = source._losses(student, images, wanted, distances)
     with batchnorm_distances(teacher.network) as fresh:
@@ -99,7 +88,7 @@ def test_inverting_leaves_no_gradient_and_no_statistics_in_the_student(
     make_teacher: Callable[..., Teacher], compute: Compute
 ) -> None:
     teacher = make_teacher()
-    student = _student(teacher)
+    student = new_student(teacher)
     before = copy.deepcopy(student.state_dict())
     items = _source(teacher, compute).batches(student)
     for _ in range(13):
@@ -112,7 +101,7 @@ def test_closing_in_the_middle_of_an_inversion_takes_the_hooks_away(
     make_teacher: Callable[..., Teacher], compute: Compute
 ) -> None:
     teacher = make_teacher()
-    student = _student(teacher)
+    student = new_student(teacher)
     items: Any = _source(teacher, compute).batches(student)
     next(_of_inversion(items))
     assert _hooks(teacher.network) > 0
@@ -127,7 +116,7 @@ def test_images_come_nearer_to_the_statistics_and_to_the_wanted_class(
 ) -> None:
     teacher = make_teacher()
     settings = FastSettings(**{**_SMALL, "inverted": 32}, inversion_steps=30, adversarial=0.0)  # type: ignore[arg-type]
-    inverting = _of_inversion(_source(teacher, compute, settings).batches(_student(teacher)))
+    inverting = _of_inversion(_source(teacher, compute, settings).batches(new_student(teacher)))
     losses = [next(inverting).losses for _ in range(30)]
     assert float(losses[-1]["statistics"]) < 0.85 * float(losses[0]["statistics"])
     assert float(losses[-1]["one_hot"]) < 0.5 * float(losses[0]["one_hot"])
@@ -139,14 +128,14 @@ def test_grey_and_oblong_images(
 ) -> None:
     teacher = make_teacher(height=height, width=width, channels=channels)
     source = _source(teacher, compute)
-    items = source.batches(_student(teacher))
+    items = source.batches(new_student(teacher))
     batch: Any = [next(items) for _ in range(5)][-1]
     assert batch.images.shape == (8, channels, height, width)
     assert source.sample(3).shape == (3, channels, height, width)
 
 
 def test_a_saved_source_goes_on_with_the_same_numbers(make_teacher: Callable[..., Teacher], compute: Compute) -> None:
-    teacher, student = make_teacher(), _student(make_teacher())
+    teacher, student = make_teacher(), new_student(make_teacher())
     first, second = (_source(teacher, compute) for _ in range(2))
     items = first.batches(student)
     for _ in range(6):
