@@ -14,9 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from abd_app.distill.answering import AnsweringTeacher
+from abd_app.distill import parallel
+from abd_app.distill.answering import Answer, AnsweringTeacher
 from abd_app.distill.augment import shift_and_flip
 from abd_app.distill.generators import PixelGenerator
+from abd_app.distill.labelling import label
 from abd_app.distill.losses import kl_per_image
 from abd_app.distill.observe import batchnorm_distances, frozen_batchnorm
 from abd_app.distill.pool import ImagePool, affordable
@@ -103,9 +105,7 @@ class WarmInversionSource:
                 self._given = (self._given + 1) % self._settings.student_steps
                 pixels = self.pool.sample(self._settings.batch_size, self._random).float() / 255
                 images = self._teacher.compute.images(shift_and_flip(pixels, self._random, self._padding))
-                with torch.no_grad():
-                    answer = self._teacher(images)
-                yield Batch(images, answer)
+                yield Batch(images, Answer(label(self._teacher, images)[0]))
 
     def _draw_round(self, student: nn.Module) -> Iterator[GeneratorStep]:
         settings = self._settings
@@ -118,7 +118,9 @@ class WarmInversionSource:
                 losses, images = self._losses(student, noise, labels, distances)
                 parameters = [noise, *self._parameters()]
                 total = torch.stack(list(losses.values())).sum()
-                for parameter, gradient in zip(parameters, torch.autograd.grad(total, parameters), strict=True):
+                gradients = torch.autograd.grad(total, parameters)
+                parallel.agree(gradients)
+                for parameter, gradient in zip(parameters, gradients, strict=True):
                     parameter.grad = gradient
                 self._optimizer.step()
                 noise_optimizer.step()
@@ -135,13 +137,8 @@ class WarmInversionSource:
             self._sifted = True
         self.pool.add(images[~self._suspicious(images)])
 
-    @torch.no_grad()
     def _suspicious(self, images: torch.Tensor) -> torch.Tensor:
-        assert self.vaccine is not None
-        shown = self._teacher.compute.images(images)
-        answer = self._teacher(shown)
-        with self._teacher.compute.autocast():
-            return self.vaccine.suspicious(shown, answer)
+        return label(self._teacher, images, self.vaccine)[1]
 
     def _losses(
         self, student: nn.Module, noise: torch.Tensor, labels: torch.Tensor, distances: list[torch.Tensor]

@@ -11,6 +11,7 @@ from torch import nn
 
 from abd_app.distill.answering import Answer, AnsweringTeacher
 from abd_app.distill.augment import PatchCutter, cutmix, jitter_colours, shift_and_flip
+from abd_app.distill.labelling import label
 from abd_app.distill.pool import ImagePool, affordable
 from abd_app.distill.sources.base import Batch, GeneratorStep
 from abd_app.distill.vaccine import ShufflingVaccine
@@ -104,12 +105,9 @@ class BalancedPatchSource:
         else:
             patches = self._cutter.cut(count, self._random)
         images = self._teacher.compute.images(patches.mul(255).round().div(255))
-        answer = self._teacher(images)
+        logits, suspicious = label(self._teacher, images, self.vaccine)
         places = self.pool.add(images)
-        self._logits[places] = answer.logits
-        if self.vaccine is not None:
-            with self._teacher.compute.autocast():
-                self._suspicious[places] = self.vaccine.suspicious(images, answer)
+        self._logits[places], self._suspicious[places] = logits, suspicious
         return GeneratorStep({})
 
     def _balanced(self, count: int) -> torch.Tensor:
