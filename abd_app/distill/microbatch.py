@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 
@@ -22,6 +22,42 @@ _USED = 0.85
 """Share of the free memory that is counted on: an allocator does not fill every gap."""
 
 
+class Memory(Protocol):
+    """What can be known of a device's memory."""
+
+    def peak_bytes(self, run: Callable[[], object]) -> int:
+        """How far memory rises above what is in use while ``run`` runs."""
+
+    def free_bytes(self) -> int:
+        """What is left."""
+
+
+class CudaMemory:
+    """The memory of a CUDA device. Random numbers drawn in a trial do not count.
+
+    Args:
+        device: The device.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def peak_bytes(self, run: Callable[[], object]) -> int:
+        """As allocated by PyTorch; the device's peak statistics begin anew."""
+        torch.cuda.synchronize(self._device)
+        torch.cuda.reset_peak_memory_stats(self._device)
+        before = torch.cuda.memory_allocated(self._device)
+        with torch.random.fork_rng([torch.cuda.current_device()]):
+            run()
+        torch.cuda.synchronize(self._device)
+        return torch.cuda.max_memory_allocated(self._device) - before
+
+    def free_bytes(self) -> int:
+        """What the driver says, after PyTorch's unused blocks have been given back to it."""
+        torch.cuda.empty_cache()
+        return torch.cuda.mem_get_info(self._device)[0]
+
+
 class Portions:
     """Runs a pass over a batch in portions, each process over its own slice.
 
@@ -35,16 +71,28 @@ class Portions:
         caveat: What the findings say about a smaller portion.
         reserved_bytes: What will be needed beside the pass itself and is not there yet.
         fewest: Images below which a portion is not cut.
+        memory: Of the device; ``None``: a CUDA device's own, and on others nothing is measured.
 
     Attributes:
         most: Images at a time; ``None``: all.
     """
 
-    def __init__(self, compute: Compute, who: str, caveat: str, *, reserved_bytes: int = 0, fewest: int = 1) -> None:
+    def __init__(
+        self,
+        compute: Compute,
+        who: str,
+        caveat: str,
+        *,
+        reserved_bytes: int = 0,
+        fewest: int = 1,
+        memory: Memory | None = None,
+    ) -> None:
         self.most: int | None = None
-        self._compute, self._who, self._caveat = compute, who, caveat
+        self._who, self._caveat = who, caveat
         self._reserved_bytes, self._fewest = reserved_bytes, fewest
-        self._measured = compute.device.type != "cuda"
+        self._device = compute.device
+        self._memory = CudaMemory(compute.device) if memory is None and compute.device.type == "cuda" else memory
+        self._measured = self._memory is None
         self._findings: list[Finding] = []
 
     def over(self, count: int, run: Callable[[slice], Result], undo: Callable[[], None] = lambda: None) -> list[Result]:
@@ -59,8 +107,9 @@ class Portions:
             RunFailedError: The smallest portion is too large for the memory, or one of several processes has run out.
         """
         own = parallel.own(count)
-        if not self._measured:
-            self._measure(own, run, undo)
+        if self._memory is not None and not self._measured:
+            self._measured = True
+            self._measure(self._memory, own, run, undo)
         while True:
             try:
                 return [run(part) for part in self._parts(own)]
@@ -68,7 +117,7 @@ class Portions:
                 self._halve(own.stop - own.start, error)
             # Only here, where the error is gone, is what its frames held free.
             undo()
-            if self._compute.device.type == "cuda":
+            if self._device.type == "cuda":
                 torch.cuda.empty_cache()
 
     def findings(self) -> Iterator[Finding]:
@@ -105,22 +154,19 @@ class Portions:
                 "goes on with smaller portions.",
             ) from error
 
-    def _measure(self, own: slice, run: Callable[[slice], Result], undo: Callable[[], None]) -> None:
-        self._measured = True
-        count, device = own.stop - own.start, self._compute.device
+    def _measure(self, memory: Memory, own: slice, run: Callable[[slice], Result], undo: Callable[[], None]) -> None:
+        count = own.stop - own.start
         if count <= _TRIAL[1]:
             return
         peaks = list[int]()
         for images in _TRIAL:
             part = slice(own.start, own.start + images)
             try:
-                peaks.append(_peak_bytes(device, functools.partial(run, part)))
+                peaks.append(memory.peak_bytes(functools.partial(run, part)))
             except torch.OutOfMemoryError as error:
                 self._refuse_alone(error)
             undo()
-            torch.cuda.empty_cache()
-        free_bytes = torch.cuda.mem_get_info(device)[0] - self._reserved_bytes
-        fitting = parallel.least(images_that_fit(free_bytes, peaks))
+        fitting = parallel.least(images_that_fit(memory.free_bytes() - self._reserved_bytes, peaks))
         if fitting < (self.most or count):
             self.most = max(self._fewest, fitting)
             self._note("Measured before the first step: ")
@@ -142,17 +188,6 @@ def images_that_fit(free_bytes: int, peaks: Sequence[int]) -> int:
     of_image = max(1.0, (peaks[1] - peaks[0]) / (_TRIAL[1] - _TRIAL[0]))
     fixed = max(0.0, peaks[0] - of_image * _TRIAL[0])
     return max(1, int((_USED * free_bytes - fixed) / of_image))
-
-
-def _peak_bytes(device: torch.device, run: Callable[[], object]) -> int:
-    """How far memory rises above what is in use."""
-    torch.cuda.synchronize(device)
-    torch.cuda.reset_peak_memory_stats(device)
-    before = torch.cuda.memory_allocated(device)
-    with torch.random.fork_rng([torch.cuda.current_device()]):
-        run()
-    torch.cuda.synchronize(device)
-    return torch.cuda.max_memory_allocated(device) - before
 
 
 def _first_line(error: BaseException) -> str:

@@ -94,9 +94,9 @@ def test_batchnorm_over_two_processes_is_that_of_the_whole_batch(found: tuple[di
         torch.testing.assert_close(two[name], one[name], rtol=1e-12, atol=1e-12, msg=name)
 
 
-# Rounding turns signs of ReLUs and of Adam's first steps: in one process, a batch in another order moves the student as
-# much. BatchNorm over half the batch makes it several times as much.
-@pytest.mark.parametrize(("method", "share"), [("fast", 0.03), ("ood", 0.2), ("zskt", 0.2)])
+# Rounding turns signs of ReLUs and of Adam's first steps: 0.0001, 0.006 and 0.0006 of the way. With BatchNorm over half
+# the batch it is 0.016, 0.24 and 0.15; with the gradient of half the batch 0.5, 0.4 and 0.7.
+@pytest.mark.parametrize(("method", "share"), [("fast", 0.003), ("ood", 0.03), ("zskt", 0.01)])
 def test_two_processes_give_the_student_of_one(
     found: tuple[dict[str, torch.Tensor], ...], method: str, share: float
 ) -> None:
@@ -105,7 +105,12 @@ def test_two_processes_give_the_student_of_one(
     assert way > 0 and torch.equal(found[0][f"{method} before"], found[1][f"{method} before"])
     assert (one - two).norm() < share * way
     assert found[0][f"{method} unlearns"] == found[1][f"{method} unlearns"]
-    assert found[0]["ood unlearns"], "Self-Retrospection was a part of it"
+
+
+def test_adversaries_of_two_processes_follow_the_whole_batch(found: tuple[dict[str, torch.Tensor], ...]) -> None:
+    assert found[0]["ood unlearns"] and found[1]["ood unlearns"]
+    one, two = (outputs["ood canvases"] for outputs in found)
+    assert ((one - two).abs() > 1e-3).float().mean() < 0.02
 
 
 def test_torchrun_distils_one_student_and_writes_it_once(teacher: str, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from abd_app.distill.device import Compute
 from abd_app.distill.recipe import choose_recipe
 from abd_app.distill.shared_batchnorm import SharedBatchNorm
 from abd_app.distill.sources.fast import FastSettings
+from abd_app.distill.universal import UniversalRetrospection
 from abd_app.intake import open_teacher
 from abd_app.plan import TeacherFacts
 
@@ -36,8 +37,11 @@ def learned(method: str, file: str) -> dict[str, torch.Tensor]:
     for _ in distillation.run():
         pass
     after = torch.cat([parameter.detach().flatten() for parameter in parameters])
-    acts = distillation._retrospection is not None and distillation._retrospection.acts
-    return {f"{method} before": before, f"{method} after": after, f"{method} unlearns": torch.tensor(acts)}
+    retrospection = distillation._retrospection
+    assert isinstance(retrospection, UniversalRetrospection)
+    canvases = retrospection.adversaries.canvases.detach()
+    found = {"before": before, "after": after, "unlearns": torch.tensor(retrospection.acts), "canvases": canvases}
+    return {f"{method} {name}": value for name, value in found.items()}
 
 
 def normalised() -> dict[str, torch.Tensor]:
