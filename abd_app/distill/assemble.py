@@ -77,11 +77,10 @@ def assemble(
     torch.manual_seed(seed)
     answering, vaccine, stages = place_teacher(teacher, recipe, student, compute, generator)
     drawn_from = functools.partial(_pictures, spec, seed, picture) if pictures is None else lambda: pictures
-    learner = Student(student, compute, recipe, stages)
     return Distillation(
         teacher=answering,
         source=_make_source(answering, spec, recipe, generator, drawn_from, fast, cmi, patches),
-        student=learner,
+        student=(learner := Student(student, compute, recipe, stages)),
         recipe=recipe,
         vaccine=vaccine,
         retrospection=_make_retrospection(recipe, spec, compute, generator, learner.portions),
