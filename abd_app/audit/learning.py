@@ -15,6 +15,7 @@ from abd_app.audit.opening import OpenAudit
 from abd_app.audit.scoring import MEASUREMENTS
 from abd_app.distill.assemble import assemble
 from abd_app.distill.loop import Distillation
+from abd_app.distill.parallel import leads
 from abd_app.distill.recipe import Recipe
 from abd_app.distill.vaccine import VaccineError
 from abd_app.events import DeviceUsed, Event, FindingMade, PhaseStarted, Role, StepDone, VaccineChecked
@@ -90,7 +91,7 @@ def _watched(
         if isinstance(event, VaccineChecked):
             audit.record.vaccine = event
         elif isinstance(event, FindingMade):
-            audit.record.findings.append(event.finding)
+            audit.note(event.finding)
         if isinstance(event, StepDone) and stop_requested():
             audit.record.stopped_early = True
             return
@@ -100,7 +101,7 @@ def _watched(
         if event.step % every == 0 and event.step < event.total_steps:
             yield audit.measure(network, role, event.step, live=True)
             yield DeviceUsed(audit.record.device, _memory_bytes(audit.compute.device))
-        if time.monotonic() - saved > CHECKPOINT_EVERY_S:
+        if leads() and time.monotonic() - saved > CHECKPOINT_EVERY_S:
             _save(audit, distillation, role)
             saved = time.monotonic()
 

@@ -12,9 +12,10 @@ from torch import nn
 from abd_app.audit.choices import choose_method, choose_student
 from abd_app.audit.folder import RunFolder
 from abd_app.audit.pace import measure_pace, steps_within
-from abd_app.audit.scoring import Scorer
+from abd_app.audit.scoring import Bystander, Scorer
 from abd_app.audit.summary import Record
 from abd_app.distill.device import Compute, choose_compute, device_name
+from abd_app.distill.parallel import leads, wait
 from abd_app.distill.pictures import load_picture
 from abd_app.distill.recipe import Recipe, choose_recipe
 from abd_app.errors import UsageError
@@ -41,7 +42,7 @@ class OpenAudit:
     teacher: Teacher
     network: nn.Module
     recipe: Recipe
-    scorer: Scorer
+    scorer: Scorer | Bystander
     folder: RunFolder
     record: Record
     checkpoint: dict[str, Any] | None
@@ -80,9 +81,11 @@ def open_audit(plan: AuditPlan) -> Generator[Event, None, OpenAudit]:
     student_name = choose_student(plan.student, teacher)
     network = compute.place(teacher.network)
     yield PhaseStarted("measuring", "teacher", 0)
-    scorer = Scorer(plan, teacher, network, compute)
+    scorer = Scorer(plan, teacher, network, compute) if leads() else Bystander()
     recipe = _recipe(plan, method, teacher, student_name, compute, checkpoint)
-    folder.begin()
+    wait()  # until all have looked into the folder, which is refused once something is in it
+    if leads():
+        folder.begin()
     record = Record(method=method, method_reason=reason, student_name=student_name, device=device_name(compute.device))
     if checkpoint is not None:
         started -= checkpoint["wall_s"]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator
 from abd_app.audit.finishing import export_student
 from abd_app.audit.learning import learn
 from abd_app.audit.opening import open_audit
+from abd_app.distill.parallel import leads, wait
 from abd_app.events import Event
 from abd_app.plan import AuditPlan
 
@@ -16,6 +17,8 @@ def run_audit(plan: AuditPlan, *, stop_requested: Callable[[], bool] = lambda: F
 
     Pausing is not asking for the next event. Cancelling is closing the generator; a run can then go on from its last
     checkpoint.
+
+    Of several processes (:mod:`abd_app.audit.together`) all learn, and the first alone measures, writes and exports.
 
     Args:
         plan: Every choice.
@@ -28,4 +31,6 @@ def run_audit(plan: AuditPlan, *, stop_requested: Callable[[], bool] = lambda: F
     student = yield from learn(audit, "student", stop_requested)
     if plan.compare and not audit.record.stopped_early:
         yield from learn(audit, "twin", stop_requested)
-    yield from export_student(audit, student)
+    if leads():
+        yield from export_student(audit, student)
+    wait()

@@ -73,6 +73,16 @@ class Scorer:
         return Measured(role, step, scores.accuracy, scores.images, scores.asr, scores.asr_images, self.estimated)
 
 
+class Bystander:
+    """Stands where a :class:`Scorer` stands, in a process that learns along while another one measures."""
+
+    findings: tuple[Finding, ...] = ()
+
+    def measure(self, network: nn.Module, role: Role, step: int, *, live: bool = False) -> Measured:
+        """Says that nothing has been measured here, on 0 images; such a process reports nothing."""
+        return Measured(role, step, 0.0, 0, {}, {}, estimated=True)
+
+
 def _meter(plan: AuditPlan, teacher: Teacher, evaluation: EvaluationSet, compute: Compute, limit: int | None) -> Meter:
     spec = teacher.spec
     triggers = [

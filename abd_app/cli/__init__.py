@@ -12,6 +12,8 @@ from abd_app import __version__
 from abd_app.cli.audits import demo, distill, inspect
 from abd_app.cli.batch import batch as batch_command
 from abd_app.cli.bench import bench
+from abd_app.cli.processes import refuse_unable
+from abd_app.cli.reporting import failures_reported
 from abd_app.cli.teachers import make_teacher
 from abd_app.cli.window import OpenWindow, gui, show_window
 
@@ -53,5 +55,7 @@ def main(
     if version:
         print(f"abd-app {__version__}")
         raise typer.Exit
+    with failures_reported():
+        refuse_unable(context.invoked_subcommand)
     if context.invoked_subcommand is None:
         show_window(context, None, demo=False)

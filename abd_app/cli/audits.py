@@ -38,6 +38,7 @@ from abd_app.cli.options import (
     Triggers,
     stated_facts,
 )
+from abd_app.cli.processes import joined
 from abd_app.cli.reporting import failures_reported, print_json
 from abd_app.command import target_from_text, trigger_from_text
 from abd_app.errors import RunFailedError
@@ -120,22 +121,34 @@ def demo(
 
 
 def _audit(plan: AuditPlan, as_json: bool) -> None:
-    """Drains one audit. Libraries of the engine may print: stdout is for the result alone."""
-    report: dict[str, Any] | None = None
-    with contextlib.redirect_stdout(sys.stderr), console.ProgressPrinter() as progress:
-        from abd_app.audit import run_audit
+    """Drains one audit. Libraries of the engine may print: stdout is for the result alone.
 
-        with contextlib.closing(run_audit(plan)) as events:
-            for event in events:
-                progress.show(event)
-                if isinstance(event, AuditFinished):
-                    report = event.report
+    Of several processes one speaks.
+    """
+    with contextlib.redirect_stdout(sys.stderr), joined(plan) as speaks:
+        report = _report(plan, speaks)
+    if not speaks:
+        return
     if report is None:
         raise RunFailedError("The audit ended without a result.", remedy="Report this with the log of the run.")
     if as_json:
         print_json(report)
     else:
         print(f"The student and its report are in {plan.out}")
+
+
+def _report(plan: AuditPlan, speaks: bool) -> dict[str, Any] | None:
+    from abd_app.audit import run_audit
+
+    report: dict[str, Any] | None = None
+    with contextlib.ExitStack() as opened:
+        progress = opened.enter_context(console.ProgressPrinter()) if speaks else None
+        for event in opened.enter_context(contextlib.closing(run_audit(plan))):
+            if progress is not None:
+                progress.show(event)
+            if isinstance(event, AuditFinished):
+                report = event.report
+    return report
 
 
 def _free_folder(name: str) -> str:

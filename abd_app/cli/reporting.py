@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from abd_app import console
+from abd_app.cli import processes
 from abd_app.errors import AuditError, RunFailedError
 
 CANCELLED_EXIT_CODE = 130
@@ -29,10 +30,12 @@ def failures_reported() -> Iterator[None]:
     try:
         yield
     except AuditError as error:
-        console.print_error(error)
+        if processes.speaks_of_failure():
+            console.print_error(error)
         raise typer.Exit(error.exit_code) from error
     except KeyboardInterrupt:
-        print("abd-app: cancelled", file=sys.stderr)
+        if processes.speaks_of_failure():
+            print("abd-app: cancelled", file=sys.stderr)
         raise typer.Exit(CANCELLED_EXIT_CODE) from None
     except typer.Exit:
         raise
@@ -42,7 +45,8 @@ def failures_reported() -> Iterator[None]:
             why=f"{type(error).__name__}: {error}",
             remedy="See the traceback with abd-app --debug ..., and report it.",
         )
-        console.print_error(unexpected)
+        if processes.speaks_of_failure():
+            console.print_error(unexpected)
         if os.environ.get("ABD_APP_DEBUG"):
             traceback.print_exc()
         raise typer.Exit(unexpected.exit_code) from error

@@ -11,6 +11,7 @@ from torch import nn
 
 from abd_app.distill.device import Compute
 from abd_app.distill.losses import attention_map
+from abd_app.distill.microbatch import Portions
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,10 @@ class Answer:
     blocks: tuple[torch.Tensor, ...] = ()
     trunk: torch.Tensor | None = None
 
+    def part(self, which: slice) -> Answer:
+        """The answer to a part of the batch, without the trunk."""
+        return Answer(self.logits[which], tuple(block[which] for block in self.blocks))
+
     @functools.cached_property
     def attention(self) -> tuple[torch.Tensor, ...]:
         """Attention maps of the blocks, ``(N, H_i * W_i)`` each; computed once for all steps that learn from them."""
@@ -40,11 +45,15 @@ class AnsweringTeacher:
         network: ``(N, C, H, W)`` images in [0, 1] -> logits, on the device of ``compute``, frozen, in eval mode.
         compute: Device and precision.
         block_names: Stages whose outputs are kept in :attr:`Answer.blocks`.
+
+    Attributes:
+        portions: How many images are labelled at a time.
     """
 
     def __init__(self, network: nn.Module, compute: Compute, block_names: Sequence[str] = ()) -> None:
         self.network = network
         self.compute = compute
+        self.portions = Portions(compute, "The teacher labels", "The labels are the same.")
         self._block_names = tuple(block_names)
         self._outputs: dict[str, torch.Tensor] = {}
         self._trunk = ""

@@ -13,6 +13,7 @@ from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.bounds import bound_activations
 from abd_app.distill.device import Compute
 from abd_app.distill.loop import Distillation
+from abd_app.distill.microbatch import Portions
 from abd_app.distill.pictures import load_picture, procedural_pictures
 from abd_app.distill.recipe import Recipe
 from abd_app.distill.retrospection import PaperRetrospection
@@ -80,10 +81,10 @@ def assemble(
     return Distillation(
         teacher=answering,
         source=_make_source(answering, spec, recipe, generator, drawn_from, fast, cmi, patches),
-        student=Student(student, compute, recipe, stages),
+        student=(learner := Student(student, compute, recipe, stages)),
         recipe=recipe,
         vaccine=vaccine,
-        retrospection=_make_retrospection(recipe, spec, compute, generator),
+        retrospection=_make_retrospection(recipe, spec, compute, generator, learner.portions),
         generator=generator,
         role=role,
     )
@@ -172,14 +173,16 @@ def _pictures(spec: ImageSpec, seed: int, picture: str | None) -> torch.Tensor:
 
 
 def _make_retrospection(
-    recipe: Recipe, spec: ImageSpec, compute: Compute, generator: torch.Generator
+    recipe: Recipe, spec: ImageSpec, compute: Compute, generator: torch.Generator, portions: Portions
 ) -> PaperRetrospection | UniversalRetrospection | None:
     if recipe.retrospection == "none":
         return None
     if recipe.retrospection == "paper":
         return PaperRetrospection(compute, torch.tensor(spec.std, device=compute.device).view(1, -1, 1, 1))
     shape = (spec.channels, spec.height, spec.width)
-    return UniversalRetrospection(compute, shape, spec.num_classes, generator, search_steps=recipe.search_steps)
+    return UniversalRetrospection(
+        compute, shape, spec.num_classes, generator, search_steps=recipe.search_steps, portions=portions
+    )
 
 
 def _stages(student: PixelNetwork) -> tuple[str, ...]:

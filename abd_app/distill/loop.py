@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from abd_app.distill import parallel
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.marks import mark_some
 from abd_app.distill.recipe import Recipe
@@ -89,6 +90,8 @@ class Distillation:
             losses = self._learn(item)
             self.step += 1
             yield self._step_done(losses)
+            for finding in (*self._teacher.portions.findings(), *self.student.portions.findings()):
+                yield FindingMade(finding)
             if self.step % DRAW_EVERY == 1:
                 yield self._show()
             if self.step >= self._recipe.steps:
@@ -96,10 +99,10 @@ class Distillation:
 
     def _learn(self, batch: Batch) -> dict[str, torch.Tensor]:
         """One optimiser step of the student: distillation, and Self-Retrospection once its time has come."""
+        if self.step % REPORT_EVERY == 0:
+            parallel.check_same(batch.images)
         shown = mark_some(batch.images, self._recipe.marks, self._generator)
-        loss = self.student.loss(replace(batch, images=shown))
-        loss.backward()
-        losses = {"distillation": loss.detach()}
+        losses = {"distillation": self.student.add_gradient(replace(batch, images=shown))}
         due = self.step >= self._recipe.retrospection_step
         retrospecting = due and self._retrospection is not None and self._retrospection.acts
         if self._retrospection is not None and retrospecting:

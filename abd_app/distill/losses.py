@@ -65,7 +65,9 @@ def batchnorm_distance(
     return distance
 
 
-def suspicious_mean(per_image: torch.Tensor, suspicious: torch.Tensor | None, weight: float) -> torch.Tensor:
+def suspicious_mean(
+    per_image: torch.Tensor, suspicious: torch.Tensor | None, weight: float, among: torch.Tensor | None = None
+) -> torch.Tensor:
     """Mean over trusted images minus ``weight`` times the mean over suspicious ones (ABD's SV for given images).
 
     Both means are 0 when their group is empty, where the authors' code averages nothing and yields NaN.
@@ -74,11 +76,13 @@ def suspicious_mean(per_image: torch.Tensor, suspicious: torch.Tensor | None, we
         per_image: ``(N,)`` losses.
         suspicious: ``(N,)`` bool; ``None``: all are trusted.
         weight: Non-negative.
+        among: ``(M,)`` bool, the suspicious ones of the batch of which these images are a part: the result is then that
+            part's share, and the shares of all parts add up to the result for the batch. ``None``: they are all.
     """
     if suspicious is None:
         return per_image.mean()
-    trusted = (~suspicious).float()
-    suspected = suspicious.float()
-    kept = (per_image * trusted).sum() / trusted.sum().clamp_min(1)
-    pushed = (per_image * suspected).sum() / suspected.sum().clamp_min(1)
+    trusted, suspected = (~suspicious).float(), suspicious.float()
+    among = suspicious if among is None else among
+    kept = (per_image * trusted).sum() / (~among).float().sum().clamp_min(1)
+    pushed = (per_image * suspected).sum() / among.float().sum().clamp_min(1)
     return kept - weight * pushed

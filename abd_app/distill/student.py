@@ -8,10 +8,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from abd_app.distill import parallel
 from abd_app.distill.device import Compute
 from abd_app.distill.losses import attention_transfer, distillation_loss, kl_per_image, suspicious_mean
+from abd_app.distill.microbatch import Portions
 from abd_app.distill.observe import recorded_outputs
 from abd_app.distill.recipe import Recipe
+from abd_app.distill.shared_batchnorm import SharedBatchNorm
 from abd_app.distill.sources.base import Batch
 
 
@@ -23,6 +26,10 @@ class Student:
         compute: Device and precision.
         recipe: Hyper-parameters.
         block_names: Stages that match the teacher's one to one; empty: no attention transfer.
+
+    Attributes:
+        network: As given, in training mode.
+        portions: How many images it sees at a time.
     """
 
     def __init__(self, network: nn.Module, compute: Compute, recipe: Recipe, block_names: tuple[str, ...] = ()) -> None:
@@ -30,21 +37,61 @@ class Student:
         self._compute, self._recipe = compute, recipe
         self._block_names = block_names if recipe.attention else ()
         self._optimizer = self._make_optimizer(recipe.rate)
+        self.portions = Portions(
+            compute,
+            "The student learns from",
+            "The gradient is that of the whole batch; BatchNorm normalises by the statistics of each portion.",
+            reserved_bytes=3 * sum(parameter.numel() * parameter.element_size() for parameter in network.parameters()),
+            fewest=2,
+        )
 
-    def loss(self, batch: Batch) -> torch.Tensor:
-        """Distillation loss of a batch, a float32 scalar with a graph."""
-        recipe = self._recipe
+    def add_gradient(self, batch: Batch) -> torch.Tensor:
+        """Adds the gradient of the distillation loss, in as many portions as memory asks for; returns the loss.
+
+        Of several processes each adds the gradient of its own slice.
+        """
+        buffers = [buffer for buffer in self.network.buffers() if buffer.is_floating_point()]
+        before = [buffer.clone() for buffer in buffers]
+
+        def run(part: slice) -> torch.Tensor:
+            with SharedBatchNorm():
+                loss = self.loss(batch, part)
+                loss.backward()
+            return loss.detach()
+
+        def undo() -> None:
+            self._optimizer.zero_grad()
+            for buffer, value in zip(buffers, before, strict=True):
+                buffer.copy_(value)
+
+        loss = torch.stack(self.portions.over(len(batch.images), run, undo)).sum()
+        parallel.add_up([loss])
+        return loss
+
+    def loss(self, batch: Batch, part: slice | None = None) -> torch.Tensor:
+        """Distillation loss of a batch, a float32 scalar with a graph.
+
+        Args:
+            batch: The batch.
+            part: Only these images' share of it; the shares of all parts add up to the loss of the batch.
+        """
+        recipe, among, count = self._recipe, batch.suspicious, len(batch.images)
+        if part is not None and part != slice(0, count):
+            batch = batch.part(part)
+        fraction = len(batch.images) / count
         with recorded_outputs(self.network, self._block_names) as blocks, self._compute.autocast():
             logits = self.network(batch.images)
         divergence = kl_per_image if recipe.loss == "mean" else distillation_loss
         per_image = divergence(logits, batch.answer.logits, recipe.temperature)
-        loss = suspicious_mean(per_image, batch.suspicious, recipe.vaccine_weight)
+        loss = suspicious_mean(per_image, batch.suspicious, recipe.vaccine_weight, among)
+        loss = loss * fraction if among is None else loss
         if self._block_names:
-            loss = loss + recipe.attention * attention_transfer(blocks, batch.answer.attention)
+            loss = loss + recipe.attention * fraction * attention_transfer(blocks, batch.answer.attention)
         return loss
 
     def apply_gradients(self, step: int, *, clip: bool = True) -> None:
         """One optimiser step with the gradients that have been added up; ``step`` counts from 0 and sets the rate."""
+        parallel.add_up([parameter.grad for parameter in self.network.parameters() if parameter.grad is not None])
         if clip:
             nn.utils.clip_grad_norm_(self.network.parameters(), self._recipe.clip)
         for group in self._optimizer.param_groups:
@@ -73,12 +120,17 @@ class Student:
 
     def state_dict(self) -> dict[str, Any]:
         """Weights and optimiser."""
-        return {"network": self.network.state_dict(), "optimizer": self._optimizer.state_dict()}
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "at_a_time": self.portions.most,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores :meth:`state_dict`."""
         self.network.load_state_dict(state["network"])
         self._optimizer.load_state_dict(state["optimizer"])
+        self.portions.most = state.get("at_a_time")  # not in checkpoints of earlier versions
 
     def _make_optimizer(self, rate: float) -> torch.optim.Optimizer:
         parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]

@@ -8,9 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from abd_app.distill import parallel
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.device import Compute
 from abd_app.distill.losses import distillation_loss
+from abd_app.distill.microbatch import Portions
 from abd_app.distill.observe import frozen_batchnorm
 
 _SEARCH_BATCH, _JUDGED_BATCHES = 128, 8
@@ -128,6 +130,7 @@ class UniversalRetrospection:
         rate: Step of the adversaries while the student learns, in pixels of [0, 1].
         search_steps: Steps of the search on the teacher.
         search_rate: Step of the adversaries in the search, falling linearly to a tenth.
+        portions: The student's; ``None``: all images at a time as long as memory holds them.
     """
 
     def __init__(
@@ -144,8 +147,10 @@ class UniversalRetrospection:
         rate: float = 0.005,
         search_steps: int = 60,
         search_rate: float = 0.1,
+        portions: Portions | None = None,
     ) -> None:
         self._compute = compute
+        self._portions = portions or Portions(compute, "The student unlearns from", "The gradient is the same.")
         self._portion, self._weight, self._temperature = portion, weight, temperature
         self._rate, self._search_steps, self._search_rate = rate, search_steps, search_rate
         self.adversaries = UniversalAdversaries(
@@ -165,6 +170,7 @@ class UniversalRetrospection:
             perturbed, which, _ = self.adversaries.perturb(clean)
             loss = F.cross_entropy(teacher(perturbed).logits, self.adversaries.targets[which])
             by_picture, by_canvas = torch.autograd.grad(loss, [self.adversaries.pictures, self.adversaries.canvases])
+            parallel.agree([by_picture, by_canvas])
             self.adversaries.climb(-by_picture, -by_canvas, self._search_rate * (1 - 0.9 * step / self._search_steps))
             yield {"search": loss.detach()}
         parts = images[: _JUDGED_BATCHES * _SEARCH_BATCH].split(_SEARCH_BATCH)
@@ -183,17 +189,29 @@ class UniversalRetrospection:
         """
         count = max(1, round(len(images) * self._portion))
         perturbed, which, is_picture = self.adversaries.perturb(images[:count])
-        with frozen_batchnorm(student), self._compute.autocast():
-            logits = student(perturbed)
-        per_image = distillation_loss(logits, teacher_logits[:count], self._temperature)
-        loss = self._weight * (per_image * self.adversaries.weights_of(which, is_picture)).mean()
+        weights = self.adversaries.weights_of(which, is_picture)
         parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
-        inputs = [self.adversaries.pictures, self.adversaries.canvases, *parameters]
-        by_picture, by_canvas, *gradients = torch.autograd.grad(loss, inputs)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+        by_perturbed = torch.zeros_like(perturbed)
+
+        def run(part: slice) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+            shown = perturbed.detach()[part].requires_grad_()
+            with frozen_batchnorm(student), self._compute.autocast():
+                logits = student(shown)
+            per_image = distillation_loss(logits, teacher_logits[:count][part], self._temperature)
+            loss = self._weight * (per_image * weights[part]).sum() / count
+            by_perturbed[part], *gradients = torch.autograd.grad(loss, [shown, *parameters])
+            return loss.detach(), tuple(gradients)
+
+        losses, gradients = zip(*self._portions.over(count, run), strict=True)
+        for parameter, parts in zip(parameters, zip(*gradients, strict=True), strict=True):
+            for gradient in parts:
+                parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+        adversaries = [self.adversaries.pictures, self.adversaries.canvases]
+        by_picture, by_canvas = torch.autograd.grad(perturbed, adversaries, by_perturbed)
+        loss = torch.stack(losses).sum()
+        parallel.add_up([loss, by_picture, by_canvas])
         self.adversaries.climb(by_picture, by_canvas, self._rate)
-        return loss.detach()
+        return loss
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """The adversaries."""

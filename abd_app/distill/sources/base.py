@@ -27,6 +27,11 @@ class Batch:
     answer: Answer
     suspicious: torch.Tensor | None = None
 
+    def part(self, which: slice) -> Batch:
+        """Some of its images."""
+        suspicious = None if self.suspicious is None else self.suspicious[which]
+        return Batch(self.images[which], self.answer.part(which), suspicious)
+
 
 @dataclass(frozen=True)
 class GeneratorStep:

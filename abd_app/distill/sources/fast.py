@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from abd_app.distill import parallel
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.augment import jitter_colours, shift_and_flip
 from abd_app.distill.losses import kl_per_image
@@ -95,7 +96,9 @@ class InvertedPatchSource(BalancedPatchSource):
             for _ in range(settings.inversion_steps):
                 distances.clear()
                 losses = self._losses(student, images, wanted, distances)
-                (images.grad,) = torch.autograd.grad(torch.stack(list(losses.values())).sum(), [images])
+                gradients = torch.autograd.grad(torch.stack(list(losses.values())).sum(), [images])
+                parallel.agree(gradients)
+                (images.grad,) = gradients
                 optimizer.step()
                 with torch.no_grad():
                     images.clamp_(0, 1)

@@ -11,6 +11,7 @@ from torch import nn
 
 from abd_app.distill.answering import Answer, AnsweringTeacher
 from abd_app.distill.augment import PatchCutter, cutmix, jitter_colours, shift_and_flip
+from abd_app.distill.labelling import label
 from abd_app.distill.pool import ImagePool, affordable
 from abd_app.distill.sources.base import Batch, GeneratorStep
 from abd_app.distill.vaccine import ShufflingVaccine
@@ -114,12 +115,9 @@ class BalancedPatchSource:
     def _store(self, patches: torch.Tensor) -> None:
         """Has the teacher label ``(N, C, H, W)`` images in [0, 1] as the pool will hold them, and keeps both."""
         images = self._teacher.compute.images(patches.mul(255).round().div(255))
-        answer = self._teacher(images)
+        logits, suspicious = label(self._teacher, images, self.vaccine)
         places = self.pool.add(images)
-        self._logits[places] = answer.logits
-        if self.vaccine is not None:
-            with self._teacher.compute.autocast():
-                self._suspicious[places] = self.vaccine.suspicious(images, answer)
+        self._logits[places], self._suspicious[places] = logits, suspicious
 
     def _balanced(self, count: int) -> torch.Tensor:
         """Places in the pool, ``(count,)``, drawn so that the teacher's classes come equally often; none suspicious."""

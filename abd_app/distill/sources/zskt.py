@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from abd_app.distill import parallel
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.generators import ZsktGenerator
 from abd_app.distill.losses import kl_mean
@@ -99,7 +100,9 @@ class AdversarialSource:
             loss = loss - self._vaccine_weight * penalty
         parameters = list(self.generator.parameters())
         # Only the generator's gradients: the student's own optimiser must not see this pass.
-        for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+        gradients = torch.autograd.grad(loss, parameters)
+        parallel.agree(gradients)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         nn.utils.clip_grad_norm_(parameters, CLIP)
         self._optimizer.step()

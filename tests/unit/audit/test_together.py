@@ -1,0 +1,33 @@
+"""What several processes cannot do is refused before anything is read or written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from abd_app.audit.together import check_plan
+from abd_app.errors import UsageError
+from abd_app.plan import AuditPlan
+
+
+@pytest.mark.parametrize(
+    ("choice", "processes", "named"),
+    [
+        ({"method": "cmi"}, 2, "--method cmi"),
+        ({"effort": "paper", "method": "ood"}, 2, "--effort paper"),
+        ({"minutes": 2.0}, 2, "--minutes 2.0"),
+        ({}, 3, "3 processes"),
+        ({}, 64, "64 processes"),
+    ],
+)
+def test_what_cannot_be_split_is_refused(choice: dict[str, Any], processes: int, named: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        check_plan(AuditPlan("t.pth", "out", **choice), processes)
+    assert named in refusal.value.what and refusal.value.remedy
+
+
+@pytest.mark.parametrize("method", ["auto", "fast", "ood", "zskt"])
+@pytest.mark.parametrize("processes", [2, 32])
+def test_what_can_be_split_is_not(method: str, processes: int) -> None:
+    check_plan(AuditPlan("t.pth", "out", method=method, effort="standard"), processes)
