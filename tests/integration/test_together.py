@@ -94,16 +94,14 @@ def test_batchnorm_over_two_processes_is_that_of_the_whole_batch(found: tuple[di
         torch.testing.assert_close(two[name], one[name], rtol=1e-12, atol=1e-12, msg=name)
 
 
-# Rounding turns signs of ReLUs and of Adam's first steps: 0.0001, 0.006 and 0.0006 of the way. With BatchNorm over half
-# the batch it is 0.016, 0.24 and 0.15; with the gradient of half the batch 0.5, 0.4 and 0.7.
-@pytest.mark.parametrize(("method", "share"), [("fast", 0.003), ("ood", 0.03), ("zskt", 0.01)])
-def test_two_processes_give_the_student_of_one(
-    found: tuple[dict[str, torch.Tensor], ...], method: str, share: float
-) -> None:
+# Rounding turns signs of ReLUs, sides of activation bounds and signs of Adam's first steps: 0.013, 0.006 and 0.012 of the
+# way. With BatchNorm over half the batch it is 0.15 or more, with the gradient of half the batch 0.4 or more.
+@pytest.mark.parametrize("method", ["fast", "ood", "zskt"])
+def test_two_processes_give_the_student_of_one(found: tuple[dict[str, torch.Tensor], ...], method: str) -> None:
     one, two = (outputs[f"{method} after"] for outputs in found)
     way = (one - found[0][f"{method} before"]).norm()
     assert way > 0 and torch.equal(found[0][f"{method} before"], found[1][f"{method} before"])
-    assert (one - two).norm() < share * way
+    assert (one - two).norm() < 0.03 * way
     assert found[0][f"{method} unlearns"] == found[1][f"{method} unlearns"]
 
 

@@ -89,4 +89,4 @@ def test_the_twin_differs_in_its_defences_alone() -> None:
     twin = recipe.undefended()
     assert twin.vaccine == "none" and twin.retrospection == "none"
     changed = {name for name in Recipe.__dataclass_fields__ if getattr(twin, name) != getattr(recipe, name)}
-    assert changed == {"vaccine", "retrospection", "marks"}
+    assert changed == {"vaccine", "bounds", "retrospection", "marks"}
