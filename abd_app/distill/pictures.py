@@ -13,7 +13,7 @@ from abd_app.distill.procedural import draw_canvases
 from abd_app.errors import UsageError
 from abd_app.teacher import ImageSpec
 
-PROCEDURAL_PICTURES, PROCEDURAL_SIDE_PX = 8, 256
+PROCEDURAL_PICTURES, PROCEDURAL_SIDE_PX = 24, 256
 LARGEST_SIDE_PX = 2048
 
 
@@ -54,7 +54,7 @@ def load_picture(path: str, *, channels: int, smallest_px: int) -> torch.Tensor:
 
 @functools.lru_cache(maxsize=2)
 def procedural_pictures(*, channels: int, seed: int, smallest_px: int) -> torch.Tensor:
-    """Eight pictures of dead leaves and textures, ``(8, C, S, S)`` uint8, S four patches or more; kept."""
+    """24 pictures of dead leaves and textures, ``(24, C, S, S)`` uint8, S four patches or more; kept."""
     side = max(PROCEDURAL_SIDE_PX, 4 * smallest_px)
     pixels = torch.from_numpy(draw_canvases(PROCEDURAL_PICTURES, side, seed=seed)).permute(0, 3, 1, 2).contiguous()
     return pixels if channels == 3 else pixels.float().mean(dim=1, keepdim=True).to(torch.uint8)
