@@ -53,7 +53,9 @@ Target = Annotated[
     str, typer.Option(metavar="K|all", help="The attacker's class, counted from 0; all: each class for the next.")
 ]
 Compare = Annotated[bool, typer.Option("--compare", help="Also train an undefended twin with the same budget.")]
-Picture = Annotated[str | None, typer.Option(metavar="PATH", help="The picture that ood cuts its patches from.")]
+Picture = Annotated[
+    str | None, typer.Option(metavar="PATH", help="The picture that ood and fast cut their patches from.")
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in DIR.")]
 Files = Annotated[list[str], typer.Argument(metavar="FILES...", help="Teachers: .pt, .pth, .safetensors or .onnx.")]
 BatchOut = Annotated[
