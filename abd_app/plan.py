@@ -129,7 +129,7 @@ class AuditPlan:
         triggers: Triggers to measure.
         target_class: The attacker's class, an index; or ``all``, each class for the next.
         compare: Also train an undefended twin with the same budget.
-        picture: The picture from which ``ood`` cuts its patches; ``None``: procedural images.
+        picture: The picture from which ``ood`` and ``fast`` cut patches; ``None``: procedural images.
         resume: Continue the run in ``out``.
     """
 

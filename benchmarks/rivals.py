@@ -40,7 +40,8 @@ def main() -> None:
     rows = [("teacher", meter.measure(compute.place(teacher.network)))]
     for stds in options.stds:
         network = compute.place(copy.deepcopy(teacher.network))
-        bound_activations(network, stds)
+        if not bound_activations(network, stds):
+            break  # nothing to bound
         rows.append((f"bounds, {stds:g} std", meter.measure(network)))
     pruning = {}
     for u in options.u:

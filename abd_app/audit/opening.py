@@ -116,11 +116,11 @@ def _method(
 
 def _check_picture(path: str, method: str, teacher: Teacher) -> None:
     """Refuses a picture that cannot be used before the run has a folder."""
-    if method != "ood":
+    if method not in ("fast", "ood"):
         raise UsageError(
             "The picture would not be used.",
             where="--picture",
-            why=f"Only ood cuts patches from a picture; this run uses {method}.",
+            why=f"Only ood and fast cut patches from a picture; this run uses {method}.",
             remedy="Add --method ood, or leave the picture out.",
         )
     spec = teacher.spec

@@ -72,7 +72,7 @@ class Pace:
         return steps + self._begins(recipe) + self._defends(recipe) + MEASUREMENTS * _MEASURED_IMAGES * self.reply
 
     def _begins(self, recipe: Recipe) -> float:
-        """First labelling or warm-up, and the part of the last epoch that was drawn and is not learned from."""
+        """First labelling, and the part of the last epoch that was drawn and is not learned from."""
         if recipe.labels_once:
             first = affordable(first_patches(recipe), self._shape(), least=4 * _PATCHES.drawn)
             return first * self.plain.own[0] / _PATCHES.drawn
@@ -82,7 +82,7 @@ class Pace:
         return 0.0
 
     def _defends(self, recipe: Recipe) -> float:
-        """The vaccine check, what it means for images that are there already, and the search for adversaries."""
+        """The vaccine check, and the search for adversaries."""
         total, drawn = 0.0, self._drawn(recipe)
         if recipe.vaccine != "none":
             total += CHECK_IMAGES * (drawn + _USUAL_TRIALS[recipe.vaccine] * self.shuffled)
@@ -227,7 +227,7 @@ class _Rehearsal:
         cycle = timed_cycle(self._distillation, self._compute, later_steps=later_steps)
         own = tuple(self._scale * seconds for seconds in cycle.own)
         if self._recipe.method == "fast":  # after the labelling
-            own = (own[0], sum(own[1:]) * _FAST.inversion_steps / _INVERSION_STEPS)
+            own = (own[0], own[1] + (_FAST.inversion_steps - 1) * own[2])  # the first step sets up the inversion
         elif self._recipe.method == "cmi":
             own = (sum(own) / _SHORT_EPOCH[0],)
         return Cycle(own, self._scale * cycle.first, self._scale * cycle.later)

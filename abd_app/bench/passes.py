@@ -87,6 +87,7 @@ class BarePasses:
         yield Pass(share, lambda: self._both(self._teacher.network, self._some, [], to_images=True))
         yield Pass(share, lambda: self._both(self._frozen, self._some, [], to_images=True))
         yield Pass(1 / self._case.student_steps, lambda: self._forward(self._teacher.network, self._some))
+        yield from self._votes(len(self._some) / len(self._many) / self._case.student_steps)
 
     def _ood(self) -> Iterator[Pass]:
         share = 1 / self._case.student_steps

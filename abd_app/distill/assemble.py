@@ -161,7 +161,7 @@ def _make_patches(
 
 
 def first_patches(recipe: Recipe) -> int:
-    """How many patches ``ood`` labels before the student starts: fewer for a short run."""
+    """How many patches ``ood`` and ``fast`` label before the student starts: fewer for a short run."""
     return min(PatchSettings.first, max(_FEWEST_PATCHES, recipe.steps * recipe.batch_size // 2))
 
 

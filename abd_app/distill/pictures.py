@@ -1,4 +1,4 @@
-"""The pictures from which ``ood`` cuts its patches: the user's own, or procedural ones."""
+"""The pictures from which ``ood`` and ``fast`` cut patches: the user's own, or procedural ones."""
 
 from __future__ import annotations
 

@@ -39,16 +39,6 @@ class ImagePool:
         self._written += len(images)
         return places
 
-    def retain(self, kept: torch.Tensor) -> None:
-        """Forgets the images where ``kept``, ``(len(self),)`` bool, is False."""
-        remaining = self._images[: len(self)][kept]
-        self._images[: len(remaining)] = remaining
-        self._written = len(remaining)
-
-    def parts(self, count: int = 500) -> tuple[torch.Tensor, ...]:
-        """All images, uint8, ``count`` at a time."""
-        return tuple(torch.split(self._images[: len(self)], count))
-
     def at(self, places: torch.Tensor) -> torch.Tensor:
         """The uint8 images at ``places``, ``(N, C, H, W)``."""
         return self._images[places]

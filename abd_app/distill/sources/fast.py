@@ -22,6 +22,8 @@ from abd_app.distill.observe import batchnorm_distances, frozen_batchnorm
 from abd_app.distill.sources.base import GeneratorStep
 from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
 
+_FEWEST = 2  # images that have BatchNorm statistics to compare
+
 
 @dataclass(frozen=True, kw_only=True)
 class FastSettings(PatchSettings):
@@ -78,6 +80,7 @@ class InvertedPatchSource(BalancedPatchSource):
         super().__init__(teacher, pictures, size=size, num_classes=num_classes, generator=generator, settings=settings)
         self._inversion = settings
         self._num_classes = num_classes
+        self._at_once = settings.inverted
 
     def _renew(self, student: nn.Module) -> Iterator[GeneratorStep]:
         yield from super()._renew(student)
@@ -85,8 +88,20 @@ class InvertedPatchSource(BalancedPatchSource):
             yield from self._invert(student)
 
     def _invert(self, student: nn.Module) -> Iterator[GeneratorStep]:
-        """Adam on the pixels of some images of the pool, which then are labelled and join it."""
-        settings, count = self._inversion, self._inversion.inverted
+        """Inverts some images; from now on half as many where memory does not hold them."""
+        while True:
+            try:
+                yield from self._inverted(student, self._at_once)
+            except torch.OutOfMemoryError:
+                if self._at_once <= _FEWEST or parallel.processes() > 1:
+                    raise
+                self._at_once //= 2
+            else:
+                return
+
+    def _inverted(self, student: nn.Module, count: int) -> Iterator[GeneratorStep]:
+        """Adam on the pixels of ``count`` images of the pool, which then are labelled and join it."""
+        settings = self._inversion
         pixels = self.pool.at(self._balanced(count)).float() / 255
         start = jitter_colours(shift_and_flip(pixels, self._random, self._padding), self._random)
         wanted = torch.randint(self._num_classes, (count,), generator=self._random).to(start.device)

@@ -12,7 +12,7 @@ import torch
 
 from abd_app import cli
 from abd_app.bench import CASES, Case, Subject, make_subject, measure_row
-from abd_app.bench.cases import start
+from abd_app.bench.cases import FAST, PATCHES, start
 from abd_app.bench.passes import BarePasses
 from abd_app.distill.device import Compute
 from abd_app.distill.laps import laps
@@ -72,7 +72,8 @@ def test_the_votes_of_all_copies_are_needed_where_images_are_labelled() -> None:
         return sum(one.per_step for one in BarePasses(Case(source, defense), _subject(), _COMPUTE).of_step())
 
     assert needed("ood", "sv") - needed("ood", "none") == pytest.approx(1 / 10)
-    assert needed("fast", "sv") - needed("fast", "none") == pytest.approx(2 / 40), "the teacher answers once more"
+    votes = (1 + FAST.inverted / PATCHES.drawn) / FAST.student_steps
+    assert needed("fast", "sv") - needed("fast", "none") == pytest.approx(votes), "of new patches and inverted images"
 
 
 def test_every_timed_cycle_is_a_whole_one() -> None:
