@@ -134,8 +134,7 @@ def _make_source(
         length = {"generator_steps": generator_steps, "student_steps": student_steps}
         chosen = replace(cmi or CmiSettings(), batch_size=recipe.batch_size, vaccine=recipe.vaccine_weight, **length)
         return ContrastiveInversionSource(answering, spec, generator=generator, settings=chosen)
-    given = fast if recipe.method == "fast" else patches
-    return _make_patches(answering, spec, recipe, generator, pictures(), given)
+    return _make_patches(answering, spec, recipe, generator, pictures(), fast, patches)
 
 
 def _make_patches(
@@ -144,19 +143,17 @@ def _make_patches(
     recipe: Recipe,
     generator: torch.Generator,
     pictures: torch.Tensor,
+    fast: FastSettings | None,
     patches: PatchSettings | None,
 ) -> ImageSource:
     size, pictures = (spec.height, spec.width), pictures.to(answering.compute.device)
     if not recipe.balanced:
         return PatchSource(answering, pictures, size=size, generator=generator, batch_size=recipe.batch_size)
-    first = first_patches(recipe)
+    first, kind = first_patches(recipe), BalancedPatchSource
+    settings = patches or PatchSettings(first=first)
     if recipe.method == "fast":
-        inversion = patches if isinstance(patches, FastSettings) else FastSettings(first=first)
-        kind: type[BalancedPatchSource] = InvertedPatchSource
-        settings: PatchSettings = replace(inversion, batch_size=recipe.batch_size)
-    else:
-        kind = BalancedPatchSource
-        settings = replace(patches or PatchSettings(first=first), batch_size=recipe.batch_size)
+        kind, settings = InvertedPatchSource, fast or FastSettings(first=first)
+    settings = replace(settings, batch_size=recipe.batch_size)
     return kind(answering, pictures, size=size, num_classes=spec.num_classes, generator=generator, settings=settings)
 
 

@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from abd_app.distill import parallel
-from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.augment import jitter_colours, shift_and_flip
 from abd_app.distill.losses import kl_per_image
 from abd_app.distill.observe import batchnorm_distances, frozen_batchnorm
@@ -58,29 +57,12 @@ class InvertedPatchSource(BalancedPatchSource):
     has edges, textures and shading already, or from an earlier inverted one, so that few steps are enough; they start
     a generator from a meta-learned point. There is no prior for smoothness.
 
-    Args:
-        teacher: Answers; must have BatchNorm statistics.
-        pictures: As in :class:`BalancedPatchSource`.
-        size: As there.
-        num_classes: As there.
-        generator: As there.
-        settings: Hyper-parameters.
+    Args: as of :class:`BalancedPatchSource`; the teacher must have BatchNorm statistics.
     """
 
-    def __init__(
-        self,
-        teacher: AnsweringTeacher,
-        pictures: torch.Tensor,
-        *,
-        size: tuple[int, int],
-        num_classes: int,
-        generator: torch.Generator,
-        settings: FastSettings,
-    ) -> None:
-        super().__init__(teacher, pictures, size=size, num_classes=num_classes, generator=generator, settings=settings)
-        self._inversion = settings
-        self._num_classes = num_classes
-        self._at_once = settings.inverted
+    _settings: FastSettings
+    _at_once: int | None = None
+    """Images that memory holds, once it did not hold all."""
 
     def _renew(self, student: nn.Module) -> Iterator[GeneratorStep]:
         yield from super()._renew(student)
@@ -90,21 +72,22 @@ class InvertedPatchSource(BalancedPatchSource):
     def _invert(self, student: nn.Module) -> Iterator[GeneratorStep]:
         """Inverts some images; from now on half as many where memory does not hold them."""
         while True:
+            count = self._at_once or self._settings.inverted
             try:
-                yield from self._inverted(student, self._at_once)
+                yield from self._inverted(student, count)
             except torch.OutOfMemoryError:
-                if self._at_once <= _FEWEST or parallel.processes() > 1:
+                if count <= _FEWEST or parallel.processes() > 1:
                     raise
-                self._at_once //= 2
+                self._at_once = count // 2
             else:
                 return
 
     def _inverted(self, student: nn.Module, count: int) -> Iterator[GeneratorStep]:
         """Adam on the pixels of ``count`` images of the pool, which then are labelled and join it."""
-        settings = self._inversion
+        settings = self._settings
         pixels = self.pool.at(self._balanced(count)).float() / 255
         start = jitter_colours(shift_and_flip(pixels, self._random, self._padding), self._random)
-        wanted = torch.randint(self._num_classes, (count,), generator=self._random).to(start.device)
+        wanted = torch.randint(self._logits.shape[1], (count,), generator=self._random).to(start.device)
         images = self._teacher.compute.images(start).clone().requires_grad_()
         optimizer = torch.optim.Adam([images], settings.rate, betas=(0.5, 0.99), fused=True)
         with batchnorm_distances(self._teacher.network) as distances, frozen_batchnorm(student):
@@ -124,12 +107,12 @@ class InvertedPatchSource(BalancedPatchSource):
         self, student: nn.Module, images: torch.Tensor, wanted: torch.Tensor, distances: list[torch.Tensor]
     ) -> dict[str, torch.Tensor]:
         """The weighted losses of a step by name."""
-        settings = self._inversion
+        settings = self._settings
         answer = self._teacher(images)
         with self._teacher.compute.autocast():
             reply = student(images)
         agrees = (reply.argmax(1) == answer.logits.argmax(1)).float()
-        divergence = kl_per_image(reply, answer.logits) * self._num_classes
+        divergence = kl_per_image(reply, answer.logits) * answer.logits.shape[1]
         return {
             "statistics": settings.statistics * torch.stack(distances).sum(),
             "one_hot": settings.one_hot * F.cross_entropy(answer.logits, wanted),
