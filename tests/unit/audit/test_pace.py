@@ -106,6 +106,14 @@ def test_a_labelling_pass_is_measured_with_the_votes(teacher: Teacher, monkeypat
     assert measure_pace(teacher, recipe, "wrn-10-1", _COMPUTE).plain.source > 0.3
 
 
+def test_an_inversion_is_counted_up_from_its_first_two_steps(teacher: Teacher, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "timed_cycle", lambda *_, **__: Cycle((1, 2, 3), 0, 0))
+    labelling, inversion = measure_pace(
+        teacher, choose_recipe("fast", "none", "quick", 60), "wrn-10-1", _COMPUTE
+    ).plain.own
+    assert inversion / labelling == pytest.approx(2 + 11 * 3)
+
+
 def test_minutes_become_the_most_steps_that_fit() -> None:
     pace = _pace(plain=Cycle((), 1, 1), retrospecting=Cycle((), 1, 1), search=2)
 
