@@ -28,6 +28,12 @@ _UNBOUNDED = Finding(
     "The teacher has no BatchNorm layers that say how far its activations go on training data. If you have the network "
     "as a state_dict, open that: ONNX export folds BatchNorm away.",
 )
+_PARTLY_BOUNDED = Finding(
+    "warning",
+    "Activation bounds act in part",
+    "ONNX export folds BatchNorm layers away where it can, and only those that are left say how far activations go on "
+    "training data. If you have the network as a state_dict, open that.",
+)
 
 
 def learn(audit: OpenAudit, role: Role, stop_requested: Callable[[], bool]) -> Generator[Event, None, nn.Module]:
@@ -73,6 +79,8 @@ def _assembled(audit: OpenAudit, recipe: Recipe, role: Role) -> Generator[Event,
 
     if recipe.bounds is not None and not audit.teacher.card.batchnorm_layers:
         yield audit.note(_UNBOUNDED)
+    elif recipe.bounds is not None and audit.teacher.card.format == "ONNX":
+        yield audit.note(_PARTLY_BOUNDED)
     try:
         return attempt(recipe)
     except VaccineError as error:

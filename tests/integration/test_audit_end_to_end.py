@@ -14,6 +14,7 @@ import onnxruntime
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from abd_app.assets import asset
 from abd_app.audit import run_audit
@@ -219,3 +220,33 @@ def test_a_run_interrupted_twice_in_its_twin_keeps_its_student(
 def _assert_same_student(first: str, second: str) -> None:
     ours, theirs = (load_file(Path(folder) / "student.safetensors") for folder in (first, second))
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+@pytest.mark.parametrize(("defense", "said"), [("abd", True), ("none", False)])
+def test_a_teacher_whose_batchnorm_is_partly_folded_away_is_bounded_in_part_and_the_report_says_so(
+    whole_run: tuple[AuditPlan, list[Event]], tiny_plan: TinyPlan, defense: str, said: bool
+) -> None:
+    exported = str(Path(whole_run[0].out) / "student.onnx")
+    plan = tiny_plan(teacher_file=exported, method="ood", defense=defense, compare=False)
+    for _ in run_audit(plan):
+        pass
+    titles = [finding["title"] for finding in _report(plan.out)["findings"]]
+    assert ("Activation bounds act in part" in titles) == said
+
+
+def test_a_teacher_without_batchnorm_is_not_bounded_and_the_report_says_so(tiny_plan: TinyPlan, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 4)]
+    file = tmp_path / "plain.onnx"
+    torch.onnx.export(
+        nn.Sequential(*layers).eval(),
+        (torch.rand(2, 3, 8, 8),),
+        file,
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        external_data=False,
+        verbose=False,
+    )
+    plan = tiny_plan(teacher_file=str(file), defense="sv", compare=False, steps=2)
+    for _ in run_audit(plan):
+        pass
+    assert "Activation bounds are off" in [finding["title"] for finding in _report(plan.out)["findings"]]
