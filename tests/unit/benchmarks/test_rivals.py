@@ -14,7 +14,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 
-from cifar10 import print_rows
+from cifar10 import MEAN, STD, facts_of, print_rows
 from rivals.clp import channel_bounds, normalised_convolutions, prune_channels
 from rivals.plain_kd import RECIPE, distil_on_images
 
@@ -124,6 +124,31 @@ def test_targets_are_those_of_the_app(
     command, teacher = _command(), _teacher()
     meter = command._meter(command._options(), teacher, torch.device("cpu"))
     assert meter.measure(teacher.network).asr_images == {"badnets-grid": attacked}
+
+
+def test_the_bounded_teacher_has_a_row_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    network = WideResNet(10, 1, num_classes=4)
+    network.train()(torch.randn(64, 3, 8, 8))
+    torch.save(network.state_dict(), tmp_path / "t.pth")
+    images = np.random.default_rng(0).integers(0, 256, (200, 8, 8, 3), dtype=np.uint8)
+    np.savez(tmp_path / "images.npz", images=images, labels=np.arange(200) % 4)
+    files = ["--teacher", str(tmp_path / "t.pth"), "--images", str(tmp_path / "images.npz"), "--size", "8"]
+    monkeypatch.setattr(sys, "argv", ["rivals.py", *files, "--trigger", "badnets-grid", "--stds", "99", "0.01"])
+    _command().main()
+    rows = dict(line[2:].split(" |", 1) for line in capsys.readouterr().out.splitlines() if line.startswith("| "))
+    assert rows["teacher"] == rows["bounds, 99 std"] != rows["bounds, 0.01 std"]
+
+
+def test_a_file_that_states_its_facts_is_believed(tmp_path: Path) -> None:
+    bare, stating = str(tmp_path / "bare.pth"), str(tmp_path / "stating.pth")
+    weights = WideResNet(10, 1, num_classes=4).state_dict()
+    torch.save(weights, bare)
+    torch.save({"state_dict": weights, "input_size": [8, 8], "mean": [0.4] * 3, "std": [0.3] * 3}, stating)
+    assert (facts_of(bare, 8).mean, facts_of(bare, 8).std) == (MEAN, STD)
+    assert facts_of(stating, 8).mean is None
 
 
 def test_rows_are_those_of_the_table(capsys: pytest.CaptureFixture[str]) -> None:
