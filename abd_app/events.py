@@ -126,6 +126,27 @@ class VaccineChecked(Event):
 
 
 @dataclass(frozen=True)
+class TargetSearched(Event):
+    """Outcome of the search for the class that a backdoor leads to (Wang et al., "MM-BD", S&P 2024).
+
+    Attributes:
+        target: The class, or ``None`` where none stands out.
+        p_value: Chance of an outlier like the largest margin without a backdoor, in [0, 1].
+        unlearned: The class that still stands out once activations are bounded, and was unlearned.
+        unlearned_p_value: Of that search.
+        classes: What was looked at.
+        margins: The largest margins found on the teacher as it was handed in, in logits, by class.
+    """
+
+    target: int | None
+    p_value: float
+    unlearned: int | None
+    unlearned_p_value: float
+    classes: tuple[int, ...]
+    margins: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class FindingMade(Event):
     """A finding during the run."""
 

@@ -18,7 +18,7 @@ from abd_app.distill.loop import Distillation
 from abd_app.distill.parallel import leads
 from abd_app.distill.recipe import Recipe
 from abd_app.distill.vaccine import VaccineError
-from abd_app.events import DeviceUsed, Event, FindingMade, PhaseStarted, Role, StepDone, VaccineChecked
+from abd_app.events import DeviceUsed, Event, FindingMade, PhaseStarted, Role, StepDone, TargetSearched, VaccineChecked
 from abd_app.teacher import Finding
 
 CHECKPOINT_EVERY_S = 60.0
@@ -98,6 +98,8 @@ def _watched(
         yield event
         if isinstance(event, VaccineChecked):
             audit.record.vaccine = event
+        elif isinstance(event, TargetSearched):
+            audit.record.target_search = event
         elif isinstance(event, FindingMade):
             audit.note(event.finding)
         if isinstance(event, StepDone) and stop_requested():

@@ -10,17 +10,17 @@ import torch
 
 from abd_app.audit.scoring import LIVE_IMAGES, MEASUREMENTS
 from abd_app.distill.answering import AnsweringTeacher
-from abd_app.distill.assemble import assemble, build_student, first_patches, place_teacher
+from abd_app.distill.assemble import assemble, build_student, first_patches, place_teacher, unlearns_inverted
 from abd_app.distill.device import Compute
 from abd_app.distill.laps import Cycle, timed_cycle
-from abd_app.distill.loop import SEARCH_IMAGES, Distillation
+from abd_app.distill.loop import Distillation
+from abd_app.distill.margins import MOST_CLASSES, starts
 from abd_app.distill.pool import affordable
 from abd_app.distill.recipe import CMI_EPOCH, STEPS, Recipe, choose_recipe
 from abd_app.distill.sources.cmi import CmiSettings
 from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.sources.ood import PatchSettings
 from abd_app.distill.sources.zskt import STUDENT_STEPS
-from abd_app.distill.universal import UniversalRetrospection
 from abd_app.distill.vaccine import CHECK_IMAGES, ShufflingVaccine, VaccineError
 from abd_app.plan import EFFORTS
 from abd_app.teacher import ImageSpec, Teacher
@@ -34,7 +34,6 @@ _BUDGET_S, _PASSES = 4.0, 25
 _FEWEST_IMAGES, _FEWEST_PIXELS = 2, 32 * 64**2
 _USUAL_TRIALS = {"mean": 4, "votes": 2}  # of the vaccine check, which takes one to eight, or one to two
 _MEASURED_IMAGES = 2 * LIVE_IMAGES  # clean and with one trigger
-_JUDGED_IMAGES = 1024
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,9 @@ class Pace:
         retrospecting: A cycle with it; the plain one where there is none.
         answer: Of the teacher, to one image.
         shuffled: Of all copies of the vaccine, to one image; 0 without one.
-        search: A step of the search for adversaries; 0 where there is none.
+        ascent: Of the teacher, forward and backward to one image.
+        unlearning: The same, and backward to its weights.
+        inverts: Whether the teacher unlearns on inverted images, too.
         reply: Of the student, to one image.
     """
 
@@ -56,18 +57,20 @@ class Pace:
     retrospecting: Cycle
     answer: float
     shuffled: float
-    search: float
+    ascent: float
+    unlearning: float
+    inverts: bool
     reply: float
 
     def seconds(self, recipe: Recipe) -> float:
         """Expected wall time of one student: its steps, what happens once, and the measurements for the curves.
 
-        As if the vaccine were accepted and an adversary found; a run where a defence does not act is shorter.
+        As if the vaccine were accepted and a target class found; a run where a defence does not act is shorter.
 
         Args:
             recipe: Its kinds of defences and its batch size are those of the measured one.
         """
-        late = recipe.steps - recipe.retrospection_step if recipe.retrospection != "none" else 0
+        late = recipe.steps - recipe.retrospection_step if recipe.retrospection == "paper" else 0
         steps = (recipe.steps - late) * _per_step(self.plain, recipe) + late * _per_step(self.retrospecting, recipe)
         return steps + self._begins(recipe) + self._defends(recipe) + MEASUREMENTS * _MEASURED_IMAGES * self.reply
 
@@ -82,12 +85,18 @@ class Pace:
         return 0.0
 
     def _defends(self, recipe: Recipe) -> float:
-        """The vaccine check, and the search for adversaries."""
+        """The vaccine check, and the teacher's own Self-Retrospection."""
         total, drawn = 0.0, self._drawn(recipe)
         if recipe.vaccine != "none":
             total += CHECK_IMAGES * (drawn + _USUAL_TRIALS[recipe.vaccine] * self.shuffled)
-        if recipe.retrospection == "universal":
-            total += recipe.search_steps * self.search + 2 * _JUDGED_IMAGES * self.answer + SEARCH_IMAGES * drawn
+        if recipe.retrospection == "teacher":
+            how = recipe.unlearning
+            renewed = how.renewals * how.drawn
+            classes, searches = self.spec.num_classes, 1 if recipe.bounds is None else 2
+            total += searches * how.search_steps * min(MOST_CLASSES, classes) * starts(classes) * self.ascent
+            total += (how.patches + renewed) * self.answer + how.steps * 2 * how.batch_size * self.unlearning
+            if self.inverts:
+                total += renewed * (_FAST.inversion_steps * self.ascent + self.answer)
         return total
 
     def _drawn(self, recipe: Recipe) -> float:
@@ -162,17 +171,19 @@ class _Rehearsal:
         size = self._affordable_batch()
         self._scale = self._whole / size
         self._images = self._draw(size)
-        self._recipe = replace(recipe, batch_size=size, search_steps=2, epoch=_SHORT_EPOCH)
+        self._recipe = replace(recipe, batch_size=size, epoch=_SHORT_EPOCH)
         self._distillation = self._assembled(teacher, student_name)
 
     def pace(self) -> Pace:
         """All parts, counted up to whole batches."""
         timed_cycle(self._distillation, self._compute, later_steps=1)  # warms up
         plain = retrospecting = self._cycle()
-        if self._recipe.retrospection != "none":
+        if self._recipe.retrospection == "paper":
             self._distillation.step = _RETROSPECTION_STEP + 1
-            # A step of the published form takes some 25 plain ones, and the first is like the others.
-            retrospecting = self._cycle(later_steps=1 if self._recipe.retrospection == "paper" else 2)
+            # A step of it takes some 25 plain ones, and the first is like the others.
+            retrospecting = self._cycle(later_steps=1)
+        ascent = self._per_image(lambda: self._both(weights=False))
+        unlearning = self._per_image(lambda: self._both(weights=True))
         with torch.no_grad():
             answer = self._per_image(lambda: self._teacher(self._images))
             kept = self._teacher(self._images)
@@ -180,7 +191,8 @@ class _Rehearsal:
             if vaccine is not None:
                 shuffled = self._per_image(lambda: vaccine.suspicious(self._images, kept))
             reply = self._per_image(lambda: self._student(self._images))
-        return Pace(self._spec, plain, retrospecting, answer, shuffled, self._search(), reply)
+        inverts = unlearns_inverted(self._recipe, self._teacher)
+        return Pace(self._spec, plain, retrospecting, answer, shuffled, ascent, unlearning, inverts, reply)
 
     def _affordable_batch(self) -> int:
         """As many images as fit the budget, but so many that a step is more than the calls that it consists of."""
@@ -232,15 +244,14 @@ class _Rehearsal:
             own = (sum(own) / _SHORT_EPOCH[0],)
         return Cycle(own, self._scale * cycle.first, self._scale * cycle.later)
 
-    def _search(self) -> float:
-        """Seconds of a step of the search for adversaries on a whole batch."""
-        if self._recipe.retrospection != "universal":
-            return 0.0
-        shape = (self._spec.channels, self._spec.height, self._spec.width)
-        form = UniversalRetrospection(self._compute, shape, self._spec.num_classes, self._random, search_steps=2)
-        steps = form.search(self._teacher, (self._images * 255).to(torch.uint8))
-        next(steps)
-        return self._scale * self._seconds(lambda: next(steps))
+    def _both(self, *, weights: bool) -> None:
+        """The teacher forward and backward to the images and, if asked for, once more to its weights."""
+        network, shown = self._teacher.network.requires_grad_(weights), self._images.detach().requires_grad_()
+        loss = self._teacher(shown).logits.square().mean()
+        torch.autograd.grad(loss, [shown], retain_graph=weights)
+        if weights:
+            torch.autograd.grad(loss, list(network.parameters()))
+        network.requires_grad_(False)
 
     def _per_image(self, run: Callable[[], object]) -> float:
         with self._compute.autocast():

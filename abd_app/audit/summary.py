@@ -9,8 +9,16 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from abd_app import __version__
-from abd_app.events import Measured, VaccineChecked
-from abd_app.export.schema import SCHEMA_VERSION, Report, ScoresReport, StudentReport, TeacherReport, VaccineReport
+from abd_app.events import Measured, TargetSearched, VaccineChecked
+from abd_app.export.schema import (
+    SCHEMA_VERSION,
+    Report,
+    ScoresReport,
+    StudentReport,
+    TargetSearchReport,
+    TeacherReport,
+    VaccineReport,
+)
 from abd_app.export.verdict import untested, verdict
 from abd_app.plan import AuditPlan
 from abd_app.teacher import Finding, Teacher
@@ -32,6 +40,7 @@ class Record:
     student_parameters: int = 0
     parity_max_abs: float | None = None
     vaccine: VaccineChecked | None = None
+    target_search: TargetSearched | None = None
     findings: list[Finding] = field(default_factory=list)
     measured: list[Measured] = field(default_factory=list)
     student_weights: dict[str, Any] | None = None
@@ -45,6 +54,7 @@ class Record:
             "measured": [asdict(one) for one in self.measured if one.role != "teacher"],
             "findings": [asdict(finding) for finding in self.findings],
             "vaccine": None if self.vaccine is None else asdict(self.vaccine),
+            "target_search": None if self.target_search is None else asdict(self.target_search),
             "steps": self.steps,
             "student_parameters": self.student_parameters,
         }
@@ -55,6 +65,8 @@ class Record:
         self.measured = [Measured(**one) for one in state["measured"]]
         self.findings = [Finding(**finding) for finding in state["findings"]]
         self.vaccine = None if state["vaccine"] is None else VaccineChecked(**state["vaccine"])
+        search = state["target_search"]
+        self.target_search = None if search is None else TargetSearched(**search)
         self.steps, self.student_parameters = state["steps"], state["student_parameters"]
 
     def last(self, role: str) -> Measured | None:
@@ -84,6 +96,7 @@ def build_report(plan: AuditPlan, teacher: Teacher, record: Record) -> Report:
         "wall_s": round(record.wall_s, 1),
         "stopped_early": record.stopped_early,
         "vaccine": _vaccine(record.vaccine),
+        "target_search": _target_search(record.target_search),
         "findings": [asdict(finding) for finding in (*teacher.card.findings, *record.findings)],  # type: ignore[misc]
         "versions": versions(),
     }
@@ -146,3 +159,15 @@ def _vaccine(checked: VaccineChecked | None) -> VaccineReport | None:
     if checked is None:
         return None
     return {"accepted": checked.accepted, "tail_ratio": checked.tail_ratio, "trials": checked.trials}
+
+
+def _target_search(found: TargetSearched | None) -> TargetSearchReport | None:
+    if found is None:
+        return None
+    return {
+        "target": found.target,
+        "p_value": found.p_value,
+        "unlearned": found.unlearned,
+        "unlearned_p_value": found.unlearned_p_value,
+        "margins": {str(one): margin for one, margin in zip(found.classes, found.margins, strict=True)},
+    }

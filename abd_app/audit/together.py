@@ -71,9 +71,8 @@ def check_plan(plan: AuditPlan, processes: int) -> None:
                 remedy=f"{remedy} Or run in one process, without torchrun.",
             )
     batch = choose_recipe("ood" if plan.method == "auto" else plan.method, plan.defense, plan.effort, 1).batch_size
-    # A quarter of the batch is shown with adversaries; of that, too, every process has its slice.
-    if (batch // 4) % processes:
-        possible = [str(count) for count in range(2, batch // 4 + 1) if (batch // 4) % count == 0]
+    if batch % processes or processes > batch // 4:
+        possible = [str(count) for count in range(2, batch // 4 + 1) if batch % count == 0]
         raise UsageError(
             f"A batch of {batch} images cannot be split over {processes} processes.",
             where="torchrun --nproc-per-node",

@@ -18,7 +18,7 @@ from abd_app.distill.device import Compute
 from abd_app.distill.generators import ZsktGenerator
 from abd_app.distill.vaccine import ShufflingVaccine
 
-_ROUNDS, _FIXED_POINT_STEPS, _PORTION, _NOISE = 10, 5, 0.25, 100
+_ROUNDS, _FIXED_POINT_STEPS, _NOISE = 10, 5, 100
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,7 @@ class BarePasses:
         student = list(self._student.parameters())
         yield Pass(1, lambda: self._both(self._student, self._images, student))
         yield from {"zskt": self._zskt, "ood": self._ood, "fast": self._fast}[self._case.method]()
-        if self._retrospection == "universal":
-            some = self._images[: round(len(self._images) * _PORTION)]
-            frozen = list(self._frozen.parameters())
-            yield Pass(1, lambda: self._both(self._frozen, some, frozen, to_images=True))
-        elif self._retrospection == "paper":
+        if self._retrospection == "paper":
             yield from self._paper(student)
 
     def _zskt(self) -> Iterator[Pass]:

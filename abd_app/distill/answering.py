@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from abd_app.distill.bounds import ActivationBounds
 from abd_app.distill.device import Compute
 from abd_app.distill.losses import attention_map
 from abd_app.distill.microbatch import Portions
@@ -45,13 +46,22 @@ class AnsweringTeacher:
         network: ``(N, C, H, W)`` images in [0, 1] -> logits, on the device of ``compute``, frozen, in eval mode.
         compute: Device and precision.
         block_names: Stages whose outputs are kept in :attr:`Answer.blocks`.
+        bounds: Those of its activations.
 
     Attributes:
+        bounds: As given; without them, none.
         portions: How many images are labelled at a time.
     """
 
-    def __init__(self, network: nn.Module, compute: Compute, block_names: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        compute: Compute,
+        block_names: Sequence[str] = (),
+        bounds: ActivationBounds | None = None,
+    ) -> None:
         self.network = network
+        self.bounds = bounds or ActivationBounds()
         self.compute = compute
         self.portions = Portions(compute, "The teacher labels", "The labels are the same.")
         self._block_names = tuple(block_names)

@@ -13,7 +13,7 @@ from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.bounds import bound_activations
 from abd_app.distill.device import Compute
 from abd_app.distill.loop import Distillation
-from abd_app.distill.microbatch import Portions
+from abd_app.distill.observe import tracked_batchnorms
 from abd_app.distill.pictures import load_picture, procedural_pictures
 from abd_app.distill.recipe import Recipe
 from abd_app.distill.retrospection import PaperRetrospection
@@ -24,7 +24,7 @@ from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
 from abd_app.distill.sources.patches import PatchSource
 from abd_app.distill.sources.zskt import STUDENT_STEPS, AdversarialSource
 from abd_app.distill.student import Student, matching_blocks
-from abd_app.distill.universal import UniversalRetrospection
+from abd_app.distill.teacher_retrospection import TeacherRetrospection
 from abd_app.distill.vaccine import ShufflingVaccine
 from abd_app.distill.voting import VotingVaccine
 from abd_app.events import Role
@@ -77,14 +77,14 @@ def assemble(
     student = compute.place(build_student(student_name, spec, seed))
     torch.manual_seed(seed)
     answering, vaccine, stages = place_teacher(teacher, recipe, student, compute, generator)
-    drawn_from = functools.partial(_pictures, spec, seed, picture) if pictures is None else lambda: pictures
+    drawn_from = functools.cache(lambda: _pictures(spec, seed, picture) if pictures is None else pictures)
     return Distillation(
         teacher=answering,
         source=_make_source(answering, spec, recipe, generator, drawn_from, fast, cmi, patches),
-        student=(learner := Student(student, compute, recipe, stages)),
+        student=Student(student, compute, recipe, stages),
         recipe=recipe,
         vaccine=vaccine,
-        retrospection=_make_retrospection(recipe, spec, compute, generator, learner.portions),
+        retrospection=_make_retrospection(recipe, answering, spec, generator, drawn_from),
         generator=generator,
         role=role,
     )
@@ -103,9 +103,9 @@ def place_teacher(
         vaccine = kind(network, example=example, generator=generator, block_names=names)
     stages = _stages(student) if recipe.attention else ()
     stages = stages if matching_blocks(student, stages, network, names, example) else ()
-    if recipe.bounds is not None:  # after the copies, whose channels are shuffled, were made
-        bound_activations(network, recipe.bounds)
-    answering = AnsweringTeacher(network, compute, names if stages else ())
+    # After the copies, whose channels are shuffled, were made.
+    bounds = None if recipe.bounds is None else bound_activations(network, recipe.bounds)
+    answering = AnsweringTeacher(network, compute, names if stages else (), bounds)
     answering.share_trunk("" if vaccine is None else vaccine.trunk)
     return answering, vaccine, stages
 
@@ -170,16 +170,47 @@ def _pictures(spec: ImageSpec, seed: int, picture: str | None) -> torch.Tensor:
 
 
 def _make_retrospection(
-    recipe: Recipe, spec: ImageSpec, compute: Compute, generator: torch.Generator, portions: Portions
-) -> PaperRetrospection | UniversalRetrospection | None:
+    recipe: Recipe,
+    answering: AnsweringTeacher,
+    spec: ImageSpec,
+    generator: torch.Generator,
+    pictures: Callable[[], torch.Tensor],
+) -> PaperRetrospection | TeacherRetrospection | None:
+    compute, how = answering.compute, recipe.unlearning
     if recipe.retrospection == "none":
         return None
     if recipe.retrospection == "paper":
         return PaperRetrospection(compute, torch.tensor(spec.std, device=compute.device).view(1, -1, 1, 1))
-    shape = (spec.channels, spec.height, spec.width)
-    return UniversalRetrospection(
-        compute, shape, spec.num_classes, generator, search_steps=recipe.search_steps, portions=portions
+
+    def pool() -> BalancedPatchSource:
+        kind, settings = BalancedPatchSource, PatchSettings()
+        if unlearns_inverted(recipe, answering):
+            kind, settings = InvertedPatchSource, FastSettings(inverted=how.drawn)
+        settings = replace(
+            settings, first=how.patches, drawn=how.drawn, capacity=how.patches + 2 * how.renewals * how.drawn
+        )
+        return kind(
+            answering,
+            pictures().to(compute.device),
+            size=(spec.height, spec.width),
+            num_classes=spec.num_classes,
+            generator=generator,
+            settings=settings,
+        )
+
+    return TeacherRetrospection(
+        answering,
+        pool,
+        shape=(spec.channels, spec.height, spec.width),
+        num_classes=spec.num_classes,
+        generator=generator,
+        settings=how,
     )
+
+
+def unlearns_inverted(recipe: Recipe, answering: AnsweringTeacher) -> bool:
+    """Whether the teacher unlearns on inverted patches, too: not for ``ood``, and not without BatchNorm."""
+    return recipe.method != "ood" and bool(tracked_batchnorms(answering.network))
 
 
 def _stages(student: PixelNetwork) -> tuple[str, ...]:

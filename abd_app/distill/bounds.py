@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Sequence
+
 import torch
 from torch import nn
 
@@ -11,7 +14,7 @@ BOUND_STDS = 3.0
 _PRECISIONS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def bound_activations(network: nn.Module, stds: float = BOUND_STDS) -> int:
+def bound_activations(network: nn.Module, stds: float = BOUND_STDS) -> ActivationBounds:
     """From now on every BatchNorm layer of ``network`` gives what training data gave it, and nothing beyond.
 
     BatchNorm keeps what a channel's activations were on the training data: after it their mean is beta, their standard
@@ -29,18 +32,41 @@ def bound_activations(network: nn.Module, stds: float = BOUND_STDS) -> int:
             16-pixel CIFAR-10 teacher (BadNets grid).
 
     Returns:
-        How many layers were bounded: 0 where there is no BatchNorm with statistics.
+        One for each BatchNorm layer with statistics; there may be none.
     """
-    layers = tracked_batchnorms(network)
-    for layer in layers:
-        layer.register_forward_hook(_Bounds(layer, stds))
-    return len(layers)
+    bounds = []
+    for layer in tracked_batchnorms(network):
+        bounds.append(_Bounds(layer, stds))
+        layer.register_forward_hook(bounds[-1])
+    return ActivationBounds(bounds)
+
+
+class ActivationBounds:
+    """The bounds of a network; their number is that of its bounded layers."""
+
+    def __init__(self, bounds: Sequence[_Bounds] = ()) -> None:
+        self._bounds = bounds
+
+    def __len__(self) -> int:
+        return len(self._bounds)
+
+    @contextlib.contextmanager
+    def lifted(self) -> Iterator[None]:
+        """While open, the network answers as it did before."""
+        for one in self._bounds:
+            one.acts = False
+        try:
+            yield
+        finally:
+            for one in self._bounds:
+                one.acts = True
 
 
 class _Bounds:
     """A forward hook that clamps ``(N, C, H, W)`` activations channel by channel."""
 
     def __init__(self, layer: nn.Module, stds: float) -> None:
+        self.acts = True
         running_var = layer.running_var
         assert isinstance(running_var, torch.Tensor)
         ones, zeros = torch.ones_like(running_var), torch.zeros_like(running_var)
@@ -50,5 +76,7 @@ class _Bounds:
         self._ranges = {dtype: (low.to(dtype), high.to(dtype)) for dtype in _PRECISIONS}
 
     def __call__(self, module: nn.Module, inputs: object, output: torch.Tensor) -> torch.Tensor:
+        if not self.acts:
+            return output
         low, high = self._ranges[output.dtype]
         return output.clamp(low, high)

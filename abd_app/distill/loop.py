@@ -11,24 +11,28 @@ import torch
 
 from abd_app.distill import parallel
 from abd_app.distill.answering import AnsweringTeacher
+from abd_app.distill.margins import FEWEST_CLASSES, MOST_CLASSES, MarginTest
 from abd_app.distill.marks import mark_some
 from abd_app.distill.recipe import Recipe
 from abd_app.distill.retrospection import PaperRetrospection
 from abd_app.distill.sources.base import Batch, GeneratorStep, ImageSource
 from abd_app.distill.student import Student
-from abd_app.distill.universal import UniversalRetrospection
+from abd_app.distill.teacher_retrospection import TeacherRetrospection
 from abd_app.distill.vaccine import CHECK_IMAGES, ShufflingVaccine, VaccineCheck
 from abd_app.errors import RunFailedError
-from abd_app.events import Event, FindingMade, ImagesDrawn, PhaseStarted, Role, StepDone, VaccineChecked
+from abd_app.events import (
+    Event,
+    FindingMade,
+    ImagesDrawn,
+    PhaseStarted,
+    Role,
+    StepDone,
+    TargetSearched,
+    VaccineChecked,
+)
 from abd_app.teacher import Finding
 
 REPORT_EVERY, DRAW_EVERY, DRAWN = 20, 200, 48
-SEARCH_IMAGES = 2048
-_NOTHING_TO_UNLEARN = Finding(
-    "info",
-    "Self-Retrospection found nothing to unlearn",
-    "No universal adversary did better on the teacher than on networks without a backdoor. Random marks go on.",
-)
 
 
 class Distillation:
@@ -40,7 +44,7 @@ class Distillation:
         student: Learns.
         recipe: Hyper-parameters.
         vaccine: ``None`` where there is none.
-        retrospection: ``None`` where there is none.
+        retrospection: Of the student (the paper's) or, before it starts, of the teacher; ``None``: neither.
         generator: CPU generator.
         role: ``student`` or ``twin``, copied into the events.
 
@@ -57,7 +61,7 @@ class Distillation:
         student: Student,
         recipe: Recipe,
         vaccine: ShufflingVaccine | None,
-        retrospection: PaperRetrospection | UniversalRetrospection | None,
+        retrospection: PaperRetrospection | TeacherRetrospection | None,
         generator: torch.Generator,
         role: Role,
     ) -> None:
@@ -75,23 +79,27 @@ class Distillation:
             return
         waits = self._vaccine is not None and not self._armed
         yield PhaseStarted("warm-up" if waits else "distilling", self._role, self.step)
-        if self._retrospection is not None and self.step > self._recipe.retrospection_step:
+        if isinstance(self._retrospection, PaperRetrospection) and self.step > self._recipe.retrospection_step:
             yield PhaseStarted("self-retrospection", self._role, self.step)
         if self._vaccine is not None and not self._armed and self._recipe.vaccine_step == 0:
             yield from self._check_vaccine(self._vaccine)
+        if isinstance(self._retrospection, TeacherRetrospection) and self._retrospection.outcome is None:
+            yield from self._unlearn(self._retrospection)
         for item in self._source.batches(self.student.network):
             if isinstance(item, GeneratorStep):
                 yield self._step_done(item.losses)
                 continue
             if self._vaccine is not None and not self._armed and self.step >= self._recipe.vaccine_step:
                 yield from self._check_vaccine(self._vaccine)
-            if self.step == self._recipe.retrospection_step:
-                yield from self._begin_retrospection()
+            if isinstance(self._retrospection, PaperRetrospection) and self.step == self._recipe.retrospection_step:
+                self.student.restart_optimizer()
+                yield PhaseStarted("self-retrospection", self._role, self.step)
             losses = self._learn(item)
             self.step += 1
             yield self._step_done(losses)
-            for finding in (*self._teacher.portions.findings(), *self.student.portions.findings()):
-                yield FindingMade(finding)
+            for portions in (self._teacher.portions, self.student.portions):
+                for finding in portions.findings():
+                    yield FindingMade(finding)
             if self.step % DRAW_EVERY == 1:
                 yield self._show()
             if self.step >= self._recipe.steps:
@@ -103,14 +111,13 @@ class Distillation:
             parallel.check_same(batch.images)
         shown = mark_some(batch.images, self._recipe.marks, self._generator)
         losses = {"distillation": self.student.add_gradient(replace(batch, images=shown))}
-        due = self.step >= self._recipe.retrospection_step
-        retrospecting = due and self._retrospection is not None and self._retrospection.acts
-        if self._retrospection is not None and retrospecting:
-            losses["retrospection"] = self._retrospection.add_gradient(
+        retrospection = self._retrospection if self.step >= self._recipe.retrospection_step else None
+        if isinstance(retrospection, PaperRetrospection):
+            losses["retrospection"] = retrospection.add_gradient(
                 self.student.network, batch.images, batch.answer.logits
             )
         # Paper mode keeps the authors' unclipped gradient in Self-Retrospection.
-        self.student.apply_gradients(self.step, clip=not (retrospecting and self._recipe.retrospection == "paper"))
+        self.student.apply_gradients(self.step, clip=not isinstance(retrospection, PaperRetrospection))
         return losses
 
     def _check_vaccine(self, vaccine: ShufflingVaccine) -> Iterator[Event]:
@@ -124,22 +131,15 @@ class Distillation:
             yield FindingMade(finding)
         yield PhaseStarted("distilling", self._role, self.step)
 
-    def _announce_retrospection(self) -> Iterator[Event]:
-        if self._retrospection is None:
-            return
-        if self._recipe.retrospection_rate is not None:
-            self.student.restart_optimizer()
+    def _unlearn(self, retrospection: TeacherRetrospection) -> Iterator[Event]:
+        """The teacher's Self-Retrospection, before it labels anything for the student."""
         yield PhaseStarted("self-retrospection", self._role, self.step)
-
-    def _begin_retrospection(self) -> Iterator[Event]:
-        """Announces Self-Retrospection and, in our form, searches the teacher for its adversaries."""
-        yield from self._announce_retrospection()
-        if isinstance(self._retrospection, UniversalRetrospection):
-            images = self._source.sample(SEARCH_IMAGES)
-            for losses in self._retrospection.search(self._teacher, images):
-                yield self._step_done(losses)
-            if not self._retrospection.acts:
-                yield FindingMade(_NOTHING_TO_UNLEARN)
+        for losses in retrospection.run():
+            yield self._step_done(losses)
+        if (found := retrospection.as_given) is not None and (left := retrospection.outcome) is not None:
+            yield TargetSearched(found.target, found.p_value, left.target, left.p_value, found.classes, found.margins)
+            yield FindingMade(_finding_of_target(found, left))
+        yield PhaseStarted("distilling", self._role, self.step)
 
     def _step_done(self, losses: dict[str, torch.Tensor]) -> StepDone:
         """The event of a step; losses are read back, which waits for the device, every few steps: of each kind once."""
@@ -207,6 +207,43 @@ class Distillation:
         if self._retrospection is not None:
             self._retrospection.load_state_dict(state["retrospection"])
         torch.set_rng_state(state["torch"])
+
+
+def _finding_of_target(given: MarginTest, left: MarginTest) -> Finding:
+    """What a reader should know of the search for the class that a backdoor leads to.
+
+    Args:
+        given: On the teacher as it was handed in.
+        left: On the teacher as it labels.
+    """
+    if len(given.classes) < FEWEST_CLASSES:
+        return Finding(
+            "info",
+            "Too few classes to tell which one a backdoor leads to",
+            f"The teacher has {len(given.classes)}. Its labelling copy unlearned what leads images to one of them.",
+        )
+    target = given.target if left.target is None else left.target
+    if target is None:
+        looked_at = f" {MOST_CLASSES} of the classes were looked at." if len(given.classes) == MOST_CLASSES else ""
+        return Finding(
+            "info",
+            "No class stands out as the target of a backdoor",
+            f"No class can be driven much further ahead of all others than the rest (p = {given.p_value:.2f}), so "
+            f"Self-Retrospection has nothing to unlearn; other defences go on.{looked_at}",
+        )
+    shown = given if given.target == target else left
+    ordered = sorted(shown.margins)
+    return Finding(
+        "warning",
+        f"Class {target} is probably the target of a backdoor",
+        f"Images can be driven {ordered[-1] / max(ordered[-2], 1e-6):.1f} times as far towards it as towards the next "
+        f"class (p = {shown.p_value:.2g}). "
+        + (
+            "With its activations bounded, as the student sees the teacher, it does not stand out any more."
+            if left.target is None
+            else "The teacher's labelling copy unlearned what leads images there."
+        ),
+    )
 
 
 def _finding(outcome: VaccineCheck) -> Finding | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from abd_app.distill.universal import random_boxes
+from abd_app.distill.augment import random_boxes
 
 BLENDED_SHARE, MOST_OPACITY = 1 / 3, 0.25
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from abd_app.distill.bounds import BOUND_STDS
 from abd_app.distill.sources.zskt import BATCH_SIZE as PSEUDO_BATCH_SIZE
 from abd_app.distill.sources.zskt import STUDENT_STEPS
+from abd_app.distill.teacher_retrospection import UnlearningSettings
 
 MARKED_SHARE = 0.25
 PAPER_PSEUDO_BATCHES = 80_000
@@ -47,12 +48,12 @@ class Recipe:
         vaccine: ``none``; ``mean``, the published one; or ``votes``, which holds suspicious images back.
         vaccine_weight: Of the published one, in the generator's loss or for suspicious images.
         vaccine_step: The step before which it is checked and armed.
-        retrospection: ``none``, ``paper`` or ``universal``.
-        retrospection_step: The step with which it begins.
+        retrospection: ``none``; ``paper``, of the student at the end; or ``teacher``, of the teacher before the start.
+        retrospection_step: The step with which ``paper`` begins.
         retrospection_rate: Peak learning rate from then on; ``None`` keeps the schedule.
+        unlearning: How ``teacher`` does it.
         bounds: Half the width of the teacher's activation bounds in standard deviations, or ``None``: unbounded.
         marks: Share of every batch that the student sees with random marks.
-        search_steps: Of the search for universal adversaries on the teacher with which ``universal`` begins.
         weight_decay: Of ``sgd``.
         nesterov: Of ``sgd``.
         epoch: Of ``cmi``: steps of the generator and of the student in turn.
@@ -72,12 +73,12 @@ class Recipe:
     vaccine: Literal["none", "mean", "votes"] = "votes"
     vaccine_weight: float = 0.1
     vaccine_step: int = 0
-    retrospection: Literal["none", "paper", "universal"] = "universal"
+    retrospection: Literal["none", "paper", "teacher"] = "teacher"
     retrospection_step: int = 0
     retrospection_rate: float | None = None
+    unlearning: UnlearningSettings = field(default_factory=UnlearningSettings)
     bounds: float | None = None
     marks: float = 0.0
-    search_steps: int = 60
     weight_decay: float = 5e-4
     nesterov: bool = True
     epoch: tuple[int, int] = CMI_EPOCH["paper"]
@@ -125,7 +126,7 @@ def choose_recipe(method: str, defense: str, effort: str, steps: int | None) -> 
 def _zskt(steps: int, paper: bool) -> Recipe:
     """Adam 2e-3 to 0, mean KL and 250 * attention transfer; paper mode: SR in the last 601 of 80,000 pseudo-batches."""
     pseudo_batches = max(1, steps // STUDENT_STEPS)
-    share = PAPER_RETROSPECTION / PAPER_PSEUDO_BATCHES if paper else 0.25
+    late = max(1, round(pseudo_batches * PAPER_RETROSPECTION / PAPER_PSEUDO_BATCHES))
     return Recipe(
         method="zskt",
         steps=steps,
@@ -138,15 +139,14 @@ def _zskt(steps: int, paper: bool) -> Recipe:
         vaccine="mean",
         bounds=None if paper else BOUND_STDS,
         vaccine_step=min(50, pseudo_batches // 10) * STUDENT_STEPS,
-        retrospection="paper" if paper else "universal",
-        retrospection_step=(pseudo_batches - max(1, round(pseudo_batches * share))) * STUDENT_STEPS,
+        retrospection="paper" if paper else "teacher",
+        retrospection_step=(pseudo_batches - late) * STUDENT_STEPS if paper else 0,
         retrospection_rate=5e-4 if paper else None,
     )
 
 
 def _ood(steps: int) -> Recipe:
-    half = int(0.5 * steps)
-    return Recipe(method="ood", steps=steps, retrospection_step=half, bounds=BOUND_STDS, marks=MARKED_SHARE)
+    return Recipe(method="ood", steps=steps, bounds=BOUND_STDS, marks=MARKED_SHARE)
 
 
 def _fast(steps: int) -> Recipe:
@@ -163,7 +163,6 @@ def _cmi(steps: int, epoch: tuple[int, int]) -> Recipe:
         temperature=20.0,
         vaccine="mean",
         vaccine_step=int(0.1 * steps),
-        retrospection_step=int(0.6 * steps),
         bounds=BOUND_STDS,
         marks=MARKED_SHARE,
         epoch=epoch,

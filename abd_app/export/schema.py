@@ -50,6 +50,16 @@ class VaccineReport(TypedDict):
     trials: int
 
 
+class TargetSearchReport(TypedDict):
+    """As :class:`abd_app.events.TargetSearched`; ``margins`` by class index."""
+
+    target: int | None
+    p_value: float
+    unlearned: int | None
+    unlearned_p_value: float
+    margins: dict[str, float]
+
+
 class FindingReport(TypedDict):
     """As :class:`abd_app.teacher.Finding`."""
 
@@ -84,5 +94,6 @@ class Report(TypedDict):
     wall_s: float
     stopped_early: bool
     vaccine: VaccineReport | None
+    target_search: TargetSearchReport | None
     findings: list[FindingReport]
     versions: dict[str, str]

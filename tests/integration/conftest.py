@@ -15,9 +15,12 @@ from abd_app.audit import learning, opening, run_audit
 from abd_app.demo import demo_plan
 from abd_app.distill import loop, vaccine
 from abd_app.distill.recipe import choose_recipe
+from abd_app.distill.teacher_retrospection import UnlearningSettings
 from abd_app.events import Event
 from abd_app.networks.wide_resnet import WideResNet
 from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec
+
+SHORT = UnlearningSettings(search_steps=2, patches=64, renewals=1, drawn=16, steps=2, batch_size=8)
 
 
 @contextlib.contextmanager
@@ -26,7 +29,7 @@ def small_fixed_parts() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "CHECK_IMAGES", 500)
         patch.setattr(vaccine, "TRIALS", 2)
-        patch.setattr(opening, "choose_recipe", lambda *chosen: replace(choose_recipe(*chosen), search_steps=2))
+        patch.setattr(opening, "choose_recipe", lambda *chosen: replace(choose_recipe(*chosen), unlearning=SHORT))
         patch.setattr(learning, "CHECKPOINT_EVERY_S", -1.0)
         yield
 

@@ -91,7 +91,8 @@ def test_the_demo_says_what_it_does_in_order(demo_run: tuple[Path, list[Event]])
 def test_the_report_has_the_documented_keys_and_rates(demo_run: tuple[Path, list[Event]]) -> None:
     report = _report(demo_run[0])
     assert report.keys() >= {
-        "teacher", "student", "twin", "plan", "seed", "device", "steps", "wall_s", "vaccine", "findings", "versions",
+        "teacher", "student", "twin", "plan", "seed", "device", "steps", "wall_s", "vaccine", "target_search",
+        "findings", "versions",
     }  # fmt: skip
     assert report["teacher"].keys() >= {
         "file", "sha256", "format", "architecture", "num_classes", "input_size", "mean", "std", "accuracy", "asr",
@@ -100,6 +101,7 @@ def test_the_report_has_the_documented_keys_and_rates(demo_run: tuple[Path, list
         assert report[role].keys() >= {"architecture", "parameters", "accuracy", "onnx_parity_max_abs", "asr"}
         assert report[role]["parameters"] > 100_000
     assert report["vaccine"].keys() == {"accepted", "tail_ratio", "trials"}
+    assert report["target_search"]["margins"].keys() == {str(one) for one in range(4)}
     for role in ("teacher", "student", "twin"):
         assert 0 <= report[role]["accuracy"] <= 1 and report[role]["images"] >= 1000
         assert report[role]["asr"].keys() == {"sticker"} == report[role]["asr_images"].keys()
@@ -193,7 +195,7 @@ def test_a_resumed_run_ends_with_the_student_of_an_uninterrupted_one(
     assert not any(isinstance(event, VaccineChecked) for event in last)
     assert _steps(last, "student")[0] == 10 and _steps(last, "student")[-1] == _steps(last, "twin")[-1] == 20
     report, expected = _report(plan.out), _report(whole_run[0].out)
-    assert report["vaccine"] == expected["vaccine"]
+    assert report["vaccine"] == expected["vaccine"] and report["target_search"] == expected["target_search"]
     assert report["findings"] == expected["findings"] != [], "each is told once"
     assert report["wall_s"] > 0
     _assert_same_student(plan.out, whole_run[0].out)

@@ -102,13 +102,14 @@ def test_two_processes_give_the_student_of_one(found: tuple[dict[str, torch.Tens
     way = (one - found[0][f"{method} before"]).norm()
     assert way > 0 and torch.equal(found[0][f"{method} before"], found[1][f"{method} before"])
     assert (one - two).norm() < 0.03 * way
-    assert found[0][f"{method} unlearns"] == found[1][f"{method} unlearns"]
+    assert found[0][f"{method} target"] == found[1][f"{method} target"]
 
 
-def test_adversaries_of_two_processes_follow_the_whole_batch(found: tuple[dict[str, torch.Tensor], ...]) -> None:
-    assert found[0]["ood unlearns"] and found[1]["ood unlearns"]
-    one, two = (outputs["ood canvases"] for outputs in found)
-    assert ((one - two).abs() > 1e-3).float().mean() < 0.02
+def test_two_processes_give_the_purified_teacher_of_one(found: tuple[dict[str, torch.Tensor], ...]) -> None:
+    one, two = (outputs["ood teacher after"] for outputs in found)
+    way = (one - found[0]["ood teacher before"]).norm()
+    assert way > 0
+    assert (one - two).norm() < 0.1 * way
 
 
 def test_torchrun_distils_one_student_and_writes_it_once(teacher: str, tmp_path: Path) -> None:

@@ -12,25 +12,26 @@ from dataclasses import replace
 import torch
 from torch import distributed, nn
 
-from abd_app.distill import loop, parallel, universal
+from abd_app.distill import loop, margins, parallel
 from abd_app.distill.assemble import assemble
 from abd_app.distill.device import Compute
 from abd_app.distill.recipe import choose_recipe
 from abd_app.distill.shared_batchnorm import SharedBatchNorm
 from abd_app.distill.sources.fast import FastSettings
-from abd_app.distill.universal import UniversalRetrospection
+from abd_app.distill.teacher_retrospection import TeacherRetrospection, UnlearningSettings
 from abd_app.intake import open_teacher
 from abd_app.plan import TeacherFacts
 
 STEPS = {"fast": 5, "ood": 6, "zskt": 10}
 _FAST = FastSettings(drawn=64, first=128, inverted=32, inversion_steps=2, student_steps=3)
+_SHORT = UnlearningSettings(search_steps=10, patches=128, renewals=1, drawn=32, steps=5, batch_size=16)
 COMPUTE = Compute(torch.device("cpu"), bf16=False)
 
 
 def learned(method: str, file: str) -> dict[str, torch.Tensor]:
     """The student's weights before and after a few steps, all defences having acted, and whether one did."""
     teacher = open_teacher(file, TeacherFacts(input_size=(16, 16), mean=(0.5,) * 3, std=(0.25,) * 3))
-    recipe = replace(choose_recipe(method, "abd", "quick", STEPS[method]), search_steps=10, rate=1e-3)
+    recipe = replace(choose_recipe(method, "abd", "quick", STEPS[method]), unlearning=_SHORT, rate=1e-3)
     distillation = assemble(teacher, recipe, student_name="wrn-10-1", compute=COMPUTE, seed=0, fast=_FAST)
     parameters = list(distillation.student.network.parameters())
     before = torch.cat([parameter.detach().flatten() for parameter in parameters]).clone()
@@ -38,9 +39,11 @@ def learned(method: str, file: str) -> dict[str, torch.Tensor]:
         pass
     after = torch.cat([parameter.detach().flatten() for parameter in parameters])
     retrospection = distillation._retrospection
-    assert isinstance(retrospection, UniversalRetrospection)
-    canvases = retrospection.adversaries.canvases.detach()
-    found = {"before": before, "after": after, "unlearns": torch.tensor(retrospection.acts), "canvases": canvases}
+    assert isinstance(retrospection, TeacherRetrospection) and retrospection.outcome is not None
+    weights = torch.cat([one.detach().flatten() for one in distillation._teacher.network.parameters()])
+    was = torch.cat([one.detach().flatten() for one in teacher.network.parameters()])
+    found = {"before": before, "after": after, "teacher before": was, "teacher after": weights}
+    found["target"] = torch.tensor(retrospection.outcome.target)
     return {f"{method} {name}": value for name, value in found.items()}
 
 
@@ -67,7 +70,7 @@ def main() -> None:
     teacher, out = sys.argv[1:]
     torch.set_num_threads(1)
     loop.CHECK_IMAGES = 500
-    universal.EVIDENCE = 0.0  # so that every adversary is unlearned
+    margins.SIGNIFICANT = 1.1  # so that a class stands out
     if "RANK" in os.environ:
         distributed.init_process_group("gloo")
     found = normalised()

@@ -7,6 +7,7 @@ from a few inversion steps an image, is that of Fang et al. ("Up to 100x Faster 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -64,12 +65,12 @@ class InvertedPatchSource(BalancedPatchSource):
     _at_once: int | None = None
     """Images that memory holds, once it did not hold all."""
 
-    def _renew(self, student: nn.Module) -> Iterator[GeneratorStep]:
+    def _renew(self, student: nn.Module | None) -> Iterator[GeneratorStep]:
         yield from super()._renew(student)
         if len(self.pool) >= self._first:
             yield from self._invert(student)
 
-    def _invert(self, student: nn.Module) -> Iterator[GeneratorStep]:
+    def _invert(self, student: nn.Module | None) -> Iterator[GeneratorStep]:
         """Inverts some images; from now on half as many where memory does not hold them."""
         while True:
             count = self._at_once or self._settings.inverted
@@ -82,15 +83,16 @@ class InvertedPatchSource(BalancedPatchSource):
             else:
                 return
 
-    def _inverted(self, student: nn.Module, count: int) -> Iterator[GeneratorStep]:
+    def _inverted(self, student: nn.Module | None, count: int) -> Iterator[GeneratorStep]:
         """Adam on the pixels of ``count`` images of the pool, which then are labelled and join it."""
         settings = self._settings
-        pixels = self.pool.at(self._balanced(count)).float() / 255
+        pixels, _ = self.balanced(count)
         start = jitter_colours(shift_and_flip(pixels, self._random, self._padding), self._random)
         wanted = torch.randint(self._logits.shape[1], (count,), generator=self._random).to(start.device)
         images = self._teacher.compute.images(start).clone().requires_grad_()
         optimizer = torch.optim.Adam([images], settings.rate, betas=(0.5, 0.99), fused=True)
-        with batchnorm_distances(self._teacher.network) as distances, frozen_batchnorm(student):
+        frozen = contextlib.nullcontext() if student is None else frozen_batchnorm(student)
+        with batchnorm_distances(self._teacher.network) as distances, frozen:
             for _ in range(settings.inversion_steps):
                 distances.clear()
                 losses = self._losses(student, images, wanted, distances)
@@ -104,17 +106,19 @@ class InvertedPatchSource(BalancedPatchSource):
         self._store(images.detach())
 
     def _losses(
-        self, student: nn.Module, images: torch.Tensor, wanted: torch.Tensor, distances: list[torch.Tensor]
+        self, student: nn.Module | None, images: torch.Tensor, wanted: torch.Tensor, distances: list[torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        """The weighted losses of a step by name."""
+        """The weighted losses of a step by name; without a student none asks for its disagreement."""
         settings = self._settings
         answer = self._teacher(images)
-        with self._teacher.compute.autocast():
-            reply = student(images)
-        agrees = (reply.argmax(1) == answer.logits.argmax(1)).float()
-        divergence = kl_per_image(reply, answer.logits) * answer.logits.shape[1]
-        return {
+        losses = {
             "statistics": settings.statistics * torch.stack(distances).sum(),
             "one_hot": settings.one_hot * F.cross_entropy(answer.logits, wanted),
-            "adversarial": -settings.adversarial * (divergence * agrees).mean(),
         }
+        if student is not None:
+            with self._teacher.compute.autocast():
+                reply = student(images)
+            agrees = (reply.argmax(1) == answer.logits.argmax(1)).float()
+            divergence = kl_per_image(reply, answer.logits) * answer.logits.shape[1]
+            losses["adversarial"] = -settings.adversarial * (divergence * agrees).mean()
+        return losses

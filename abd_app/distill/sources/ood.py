@@ -89,11 +89,22 @@ class BalancedPatchSource:
             for _ in range(self._given, self._settings.student_steps):
                 # Counted before it is given out: a run may be saved whenever a batch is out.
                 self._given = (self._given + 1) % self._settings.student_steps
-                places = self._balanced(self._settings.batch_size)
-                images = self._teacher.compute.images(self.pool.at(places)).float() / 255
-                yield Batch(images, Answer(self._logits[places]))
+                images, logits = self.balanced(self._settings.batch_size)
+                yield Batch(images, Answer(logits))
 
-    def _renew(self, student: nn.Module) -> Iterator[GeneratorStep]:
+    def filled(self, renewals: int) -> Iterator[GeneratorStep]:
+        """The first patches, and ``renewals`` times what happens between two rounds, without a student."""
+        while len(self.pool) < self._first:
+            yield self._label_more()
+        for _ in range(renewals):
+            yield from self._renew(None)
+
+    def balanced(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """``(count, C, H, W)`` float images in [0, 1] from a filled pool, the classes in equal parts; their logits."""
+        places = self._balanced(count)
+        return self._teacher.compute.images(self.pool.at(places)).float() / 255, self._logits[places]
+
+    def _renew(self, student: nn.Module | None) -> Iterator[GeneratorStep]:
         """What happens between two rounds of the student."""
         yield self._label_more()
 

@@ -16,6 +16,7 @@ from abd_app.distill.device import Compute
 from abd_app.distill.laps import Cycle
 from abd_app.distill.loop import Distillation
 from abd_app.distill.recipe import Recipe, choose_recipe
+from abd_app.distill.teacher_retrospection import UnlearningSettings
 from abd_app.distill.voting import VotingVaccine
 from abd_app.intake import open_teacher
 from abd_app.plan import TeacherFacts
@@ -33,7 +34,8 @@ def teacher(teacher_file: str) -> Teacher:
 
 def _pace(**parts: float) -> Pace:
     empty = Cycle((0,), 0, 0)
-    nothing = {"plain": empty, "retrospecting": empty, "answer": 0, "shuffled": 0, "search": 0, "reply": 0}
+    nothing = {"plain": empty, "retrospecting": empty, "reply": 0, "inverts": False}
+    nothing |= dict.fromkeys(("answer", "shuffled", "ascent", "unlearning"), 0)
     return Pace(_SPEC, **{**nothing, **parts})  # type: ignore[arg-type]
 
 
@@ -81,8 +83,13 @@ def test_what_happens_once_is_paid_once() -> None:
     assert _pace(shuffled=1).seconds(replace(recipe, vaccine="mean")) == pytest.approx(4 * 5000)
     voting = _pace(plain=Cycle((512,), 0, 0), shuffled=0.75)  # a labelled patch is voted on; one that is checked is not
     assert voting.seconds(checked) - voting.seconds(recipe) == pytest.approx(5000 * (0.25 + 2 * 0.75))
-    searched = replace(recipe, retrospection="universal", retrospection_step=80, search_steps=60)
-    assert _pace(search=1).seconds(searched) == pytest.approx(60)
+    how = UnlearningSettings(search_steps=60, patches=2000, renewals=16, drawn=100, steps=50, batch_size=64)
+    unlearned = replace(recipe, retrospection="teacher", unlearning=how)
+    assert _pace(ascent=1).seconds(unlearned) == pytest.approx(60 * 4 * 8), "eight starts for each of four classes"
+    assert _pace(ascent=1).seconds(replace(unlearned, bounds=3.0)) == pytest.approx(2 * 60 * 32), "without bounds, too"
+    assert _pace(unlearning=1).seconds(unlearned) == pytest.approx(50 * 128)
+    assert _pace(answer=1).seconds(unlearned) == pytest.approx(3600)
+    assert _pace(ascent=1, inverts=True).seconds(unlearned) == pytest.approx(60 * 32 + 1600 * 12)
     assert _pace(reply=1).seconds(recipe) == pytest.approx(20 * 1000)
     inverted = replace(recipe, method="fast")
     assert _pace(plain=Cycle((512, 88), 0, 0)).seconds(inverted) == pytest.approx(4 * 600 + 80 * 64), "labelled first"
@@ -115,7 +122,7 @@ def test_an_inversion_is_counted_up_from_its_first_two_steps(teacher: Teacher, m
 
 
 def test_minutes_become_the_most_steps_that_fit() -> None:
-    pace = _pace(plain=Cycle((), 1, 1), retrospecting=Cycle((), 1, 1), search=2)
+    pace = _pace(plain=Cycle((), 1, 1), retrospecting=Cycle((), 1, 1), ascent=0.01)
 
     def recipe_of(steps: int) -> Recipe:
         return choose_recipe("zskt", "sr", "quick", steps)

@@ -7,7 +7,7 @@ import io
 import torch
 
 from abd_app.audit.summary import Record, versions
-from abd_app.events import Measured, Role, VaccineChecked
+from abd_app.events import Measured, Role, TargetSearched, VaccineChecked
 from abd_app.teacher import Finding
 
 
@@ -20,6 +20,7 @@ def _record() -> Record:
     record.measured = [_measured("teacher", 0), _measured("student", 10), _measured("student", 20)]
     record.findings = [Finding("warning", "Shuffling Vaccine is off", "Why.")]
     record.vaccine = VaccineChecked(True, 0.03, 2, ("a", "b"))
+    record.target_search = TargetSearched(3, 0.001, None, 0.3, (0, 3), (10.0, 30.0))
     return record
 
 
@@ -33,6 +34,7 @@ def test_a_continued_run_gets_everything_back_but_the_teachers_scores() -> None:
     assert restored.findings == _record().findings
     assert (restored.steps, restored.student_parameters) == (30, 7)
     assert restored.vaccine is not None and tuple(restored.vaccine.layers) == ("a", "b")
+    assert restored.target_search == _record().target_search
 
 
 def test_the_latest_measurement_of_a_role_counts() -> None:

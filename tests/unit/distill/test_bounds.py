@@ -24,7 +24,7 @@ def test_activations_are_cut_at_beta_plus_and_minus_three_gamma() -> None:
     layer.running_mean.copy_(torch.tensor([1.0, 0.0]))
     layer.weight.data.copy_(torch.tensor([2.0, -0.5]))
     layer.bias.data.copy_(torch.tensor([1.0, 0.25]))
-    assert bound_activations(nn.Sequential(layer)) == 1
+    assert len(bound_activations(nn.Sequential(layer))) == 1
     # Channel 0: 1 + 2 (x - 1), within 1 +- 6. Channel 1: 0.25 - 0.5 x, within 0.25 +- 1.5.
     inputs = torch.tensor([[[[1.5, 9.0, -9.0]], [[1.0, 9.0, -9.0]]]])
     expected = torch.tensor([[[[2.0, 7.0, -5.0]], [[-0.25, -1.25, 1.75]]]])
@@ -33,7 +33,7 @@ def test_activations_are_cut_at_beta_plus_and_minus_three_gamma() -> None:
 
 def test_layers_without_statistics_or_parameters() -> None:
     plain, nothing = nn.BatchNorm2d(3, affine=False).eval(), nn.BatchNorm2d(3, track_running_stats=False)
-    assert bound_activations(nn.Sequential(plain, nothing, nn.Conv2d(3, 3, 1))) == 1
+    assert len(bound_activations(nn.Sequential(plain, nothing, nn.Conv2d(3, 3, 1)))) == 1
     assert float(plain(torch.full((1, 3, 1, 1), 99.0)).max()) == pytest.approx(3)
 
 
@@ -43,6 +43,15 @@ def test_the_precision_stays(dtype: torch.dtype) -> None:
     bound_activations(layer, 1.0)
     given = layer(torch.full((1, 3, 2, 2), 5.0, dtype=dtype))
     assert given.dtype == dtype and float(given.max()) == 1
+
+
+def test_lifted_bounds_let_everything_through_and_come_back() -> None:
+    layer = nn.BatchNorm2d(3).eval().requires_grad_(False)
+    bounds, shown = bound_activations(layer, 1.0), torch.full((1, 3, 2, 2), 5.0)
+    with pytest.raises(KeyError), bounds.lifted():
+        assert float(layer(shown).max()) == pytest.approx(5, rel=1e-4)
+        raise KeyError
+    assert float(layer(shown).max()) == 1
 
 
 class _Loud(nn.Module):

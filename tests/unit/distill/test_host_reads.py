@@ -63,8 +63,7 @@ def _picks_by_mask(func: Any, args: Any) -> bool:
 
 @pytest.mark.parametrize(
     ("method", "retrospection"),
-    [(method, form) for method in ("ood", "cmi", "fast", "zskt") for form in ("none", "universal")]
-    + [("zskt", "paper")],
+    [(method, form) for method in ("ood", "cmi", "fast", "zskt") for form in ("none", "teacher")] + [("zskt", "paper")],
 )
 def test_nothing_else_is_read_back_between_two_reports(
     make_teacher: Callable[..., Teacher], compute: Compute, picture: str, method: str, retrospection: Any

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from abd_app.distill import loop, universal, voting
+from abd_app.distill import loop, voting
 from abd_app.distill.answering import Answer, AnsweringTeacher
 from abd_app.distill.assemble import assemble
 from abd_app.distill.device import Compute
@@ -19,7 +19,6 @@ from abd_app.distill.microbatch import Portions, images_that_fit
 from abd_app.distill.recipe import Recipe, choose_recipe
 from abd_app.distill.sources.base import Batch
 from abd_app.distill.student import Student
-from abd_app.distill.universal import UniversalRetrospection
 from abd_app.errors import RunFailedError
 from abd_app.events import FindingMade, StepDone
 from abd_app.networks.catalog import build
@@ -120,19 +119,6 @@ def test_too_little_memory_for_the_smallest_portion_is_a_message(compute: Comput
     assert "Tried to allocate" in failure.value.why and failure.value.remedy
 
 
-def test_unlearning_in_portions_moves_student_and_adversaries_alike(compute: Compute) -> None:
-    images, anchor = torch.rand(48, 3, 8, 8), torch.randn(48, 4)
-    outcomes = []
-    for most in (100, 5):
-        student = _student(compute, frozen=False)
-        _limit(student.network, most)
-        form = UniversalRetrospection(compute, (3, 8, 8), 4, torch.Generator().manual_seed(3))
-        loss = form.add_gradient(student.network, images, anchor)
-        outcomes.append((loss, _gradient(student), form.adversaries.canvases.detach()))
-    for found, expected in zip(outcomes[1], outcomes[0], strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
-
-
 def test_labels_in_portions_are_those_of_the_batch(answering: AnsweringTeacher) -> None:
     images = torch.rand(13, 3, 8, 8)
     expected, _ = label(answering, images)
@@ -151,9 +137,8 @@ def test_a_run_goes_on_with_smaller_portions_and_says_so(
     method: str,
 ) -> None:
     monkeypatch.setattr(loop, "CHECK_IMAGES", 500)
-    monkeypatch.setattr(universal, "EVIDENCE", 0.0)
     monkeypatch.setattr(voting, "FEWEST", 2.0)  # not accepted: the check itself is not cut into portions
-    recipe = replace(choose_recipe(method, "abd", "quick", 6), batch_size=64, search_steps=2)
+    recipe = replace(choose_recipe(method, "abd", "quick", 6), batch_size=64, retrospection="none")
     run = assemble(make_teacher(), recipe, student_name="wrn-10-1", compute=compute, seed=0, picture=picture)
     _limit_backward(run.student.network.network, 10)
     events = list(run.run())

@@ -56,7 +56,7 @@ def test_cmis_epochs_are_shorter_and_fewer_with_less_effort() -> None:
 def test_outside_paper_mode_our_retrospection_takes_over() -> None:
     for method in METHODS:
         recipe = choose_recipe(method, "abd", "standard", None)
-        assert recipe.retrospection == "universal" and recipe.retrospection_rate is None
+        assert recipe.retrospection == "teacher" and recipe.retrospection_rate is None
 
 
 @pytest.mark.parametrize("method", METHODS)

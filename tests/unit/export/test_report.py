@@ -60,6 +60,13 @@ def _report(**changes: Any) -> Report:
         "wall_s": 200.4,
         "stopped_early": False,
         "vaccine": {"accepted": True, "tail_ratio": 0.031, "trials": 2},
+        "target_search": {
+            "target": 3,
+            "p_value": 0.0012,
+            "unlearned": 3,
+            "unlearned_p_value": 0.02,
+            "margins": {"0": 10.5, "3": 31.0},
+        },
         "findings": [],
         "versions": {"abd-app": "0.1.0", "torch": "2.15.0"},
     }

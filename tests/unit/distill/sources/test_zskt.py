@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -25,6 +25,7 @@ from abd_app.teacher import Teacher
 
 _PSEUDO_BATCHES, _BATCH = 2, 8
 _STAGES = tuple(f"network.{name}" for name in WideResNet.block_names)
+_BEFORE_BATCHNORM = tuple(f"layers.{index}.bias" for index in (0, 4, 8, 11))
 _RECIPE = Recipe(
     method="zskt", steps=20, batch_size=_BATCH, rate=2e-3, warm_up=0.0, temperature=1.0, loss="mean", attention=250.0,
     retrospection="none", vaccine="none",
@@ -117,6 +118,7 @@ def test_the_cached_pseudo_batch_gives_the_numbers_of_the_naive_one(
     expected = _naive(teacher, naive_student, generator, compute, vaccinated)
     # Sharing the vaccine's trunk adds the same gradients in another order. Adam makes whole steps of the rounding that
     # is left of a gradient of 0 (biases before BatchNorm): in fp32 two pseudo-batches then agree to a few 1e-3 only.
+    # Without the vaccine the generator's biases of that kind are compared in double precision alone.
     rough = vaccinated and precision == torch.float32
     assert found[0] == pytest.approx(expected[0], rel=5e-3 if rough else 1e-5)
     assert found[1][:10] == pytest.approx(expected[1][:10], rel=1e-4 if rough else 1e-5)
@@ -124,14 +126,15 @@ def test_the_cached_pseudo_batch_gives_the_numbers_of_the_naive_one(
     moved = max(float((value.detach() - start[name]).abs().max()) for name, value in student.named_parameters())
     assert moved > 1e-3, "something was learned at all"
     if not rough:
-        tolerance = 1e-5 if precision == torch.float64 else 3e-4
-        _agree(source.generator, generator, tolerance)
-        _agree(student, naive_student, tolerance)
+        exact = precision == torch.float64
+        _agree(source.generator, generator, 1e-5 if exact else 3e-4, but=() if exact else _BEFORE_BATCHNORM)
+        _agree(student, naive_student, 1e-5 if exact else 3e-4)
 
 
-def _agree(found: nn.Module, expected: nn.Module, tolerance: float) -> None:
+def _agree(found: nn.Module, expected: nn.Module, tolerance: float, but: Sequence[str] = ()) -> None:
     for (name, ours), theirs in zip(found.named_parameters(), expected.parameters(), strict=True):
-        assert torch.allclose(ours, theirs, atol=tolerance), (name, (ours - theirs).abs().max().item())
+        if name not in but:
+            assert torch.allclose(ours, theirs, atol=tolerance), (name, (ours - theirs).abs().max().item())
 
 
 def test_the_vaccine_changes_what_the_generator_learns(make_teacher: Callable[..., Teacher], compute: Compute) -> None:

@@ -1,0 +1,138 @@
+"""Which class a backdoor leads to, asked of the teacher alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from abd_app.distill import parallel
+from abd_app.distill.answering import AnsweringTeacher
+from abd_app.distill.microbatch import Portions
+
+SIGNIFICANT = 0.05
+FEWEST_CLASSES, MOST_CLASSES = 4, 64
+_AT_ONCE, _MOST_STARTS, _RATE = 128, 8, 0.05
+_LEAST_SPREAD = 0.15
+
+
+@dataclass(frozen=True)
+class MarginTest:
+    """How far each class can be driven ahead of all others, and whether one of them goes unusually far.
+
+    Attributes:
+        classes: The classes that were looked at.
+        margins: Of each, the mean over its starts of the largest margin found.
+        p_value: Chance that the largest of so many margins is as large as it is, if it is drawn as the others are;
+            1 where there are too few to compare.
+    """
+
+    classes: tuple[int, ...]
+    margins: tuple[float, ...]
+    p_value: float
+
+    @property
+    def target(self) -> int | None:
+        """The class that a backdoor leads to, if one stands out."""
+        return self.classes[self.margins.index(max(self.margins))] if self.p_value < SIGNIFICANT else None
+
+
+class MarginSearch:
+    """Gradient ascent on images from noise towards the largest margin of each class, then a test for an outlier.
+
+    A backdoor makes its target class reachable far beyond what natural features can add up to, whatever the trigger
+    looks like: Wang, Xiang, Miller and Kesidis ("MM-BD: Post-Training Detection of Backdoor Attacks with Arbitrary
+    Backdoor Pattern Types Using a Maximum Margin Statistic", IEEE S&P 2024). No data are needed.
+
+    Deviations: Adam takes 60 steps where they go on until the margin no longer grows; a class has the mean over its
+    starts, not the maximum, which a single start can spoil; the null distribution is a gamma distribution fitted by
+    moments to all margins but the largest.
+
+    Args:
+        shape: (C, H, W) of an image.
+        num_classes: Of the teacher; of more than 64 a random choice is looked at.
+        generator: CPU generator of all randomness.
+        steps: Of the ascent, from eight starts for each class, or fewer where there are more than 16 classes.
+        portions: How many images the teacher takes at a time.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        num_classes: int,
+        generator: torch.Generator,
+        *,
+        steps: int,
+        portions: Portions,
+    ) -> None:
+        chosen = torch.randperm(num_classes, generator=generator)[:MOST_CLASSES].sort().values
+        self._classes = [int(one) for one in chosen]
+        self._num_classes, self._shape, self._random = num_classes, shape, generator
+        self._steps, self._portions = steps, portions
+
+    def run(self, teacher: AnsweringTeacher) -> Iterator[dict[str, torch.Tensor]]:
+        """Yields the mean margin at every step; :meth:`outcome` has the result."""
+        found = list[torch.Tensor]()
+        wanted = torch.tensor(self._classes).repeat_interleave(starts(self._num_classes))
+        for group in wanted.split(_AT_ONCE):
+            margins = torch.zeros(())
+            for margins in self._ascend(teacher, group.to(teacher.compute.device)):
+                yield {"margin": margins.mean()}
+            found.append(margins)
+        self._margins = torch.cat(found).view(len(self._classes), -1).mean(dim=1).tolist()
+
+    def outcome(self) -> MarginTest:
+        """The margins, and whether the largest stands out."""
+        margins = tuple(self._margins)
+        return MarginTest(tuple(self._classes), margins, outlier_p_value(margins))
+
+    def _ascend(self, teacher: AnsweringTeacher, wanted: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Margins of ``(N,)`` classes at every step, one image each."""
+        start = torch.rand(len(wanted), *self._shape, generator=self._random)
+        images = teacher.compute.images(start).clone().requires_grad_()
+        optimizer = torch.optim.Adam([images], _RATE)
+        gradient = torch.zeros_like(images)
+
+        def run(part: slice) -> torch.Tensor:
+            shown = images.detach()[part].requires_grad_()
+            margins = _margins(teacher(shown).logits, wanted[part])
+            (gradient[part],) = torch.autograd.grad(-margins.sum(), [shown])
+            return margins.detach()
+
+        for _ in range(self._steps):
+            gradient.zero_()
+            margins = parallel.gather(torch.cat(self._portions.over(len(wanted), run)), len(wanted))
+            images.grad = parallel.gather(gradient[parallel.own(len(wanted))], len(wanted))
+            optimizer.step()
+            with torch.no_grad():
+                images.clamp_(0, 1)
+            yield margins
+
+
+def starts(num_classes: int) -> int:
+    """Starts of each class that is looked at: 128 images in all, but two to eight for each."""
+    return min(_MOST_STARTS, max(2, _AT_ONCE // min(num_classes, MOST_CLASSES)))
+
+
+def outlier_p_value(margins: Sequence[float]) -> float:
+    """Chance that the largest of ``margins`` is as large as it is if it comes from the distribution of the others.
+
+    With F the gamma distribution that has the mean and the variance of the others, and K margins: 1 - F(largest)^K.
+    Deviation: the standard deviation counts as 15 % of the mean at least. Of a few classes some happen to be alike, and
+    then the next best would stand out.
+    """
+    if len(margins) < FEWEST_CLASSES:
+        return 1.0
+    ordered = torch.tensor(margins, dtype=torch.float64).sort().values
+    others, largest = ordered[:-1].clamp_min(1e-6), ordered[-1]
+    mean = others.mean()
+    variance = others.var().clamp_min((_LEAST_SPREAD * mean).square())
+    below = torch.special.gammainc(mean.square() / variance, (largest * mean / variance).clamp_min(0))
+    return float(1 - below.pow(len(margins)))
+
+
+def _margins(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """The wanted class's logit less the largest of the others, ``(N,)``."""
+    mine = logits.gather(1, wanted[:, None])
+    return mine[:, 0] - logits.scatter(1, wanted[:, None], -torch.inf).amax(dim=1)

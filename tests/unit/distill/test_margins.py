@@ -1,0 +1,84 @@
+"""The class that a backdoor leads to: found where one is planted, not found where none is."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from abd_app.distill.answering import AnsweringTeacher
+from abd_app.distill.device import Compute
+from abd_app.distill.margins import MarginSearch, MarginTest, outlier_p_value
+from abd_app.distill.microbatch import Portions
+
+_SHAPE = (3, 8, 8)
+
+
+class _Reachable(nn.Module):
+    """Ten classes, each driven by its own part of the image; ``easy`` is driven five times as far."""
+
+    def __init__(self, easy: int | None, classes: int = 10) -> None:
+        super().__init__()
+        random = torch.Generator().manual_seed(0)
+        self.weights = torch.randn(classes, 192, generator=random) / 10
+        if easy is not None:
+            self.weights[easy] *= 5
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return (images - 0.5).flatten(1) @ self.weights.T
+
+
+def _search(network: nn.Module, compute: Compute, *, classes: int = 10, steps: int = 40, most: int | None = None):  # type: ignore[no-untyped-def]
+    portions = Portions(compute, "It takes", "")
+    portions.most = most
+    search = MarginSearch(_SHAPE, classes, torch.Generator().manual_seed(1), steps=steps, portions=portions)
+    losses = [float(one["margin"]) for one in search.run(AnsweringTeacher(network, compute))]
+    return search.outcome(), losses
+
+
+def test_a_class_that_is_reached_too_easily_is_the_target(compute: Compute) -> None:
+    outcome, losses = _search(_Reachable(7), compute)
+    assert outcome.target == 7 and outcome.p_value < 1e-3
+    assert outcome.classes == tuple(range(10)) and outcome.margins[7] == max(outcome.margins)
+    assert len(losses) == 40 and losses[-1] > losses[0] + 5
+
+
+def test_no_class_is_the_target_where_all_are_reached_alike(compute: Compute) -> None:
+    outcome, _ = _search(_Reachable(None), compute)
+    assert outcome.target is None and outcome.p_value > 0.1
+
+
+def test_a_margin_is_what_an_image_in_the_pixel_box_can_reach(compute: Compute) -> None:
+    """Linear networks: the best image is black or white wherever the difference of the weights says so."""
+    network = _Reachable(None, classes=2)
+    outcome, _ = _search(network, compute, classes=2, steps=60)
+    best = 0.5 * (network.weights[0] - network.weights[1]).abs().sum()
+    assert outcome.margins == pytest.approx((float(best),) * 2, rel=1e-3)
+
+
+def test_the_p_value_is_that_of_a_gamma_distribution() -> None:
+    """0, 1 and 2 have mean and variance 1: the exponential distribution, F(5) = 1 - exp(-5), to the fourth power."""
+    assert outlier_p_value((0.0, 5.0, 1.0, 2.0)) == pytest.approx(1 - (1 - math.exp(-5)) ** 4, rel=1e-4)
+    assert outlier_p_value((10.0, 11.0, 9.0, 10.0)) > 0.2
+    assert outlier_p_value((10.0, 11.0, 9.0, 40.0)) < 1e-6
+    assert outlier_p_value((1.0, 50.0, 1.2)) == 1.0, "two others say nothing about what is usual"
+
+
+def test_alike_and_negative_margins_do_not_break_the_test() -> None:
+    for margins in ((3.0,) * 5, (-2.0, -1.0, -1.5, -1.2), (0.0,) * 4):
+        assert 0 <= outlier_p_value(margins) <= 1
+    assert MarginTest((3, 5, 6, 9), (1.0, 2.0, 9.0, 1.5), 0.01).target == 6
+
+
+def test_of_very_many_classes_some_are_looked_at(compute: Compute) -> None:
+    outcome, _ = _search(_Reachable(None, classes=100), compute, classes=100, steps=1)
+    assert len(outcome.classes) == len(set(outcome.classes)) == len(outcome.margins) == 64
+    assert list(outcome.classes) == sorted(outcome.classes) and outcome.classes != tuple(range(64))
+
+
+def test_portions_give_the_margins_of_the_whole(compute: Compute) -> None:
+    whole, _ = _search(_Reachable(3), compute, steps=5)
+    parts, _ = _search(_Reachable(3), compute, steps=5, most=7)
+    assert parts.margins == pytest.approx(whole.margins, rel=1e-4)

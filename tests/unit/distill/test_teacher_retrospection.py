@@ -1,0 +1,163 @@
+"""Self-Retrospection on the teacher: a planted backdoor goes, the rest stays."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from abd_app.distill import margins
+from abd_app.distill.answering import AnsweringTeacher
+from abd_app.distill.device import Compute
+from abd_app.distill.sources.base import GeneratorStep
+from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
+from abd_app.distill.teacher_retrospection import TeacherRetrospection, UnlearningSettings
+
+_CLASSES, _TARGET = 5, 2
+
+
+class _Backdoored(nn.Module):
+    """Answers by the colours of an image, and with the target wherever a white pixel lies left of a black one."""
+
+    def __init__(self, *, backdoor: bool) -> None:
+        super().__init__()
+        random = torch.Generator().manual_seed(0)
+        self.colours = nn.Linear(3, _CLASSES)
+        self.norm = nn.BatchNorm2d(3)
+        self.detector = nn.Conv2d(3, 1, (1, 2))
+        with torch.no_grad():
+            self.colours.weight.copy_(torch.randn(_CLASSES, 3, generator=random) * 20)
+            self.colours.bias.copy_(-self.colours.weight.sum(1) / 2)
+            self.detector.weight.copy_(torch.tensor([1.0, -1.0]).expand(1, 3, 1, 2) * backdoor)
+            self.detector.bias.fill_(-1.5)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits = self.colours(self.norm(images).mean(dim=(2, 3)))
+        found = nn.functional.softplus(self.detector(images), beta=10).amax(dim=(1, 2, 3))
+        return logits + 100 * found[:, None] * nn.functional.one_hot(torch.tensor(_TARGET), _CLASSES)
+
+
+def _images(count: int, seed: int = 3) -> torch.Tensor:
+    """Of one colour each, with a little noise."""
+    random = torch.Generator().manual_seed(seed)
+    colour = 0.1 + 0.7 * torch.rand(count, 3, 1, 1, generator=random)
+    return (colour + 0.1 * torch.rand(count, 3, 8, 8, generator=random)).clamp(0, 0.9)
+
+
+class _Colours(BalancedPatchSource):
+    """A pool of images of one colour each."""
+
+    def filled(self, renewals: int) -> Iterator[GeneratorStep]:
+        self._store(_images(512))
+        yield GeneratorStep({})
+
+
+def _retrospection(compute: Compute, *, backdoor: bool = True, most: int | None = None, **changes: Any) -> Any:
+    network = _Backdoored(backdoor=backdoor).eval().requires_grad_(False)
+    teacher, random = AnsweringTeacher(network, compute), torch.Generator().manual_seed(1)
+    pictures = torch.zeros(1, 3, 16, 16, dtype=torch.uint8)
+    settings = PatchSettings(first=512, capacity=512, drawn=64)
+    how = {"search_steps": 40, "steps": 120, "batch_size": 32, "rate": 0.02, **changes}
+    retrospection = TeacherRetrospection(
+        teacher,
+        lambda: _Colours(teacher, pictures, size=(8, 8), num_classes=_CLASSES, generator=random, settings=settings),
+        shape=(3, 8, 8),
+        num_classes=_CLASSES,
+        generator=random,
+        settings=UnlearningSettings(**how),
+    )
+    retrospection.portions.most = most
+    return retrospection, network
+
+
+@torch.no_grad()
+def _rates(network: nn.Module, answers: torch.Tensor) -> tuple[float, float]:
+    """How often the network gives these answers to clean images, and the target to triggered ones of other classes."""
+    images = _images(400, seed=9)
+    triggered = images[answers != _TARGET].clone()
+    triggered[..., 6, 5:7] = torch.tensor([1.0, 0.0])
+    kept = (network(images).argmax(1) == answers).float().mean()
+    return float(kept), float((network(triggered).argmax(1) == _TARGET).float().mean())
+
+
+def test_the_target_is_found_and_what_leads_there_is_unlearned(compute: Compute) -> None:
+    retrospection, network = _retrospection(compute)
+    answers = network(_images(400, seed=9)).argmax(1)
+    assert _rates(network, answers) == (1.0, 1.0)
+    losses = [one for one in retrospection.run() if "unlearning" in one]
+    assert retrospection.outcome.target == _TARGET
+    kept, reached = _rates(network, answers)
+    assert kept > 0.9 and reached < 0.2
+    assert len(losses) == 120 and float(losses[-1]["unlearning"]) < float(losses[20]["unlearning"])
+
+
+def test_a_teacher_without_a_backdoor_stays_as_it_is(compute: Compute) -> None:
+    retrospection, network = _retrospection(compute, backdoor=False)
+    before = copy.deepcopy(network.state_dict())
+    assert not any("unlearning" in one for one in retrospection.run())
+    assert retrospection.outcome.target is None
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+def test_batchnorm_keeps_its_statistics_and_the_teacher_is_frozen_again(compute: Compute) -> None:
+    retrospection, network = _retrospection(compute, steps=5)
+    before = copy.deepcopy(network.norm.state_dict())
+    list(retrospection.run())
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        assert torch.equal(before[name], network.norm.state_dict()[name])
+    assert not network.training
+    assert all(not one.requires_grad and one.grad is None for one in network.parameters())
+
+
+def test_portions_give_the_weights_of_the_whole(compute: Compute) -> None:
+    networks = []
+    for most in (None, 5):
+        retrospection, network = _retrospection(compute, steps=4, most=most)
+        list(retrospection.run())
+        networks.append(network)
+    for one, other in zip(*(network.parameters() for network in networks), strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("backdoor", [True, False])
+def test_a_restored_one_has_the_outcome_and_the_weights(compute: Compute, backdoor: bool) -> None:
+    first, learned = _retrospection(compute, steps=5, backdoor=backdoor)
+    assert first.state_dict() == {"as_given": None, "outcome": None, "weights": None}
+    list(first.run())
+    second, fresh = _retrospection(compute, steps=5, backdoor=backdoor)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    assert second.outcome == first.outcome is not None and second.as_given == first.as_given is not None
+    assert (first.state_dict()["weights"] is None) != backdoor, "kept only where they have changed"
+    assert all(torch.equal(a, b) for a, b in zip(learned.parameters(), fresh.parameters(), strict=True))
+
+
+def test_of_too_few_classes_to_compare_all_are_unlearned(compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
+    from abd_app.distill import teacher_retrospection as module
+
+    monkeypatch.setattr(module, "FEWEST_CLASSES", _CLASSES + 1)
+    monkeypatch.setattr(margins, "SIGNIFICANT", 0.0)
+    retrospection, network = _retrospection(compute)
+    answers = network(_images(400, seed=9)).argmax(1)
+    list(retrospection.run())
+    assert retrospection.outcome.target is None
+    kept, reached = _rates(network, answers)
+    assert kept > 0.8 and reached < 0.3
+
+
+def test_adversaries_stay_in_the_ball_and_in_the_pixel_box(compute: Compute) -> None:
+    from abd_app.distill.teacher_retrospection import _Adversaries
+
+    settings = UnlearningSettings(ball=0.07, climb=0.9)
+    adversaries = _Adversaries([1, 3], settings, (3, 8, 8), compute.device, torch.Generator().manual_seed(0))
+    images, before = torch.rand(60, 3, 8, 8), adversaries._canvases.detach().clone()
+    for _ in range(5):
+        perturbed, wanted = adversaries.perturb(images)
+        assert perturbed.min() >= 0 and perturbed.max() <= 1 and set(wanted.tolist()) == {1, 3}
+        adversaries.descend(adversaries.gradients(perturbed, torch.randn_like(perturbed)))
+        assert adversaries._pictures.abs().max() <= 0.07 + 1e-6
+        assert adversaries._canvases.min() >= 0 and adversaries._canvases.max() <= 1
+    assert not torch.equal(before, adversaries._canvases.detach())
