@@ -172,6 +172,8 @@ class _Rehearsal:
         self._scale = self._whole / size
         self._images = self._draw(size)
         self._recipe = replace(recipe, batch_size=size, epoch=_SHORT_EPOCH)
+        if recipe.retrospection == "teacher":  # of which the parts are timed one by one
+            self._recipe = replace(self._recipe, retrospection="none")
         self._distillation = self._assembled(teacher, student_name)
 
     def pace(self) -> Pace:

@@ -51,6 +51,8 @@ class Case:
         """Hyper-parameters with every defence at work from the first step on."""
         effort = "paper" if self.source == "zskt-paper" else "quick"
         recipe = choose_recipe(self.method, self.defense, effort, _STEPS)
+        if recipe.retrospection == "teacher":  # it is over when the student takes its first step
+            recipe = replace(recipe, retrospection="none")
         return replace(recipe, batch_size=batch_size, vaccine_step=0, retrospection_step=_FIRST_STEP - 1)
 
 
@@ -71,7 +73,7 @@ def inverted(batch_size: int) -> int:
 
 
 def start(case: Case, subject: Subject, compute: Compute) -> Distillation:
-    """A distillation in the middle of its run: vaccine armed, adversaries there, retrospection begun."""
+    """A distillation in the middle of its run: vaccine armed, the published retrospection begun."""
     recipe, many = case.recipe(subject.batch_size), drawn("ood", subject.batch_size)
     pool = {"drawn": many, "first": 2 * many}
     distillation = assemble(

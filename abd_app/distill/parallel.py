@@ -6,7 +6,7 @@ instead of one batch each: the loss of a slice is its share of the batch's mean,
 normalises by the whole batch (:mod:`abd_app.distill.shared_batchnorm`).
 
 Whatever is not split is done by every process alike, from the same seeds: the images, the steps of generators, the
-vaccine's check, the search for adversaries, the optimiser. What a process decides upon is computed in the same way by
+vaccine's check, the optimisers. What a process decides upon is computed in the same way by
 all of them or gathered from all, so that no one goes another way than the others and waits for them in vain.
 """
 
