@@ -17,7 +17,6 @@ from abd_app.events import (
     PhaseStarted,
     StepDone,
     StudentExported,
-    TargetSearched,
     TeacherInspected,
     VaccineChecked,
 )
@@ -95,9 +94,6 @@ def _sentence(event: Event) -> str:
         case VaccineChecked(accepted, tail_ratio, trials, layers):
             verdict = f"accepted, shuffles {', '.join(layers)}" if accepted else "none accepted"
             return f"vaccine check: {verdict} (told apart {100 * tail_ratio:.1f} %, {trials} tried)"
-        case TargetSearched(target, p_value):
-            found = "no class stands out" if target is None else f"class {target} stands out"
-            return f"backdoor target: {found} (p = {p_value:.2g})"
         case Measured():
             return _measured(event)
         case FindingMade(finding):

@@ -132,16 +132,18 @@ class TargetSearched(Event):
     Attributes:
         target: The class, or ``None`` where none stands out.
         p_value: Chance of an outlier like the largest margin without a backdoor, in [0, 1].
-        unlearned: The class that still stands out once activations are bounded, and was unlearned.
-        unlearned_p_value: Of that search.
+        bounded_target: The same once activations are bounded; as before where they are not.
+        bounded_p_value: Of that search.
+        unlearned: The classes that Self-Retrospection then unlearned.
         classes: What was looked at.
         margins: The largest margins found on the teacher as it was handed in, in logits, by class.
     """
 
     target: int | None
     p_value: float
-    unlearned: int | None
-    unlearned_p_value: float
+    bounded_target: int | None
+    bounded_p_value: float
+    unlearned: tuple[int, ...]
     classes: tuple[int, ...]
     margins: tuple[float, ...]
 

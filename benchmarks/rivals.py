@@ -1,8 +1,9 @@
-"""Rivals on one poisoned teacher: as it is, bounded (ours, without a student), pruned (CLP), KD on images of your own.
+"""Rivals on one poisoned teacher: as it is, bounded and purified (ours, without a student), pruned (CLP), plain KD.
 
     python benchmarks/rivals.py --teacher TEACHER.pth --images TEST.npz --trigger badnets-grid [--own TRAIN.npz]
 
-Prints rows for the table of ``cifar10.py``, which reads ``--images`` in the same forms; ``--own`` reads them too.
+Prints rows for the table of ``cifar10.py``, which reads ``--images`` in the same forms; ``--own`` reads them too. The
+purified teacher is what labels images for a student: bounded, and what leads to a class that stands out unlearned.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from rivals.clp import prune_channels  # noqa: E402
 from rivals.plain_kd import distil_on_images  # noqa: E402
 
 from abd_app.command import target_from_text, trigger_from_text  # noqa: E402
+from abd_app.distill.assemble import purification  # noqa: E402
 from abd_app.distill.bounds import BOUND_STDS, bound_activations  # noqa: E402
-from abd_app.distill.device import choose_compute  # noqa: E402
+from abd_app.distill.device import Compute, choose_compute  # noqa: E402
+from abd_app.distill.recipe import choose_recipe  # noqa: E402
 from abd_app.intake import open_teacher  # noqa: E402
 from abd_app.measure import EvaluationSet, Meter, build_trigger  # noqa: E402
 from abd_app.teacher import Teacher  # noqa: E402
@@ -43,6 +46,8 @@ def main() -> None:
         if not bound_activations(network, stds):
             break  # nothing to bound
         rows.append((f"bounds, {stds:g} std", meter.measure(network)))
+    network, target = _purified(teacher, compute, options.seed)
+    rows.append(("purified", meter.measure(network)))
     pruning = {}
     for u in options.u:
         network, pruning[u] = _pruned(teacher, compute.device, u)
@@ -53,7 +58,17 @@ def main() -> None:
         student = distil_on_images(teacher, images, **kept)
         rows.append((f"KD on {len(images)} own images", meter.measure(student)))
     print_rows([(name, scores.accuracy, scores.asr) for name, scores in rows], [one.name for one in _triggers(options)])
-    print(json.dumps({"device": str(compute.device), "seed": options.seed, "steps": options.steps, "pruned": pruning}))
+    print(
+        json.dumps(
+            {
+                "device": str(compute.device),
+                "seed": options.seed,
+                "steps": options.steps,
+                "pruned": pruning,
+                "target": target,
+            }
+        )
+    )
 
 
 def _options() -> argparse.Namespace:
@@ -96,6 +111,18 @@ def _pruned(teacher: Teacher, device: torch.device, u: float) -> tuple[nn.Module
     if not layers:
         raise SystemExit("CLP cannot act: no BatchNorm layer reads a convolution's output.")
     return network, f"{sum(one.pruned for one in layers)} of {sum(one.channels for one in layers)}"
+
+
+def _purified(teacher: Teacher, compute: Compute, seed: int) -> tuple[nn.Module, dict[str, object]]:
+    """The teacher after bounds and Self-Retrospection, and what the search for a target class gave."""
+    recipe = choose_recipe("fast" if teacher.card.batchnorm_layers else "ood", "abd", "quick", None)
+    answering, retrospection = purification(teacher, recipe, compute=compute, seed=seed)
+    for _ in retrospection.run():
+        pass
+    given, left = retrospection.as_given, retrospection.outcome
+    assert given is not None and left is not None
+    found = {"as given": given.target, "p as given": given.p_value, "bounded": left.target, "p bounded": left.p_value}
+    return answering.network, dict(found)
 
 
 def _tensor(images: object) -> torch.Tensor:

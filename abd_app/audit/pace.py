@@ -172,7 +172,8 @@ class _Rehearsal:
         self._scale = self._whole / size
         self._images = self._draw(size)
         self._recipe = replace(recipe, batch_size=size, epoch=_SHORT_EPOCH)
-        if recipe.retrospection == "teacher":  # of which the parts are timed one by one
+        self._unlearns = recipe.retrospection == "teacher"
+        if self._unlearns:  # before the steps, and timed apart from them
             self._recipe = replace(self._recipe, retrospection="none")
         self._distillation = self._assembled(teacher, student_name)
 
@@ -184,8 +185,10 @@ class _Rehearsal:
             self._distillation.step = _RETROSPECTION_STEP + 1
             # A step of it takes some 25 plain ones, and the first is like the others.
             retrospecting = self._cycle(later_steps=1)
-        ascent = self._per_image(lambda: self._both(weights=False))
-        unlearning = self._per_image(lambda: self._both(weights=True))
+        ascent = unlearning = 0.0
+        if self._unlearns:
+            ascent = self._per_image(lambda: self._both(weights=False))
+            unlearning = self._per_image(lambda: self._both(weights=True))
         with torch.no_grad():
             answer = self._per_image(lambda: self._teacher(self._images))
             kept = self._teacher(self._images)
@@ -252,7 +255,7 @@ class _Rehearsal:
         loss = self._teacher(shown).logits.square().mean()
         torch.autograd.grad(loss, [shown], retain_graph=weights)
         if weights:
-            torch.autograd.grad(loss, list(network.parameters()))
+            torch.autograd.grad(loss, list(network.parameters()), allow_unused=True)
         network.requires_grad_(False)
 
     def _per_image(self, run: Callable[[], object]) -> float:

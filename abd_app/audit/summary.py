@@ -65,7 +65,7 @@ class Record:
         self.measured = [Measured(**one) for one in state["measured"]]
         self.findings = [Finding(**finding) for finding in state["findings"]]
         self.vaccine = None if state["vaccine"] is None else VaccineChecked(**state["vaccine"])
-        search = state["target_search"]
+        search = state.get("target_search")  # an earlier version had none
         self.target_search = None if search is None else TargetSearched(**search)
         self.steps, self.student_parameters = state["steps"], state["student_parameters"]
 
@@ -167,7 +167,8 @@ def _target_search(found: TargetSearched | None) -> TargetSearchReport | None:
     return {
         "target": found.target,
         "p_value": found.p_value,
-        "unlearned": found.unlearned,
-        "unlearned_p_value": found.unlearned_p_value,
+        "bounded_target": found.bounded_target,
+        "bounded_p_value": found.bounded_p_value,
+        "unlearned": list(found.unlearned),
         "margins": {str(one): margin for one, margin in zip(found.classes, found.margins, strict=True)},
     }

@@ -19,6 +19,7 @@ from abd_app.distill.recipe import choose_recipe
 from abd_app.errors import UsageError
 from abd_app.plan import AuditPlan
 
+_FEWEST_IMAGES = 4
 _METHODS = ("auto", "fast", "ood", "zskt")
 _LONGEST_WAIT = datetime.timedelta(days=7)
 """How long the others wait while the first process measures or exports. One that dies ends all, through torchrun."""
@@ -71,8 +72,10 @@ def check_plan(plan: AuditPlan, processes: int) -> None:
                 remedy=f"{remedy} Or run in one process, without torchrun.",
             )
     batch = choose_recipe("ood" if plan.method == "auto" else plan.method, plan.defense, plan.effort, 1).batch_size
-    if batch % processes or processes > batch // 4:
-        possible = [str(count) for count in range(2, batch // 4 + 1) if batch % count == 0]
+    # Smaller slices are more talk than work; the teacher's Self-Retrospection has as many images a step.
+    most = batch // _FEWEST_IMAGES
+    if batch % processes or processes > most:
+        possible = [str(count) for count in range(2, most + 1) if batch % count == 0]
         raise UsageError(
             f"A batch of {batch} images cannot be split over {processes} processes.",
             where="torchrun --nproc-per-node",

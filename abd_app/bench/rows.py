@@ -32,7 +32,7 @@ class BenchRow:
 
     Attributes:
         source: ``zskt``, ``zskt-paper`` (published hyper-parameters), ``ood`` or ``fast``.
-        defense: ``none``, ``sv``, ``sr`` or ``abd``; with the last two, a step once Self-Retrospection has begun.
+        defense: ``none``, ``sv``, ``sr`` or ``abd``; ``zskt-paper`` with Self-Retrospection, once that has begun.
         device: ``cpu`` or ``cuda``.
         precision: ``fp32`` or ``bf16``.
         ms_per_step: Wall time.

@@ -78,12 +78,13 @@ class AnsweringTeacher:
 
     def __call__(self, images: torch.Tensor) -> Answer:
         """The answer for ``(N, C, H, W)`` float images in [0, 1] on the device."""
-        with self.compute.autocast():
-            logits = self.network(images).float()
-        blocks = tuple(self._outputs[name] for name in self._block_names)
-        trunk = self._outputs.get(self._trunk)
-        self._outputs.clear()
-        return Answer(logits, blocks, trunk)
+        try:
+            with self.compute.autocast():
+                logits = self.network(images).float()
+            blocks = tuple(self._outputs[name] for name in self._block_names)
+            return Answer(logits, blocks, self._outputs.get(self._trunk))
+        finally:  # a pass that ran out of memory leaves nothing behind
+            self._outputs.clear()
 
     def _watch(self, name: str) -> None:
         def keep(module: nn.Module, inputs: object, output: torch.Tensor) -> None:

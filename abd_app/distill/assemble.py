@@ -90,8 +90,25 @@ def assemble(
     )
 
 
+def purification(
+    teacher: Teacher, recipe: Recipe, *, compute: Compute, seed: int
+) -> tuple[AnsweringTeacher, TeacherRetrospection]:
+    """What happens to the teacher before a student learns from it, alone: its bounded copy and what will unlearn.
+
+    Args:
+        recipe: With ``retrospection='teacher'``; of the rest ``method`` and ``bounds`` matter.
+        seed: Of everything random.
+    """
+    spec, generator = teacher.spec, torch.Generator().manual_seed(seed)
+    alone = replace(recipe, vaccine="none", attention=0.0)
+    answering, _, _ = place_teacher(teacher, alone, None, compute, generator)
+    retrospection = _make_retrospection(alone, answering, spec, generator, lambda: _pictures(spec, seed, None))
+    assert isinstance(retrospection, TeacherRetrospection)
+    return answering, retrospection
+
+
 def place_teacher(
-    teacher: Teacher, recipe: Recipe, student: PixelNetwork, compute: Compute, generator: torch.Generator
+    teacher: Teacher, recipe: Recipe, student: PixelNetwork | None, compute: Compute, generator: torch.Generator
 ) -> tuple[AnsweringTeacher, ShufflingVaccine | None, tuple[str, ...]]:
     """The teacher at work, its vaccine if there is to be one, and the student's stages if attention is transferred."""
     spec, names = teacher.spec, teacher.block_names
@@ -101,8 +118,10 @@ def place_teacher(
     if recipe.vaccine != "none":
         kind = VotingVaccine if recipe.vaccine == "votes" else ShufflingVaccine
         vaccine = kind(network, example=example, generator=generator, block_names=names)
-    stages = _stages(student) if recipe.attention else ()
-    stages = stages if matching_blocks(student, stages, network, names, example) else ()
+    stages: tuple[str, ...] = ()
+    if recipe.attention and student is not None:
+        own = _stages(student)
+        stages = own if matching_blocks(student, own, network, names, example) else ()
     # After the copies, whose channels are shuffled, were made.
     bounds = None if recipe.bounds is None else bound_activations(network, recipe.bounds)
     answering = AnsweringTeacher(network, compute, names if stages else (), bounds)

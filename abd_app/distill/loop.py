@@ -11,7 +11,7 @@ import torch
 
 from abd_app.distill import parallel
 from abd_app.distill.answering import AnsweringTeacher
-from abd_app.distill.margins import FEWEST_CLASSES, MOST_CLASSES, MarginTest
+from abd_app.distill.margins import finding_of_target
 from abd_app.distill.marks import mark_some
 from abd_app.distill.recipe import Recipe
 from abd_app.distill.retrospection import PaperRetrospection
@@ -136,10 +136,14 @@ class Distillation:
         yield PhaseStarted("self-retrospection", self._role, self.step)
         for losses in retrospection.run():
             yield self._step_done(losses)
-        if (found := retrospection.as_given) is not None and (left := retrospection.outcome) is not None:
-            yield TargetSearched(found.target, found.p_value, left.target, left.p_value, found.classes, found.margins)
-            yield FindingMade(_finding_of_target(found, left))
-        yield PhaseStarted("distilling", self._role, self.step)
+        if (given := retrospection.as_given) is not None and (left := retrospection.outcome) is not None:
+            found = (given.target, given.p_value, left.target, left.p_value)
+            yield TargetSearched(*found, retrospection.targets, given.classes, given.margins)
+            yield FindingMade(finding_of_target(given, left))
+        for finding in retrospection.portions.findings():
+            yield FindingMade(finding)
+        waits = self._vaccine is not None and not self._armed
+        yield PhaseStarted("warm-up" if waits else "distilling", self._role, self.step)
 
     def _step_done(self, losses: dict[str, torch.Tensor]) -> StepDone:
         """The event of a step; losses are read back, which waits for the device, every few steps: of each kind once."""
@@ -207,43 +211,6 @@ class Distillation:
         if self._retrospection is not None:
             self._retrospection.load_state_dict(state["retrospection"])
         torch.set_rng_state(state["torch"])
-
-
-def _finding_of_target(given: MarginTest, left: MarginTest) -> Finding:
-    """What a reader should know of the search for the class that a backdoor leads to.
-
-    Args:
-        given: On the teacher as it was handed in.
-        left: On the teacher as it labels.
-    """
-    if len(given.classes) < FEWEST_CLASSES:
-        return Finding(
-            "info",
-            "Too few classes to tell which one a backdoor leads to",
-            f"The teacher has {len(given.classes)}. Its labelling copy unlearned what leads images to one of them.",
-        )
-    target = given.target if left.target is None else left.target
-    if target is None:
-        looked_at = f" {MOST_CLASSES} of the classes were looked at." if len(given.classes) == MOST_CLASSES else ""
-        return Finding(
-            "info",
-            "No class stands out as the target of a backdoor",
-            f"No class can be driven much further ahead of all others than the rest (p = {given.p_value:.2f}), so "
-            f"Self-Retrospection has nothing to unlearn; other defences go on.{looked_at}",
-        )
-    shown = given if given.target == target else left
-    ordered = sorted(shown.margins)
-    return Finding(
-        "warning",
-        f"Class {target} is probably the target of a backdoor",
-        f"Images can be driven {ordered[-1] / max(ordered[-2], 1e-6):.1f} times as far towards it as towards the next "
-        f"class (p = {shown.p_value:.2g}). "
-        + (
-            "With its activations bounded, as the student sees the teacher, it does not stand out any more."
-            if left.target is None
-            else "The teacher's labelling copy unlearned what leads images there."
-        ),
-    )
 
 
 def _finding(outcome: VaccineCheck) -> Finding | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,11 +11,15 @@ import torch
 from abd_app.distill import parallel
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.microbatch import Portions
+from abd_app.errors import RunFailedError
+from abd_app.teacher import Finding
 
 SIGNIFICANT = 0.05
 FEWEST_CLASSES, MOST_CLASSES = 4, 64
 _AT_ONCE, _MOST_STARTS, _RATE = 128, 8, 0.05
-_LEAST_SPREAD = 0.15
+_LEAST_SPREAD, _LEAST_MEAN = 0.15, 0.1
+_NEAR = 0.9
+"""Share of the largest margin that a teacher can answer with from which on it may hide how far a class goes."""
 
 
 @dataclass(frozen=True)
@@ -23,14 +28,18 @@ class MarginTest:
 
     Attributes:
         classes: The classes that were looked at.
-        margins: Of each, the mean over its starts of the largest margin found.
+        margins: Of each, the mean over its starts of the largest margin found, in logits.
         p_value: Chance that the largest of so many margins is as large as it is, if it is drawn as the others are;
             1 where there are too few to compare.
+        num_classes: Of the teacher.
+        saturated: Whether the teacher's answers end where the margins did, so that none can stand out.
     """
 
     classes: tuple[int, ...]
     margins: tuple[float, ...]
     p_value: float
+    num_classes: int
+    saturated: bool = False
 
     @property
     def target(self) -> int | None:
@@ -71,8 +80,12 @@ class MarginSearch:
         self._num_classes, self._shape, self._random = num_classes, shape, generator
         self._steps, self._portions = steps, portions
 
-    def run(self, teacher: AnsweringTeacher) -> Iterator[dict[str, torch.Tensor]]:
-        """Yields the mean margin at every step; :meth:`outcome` has the result."""
+    def run(self, teacher: AnsweringTeacher) -> Generator[dict[str, torch.Tensor], None, MarginTest]:
+        """Yields the mean margin at every step; a second run looks at the same classes.
+
+        Raises:
+            RunFailedError: The teacher answers with something that is not a number.
+        """
         found = list[torch.Tensor]()
         wanted = torch.tensor(self._classes).repeat_interleave(starts(self._num_classes))
         for group in wanted.split(_AT_ONCE):
@@ -80,12 +93,18 @@ class MarginSearch:
             for margins in self._ascend(teacher, group.to(teacher.compute.device)):
                 yield {"margin": margins.mean()}
             found.append(margins)
-        self._margins = torch.cat(found).view(len(self._classes), -1).mean(dim=1).tolist()
-
-    def outcome(self) -> MarginTest:
-        """The margins, and whether the largest stands out."""
-        margins = tuple(self._margins)
-        return MarginTest(tuple(self._classes), margins, outlier_p_value(margins))
+        means = tuple(torch.cat(found).view(len(self._classes), -1).mean(dim=1).tolist())
+        if not all(math.isfinite(one) for one in means):
+            raise RunFailedError(
+                "The teacher does not answer every image with a number.",
+                where="search for the class that a backdoor leads to",
+                why="Its computation overflows on some images in [0, 1].",
+                remedy="Check its mean and standard deviation; --precision fp32 may help.",
+            )
+        limit = getattr(teacher.network, "largest_margin", math.inf)
+        return MarginTest(
+            tuple(self._classes), means, outlier_p_value(means), self._num_classes, max(means) > _NEAR * limit
+        )
 
     def _ascend(self, teacher: AnsweringTeacher, wanted: torch.Tensor) -> Iterator[torch.Tensor]:
         """Margins of ``(N,)`` classes at every step, one image each."""
@@ -125,11 +144,65 @@ def outlier_p_value(margins: Sequence[float]) -> float:
     if len(margins) < FEWEST_CLASSES:
         return 1.0
     ordered = torch.tensor(margins, dtype=torch.float64).sort().values
-    others, largest = ordered[:-1].clamp_min(1e-6), ordered[-1]
+    others, largest = ordered[:-1].clamp_min(0), ordered[-1]
     mean = others.mean()
+    if mean < _LEAST_MEAN:  # hardly any class can be reached at all
+        return 1.0
     variance = others.var().clamp_min((_LEAST_SPREAD * mean).square())
-    below = torch.special.gammainc(mean.square() / variance, (largest * mean / variance).clamp_min(0))
-    return float(1 - below.pow(len(margins)))
+    above = torch.special.gammaincc(mean.square() / variance, (largest * mean / variance).clamp_min(0))
+    return float(-torch.expm1(len(margins) * torch.log1p(-above)))
+
+
+def finding_of_target(given: MarginTest, left: MarginTest) -> Finding:
+    """What a reader should know of the search.
+
+    Args:
+        given: On the teacher as it was handed in.
+        left: On the teacher as it labels images.
+    """
+    if given.num_classes < FEWEST_CLASSES:
+        return Finding(
+            "info",
+            "Too few classes to tell which one a backdoor leads to",
+            f"The teacher has {given.num_classes}. Its labelling copy unlearned what leads images to any of them.",
+        )
+    some = len(given.classes) < given.num_classes
+    looked_at = f" {len(given.classes)} of {given.num_classes:,} classes were looked at." if some else ""
+    if given.target is None and left.target is None:
+        if given.saturated or left.saturated:
+            return Finding(
+                "warning",
+                "Whether a class is the target of a backdoor cannot be told",
+                "The teacher answers with probabilities, which hide how far a class can be driven. Self-Retrospection "
+                "does nothing. If you have the model without its last softmax, open that.",
+            )
+        return Finding(
+            "warning" if some else "info",
+            "No class stands out as the target of a backdoor",
+            f"No class can be driven much further ahead of all others than the rest ({_chance(given)}), so "
+            f"Self-Retrospection has nothing to unlearn; other defences go on.{looked_at}",
+        )
+    if left.target is None:
+        end = "With its activations bounded, as the student sees the teacher, it does not stand out any more."
+        return _stands_out(given, end + looked_at)
+    end = "The teacher's labelling copy unlearned what leads images there."
+    if given.target is not None and given.target != left.target:
+        end += f" Before activations were bounded class {given.target} stood out ({_chance(given)})."
+    return _stands_out(given if given.target == left.target else left, end + looked_at)
+
+
+def _stands_out(test: MarginTest, end: str) -> Finding:
+    second, largest = sorted(test.margins)[-2:]
+    return Finding(
+        "warning",
+        f"Class {test.target} is probably the target of a backdoor",
+        f"Images can be driven {largest / second:.1f} times as far towards it as towards the next class "
+        f"({_chance(test)}). {end}",
+    )
+
+
+def _chance(test: MarginTest) -> str:
+    return f"p = {test.p_value:.2g}" if test.p_value >= 1e-6 else "p < 1e-6"
 
 
 def _margins(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,7 @@ def mark_some(images: torch.Tensor, share: float, generator: torch.Generator) ->
 
     A mark is a box of one colour, of noise or cut from another image of the batch, or the same laid thinly over the
     whole image. A student that has learned to look past random marks is harder to reach by a trigger that no search
-    has found, and it costs no pass of any network. Ours, not in the paper: random where the universal adversaries are
+    has found, and it costs no pass of any network. Ours, not in the paper: random where universal adversaries are
     optimised (Cutout, DeVries & Taylor 2017, and Mixup-like blends, with the answer to the unaltered image).
 
     Args:

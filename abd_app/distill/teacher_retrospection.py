@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from abd_app.distill import parallel
 from abd_app.distill.answering import AnsweringTeacher
@@ -16,6 +17,9 @@ from abd_app.distill.losses import distillation_loss
 from abd_app.distill.margins import FEWEST_CLASSES, MarginSearch, MarginTest
 from abd_app.distill.microbatch import Portions
 from abd_app.distill.sources.ood import BalancedPatchSource
+from abd_app.errors import RunFailedError
+
+_WARM_UP = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,95 +94,117 @@ class TeacherRetrospection:
     ) -> None:
         self.as_given: MarginTest | None = None
         self.outcome: MarginTest | None = None
-        self.portions = Portions(teacher.compute, "The teacher unlearns from", "The gradient is the same.")
+        weights = sum(parameter.numel() * parameter.element_size() for parameter in teacher.network.parameters())
+        self.portions = Portions(
+            teacher.compute, "The teacher unlearns from", "The gradient is the same.", reserved_bytes=4 * weights
+        )
         self._teacher, self._make_pool, self._shape, self._num_classes = teacher, pool, shape, num_classes
         self._random, self._settings = generator, settings
+
+    @property
+    def targets(self) -> tuple[int, ...]:
+        """The classes to unlearn: the one that stands out, or all where there are too few for one to stand out."""
+        if self.outcome is None:
+            return ()
+        if self._num_classes < FEWEST_CLASSES:
+            return tuple(range(self._num_classes))
+        return () if self.outcome.target is None else (self.outcome.target,)
 
     def run(self) -> Iterator[dict[str, torch.Tensor]]:
         """The search and, if a class stands out, the unlearning; yields the losses of every step.
 
         Bounds may have disarmed a backdoor already; who reads the outcome wants to know of it all the same.
+
+        Raises:
+            RunFailedError: A loss is not a number, or memory does not hold the fewest images.
         """
+        portions = Portions(self._teacher.compute, "The teacher is searched with", "The result is the same.")
+        steps, random = self._settings.search_steps, self._random
+        search = MarginSearch(self._shape, self._num_classes, random, steps=steps, portions=portions)
         with self._teacher.bounds.lifted():
-            self.as_given = yield from self._searched()
-        self.outcome = (yield from self._searched()) if self._teacher.bounds else self.as_given
-        if targets := self._targets(self.outcome):
+            self.as_given = yield from search.run(self._teacher)
+        self.outcome = (yield from search.run(self._teacher)) if self._teacher.bounds else self.as_given
+        if self.targets:
             pool = self._make_pool()
             for step in pool.filled(self._settings.renewals):
                 yield step.losses
-            yield from self._unlearn(targets, pool)
+            try:
+                yield from self._unlearn(pool)
+            finally:
+                self._teacher.network.requires_grad_(False)
 
-    def _searched(self) -> Generator[dict[str, torch.Tensor], None, MarginTest]:
-        steps, random = self._settings.search_steps, self._random
-        search = MarginSearch(self._shape, self._num_classes, random, steps=steps, portions=self.portions)
-        yield from search.run(self._teacher)
-        return search.outcome()
-
-    def _targets(self, outcome: MarginTest) -> list[int]:
-        """The classes to unlearn: the one that stands out, or all where there are too few for one to stand out."""
-        if self._num_classes < FEWEST_CLASSES:
-            return list(range(self._num_classes))
-        return [] if outcome.target is None else [outcome.target]
-
-    def _unlearn(self, targets: list[int], pool: BalancedPatchSource) -> Iterator[dict[str, torch.Tensor]]:
-        settings, network, compute = self._settings, self._teacher.network, self._teacher.compute
-        adversaries = _Adversaries(targets, settings, self._shape, compute.device, self._random)
-        parameters = list(network.requires_grad_().parameters())
+    def _unlearn(self, pool: BalancedPatchSource) -> Iterator[dict[str, torch.Tensor]]:
+        settings, compute = self._settings, self._teacher.compute
+        adversaries = _Adversaries(self.targets, settings, self._shape, compute.device, self._random)
+        parameters = list(self._teacher.network.requires_grad_().parameters())
         optimizer = torch.optim.Adam(parameters, settings.rate)
+        losses: dict[str, torch.Tensor] = {}
         for step in range(settings.steps):
             for group in optimizer.param_groups:
-                group["lr"] = settings.rate * min(1.0, (step + 1) / 20) * (1 - step / settings.steps)
-            losses, gradients = self._gradients(pool, adversaries, parameters)
-            for parameter, gradient in zip(parameters, gradients, strict=True):
-                parameter.grad = gradient
+                group["lr"] = settings.rate * min(1.0, (step + 1) / _WARM_UP) * (1 - step / settings.steps)
+            losses = self._add_gradients(pool, adversaries, parameters)
             optimizer.step()
+            optimizer.zero_grad()
             yield losses
-        optimizer.zero_grad()
-        network.requires_grad_(False)
+        if not all(bool(loss.isfinite()) for loss in losses.values()):
+            raise RunFailedError(
+                "Self-Retrospection of the teacher ended with a loss that is not a number.",
+                why="The computation overflowed.",
+                remedy="Try --precision fp32 or --defense sv; please report the teacher's architecture.",
+            )
 
-    def _gradients(
-        self, pool: BalancedPatchSource, adversaries: _Adversaries, parameters: list[torch.nn.Parameter]
-    ) -> tuple[dict[str, torch.Tensor], list[torch.Tensor]]:
-        """The losses of one step with their gradients by the weights; the adversaries move, too."""
+    def _add_gradients(
+        self, pool: BalancedPatchSource, adversaries: _Adversaries, parameters: list[nn.Parameter]
+    ) -> dict[str, torch.Tensor]:
+        """The losses of one step, their gradients by the weights in ``parameters``; the adversaries move, too."""
         settings, count = self._settings, self._settings.batch_size
         images, answers = pool.balanced(2 * count)
         perturbed, wanted = adversaries.perturb(images[count:])
         shown = self._teacher.compute.images(torch.cat([images[:count], perturbed.detach()]))
-        # An image that is of the class already has nothing to unlearn.
-        counts = torch.cat([torch.ones(count, device=shown.device), (answers[count:].argmax(1) != wanted).float()])
-        by_shown, both = torch.zeros_like(shown), torch.cat([answers[:count].argmax(1), wanted])
-        kept = (torch.arange(2 * count, device=shown.device) < count).float()
+        clean = torch.arange(2 * count, device=shown.device) < count
+        targets = torch.cat([wanted, wanted])  # of the clean half none is used
+        # A perturbed image that was of its target class already has nothing to unlearn.
+        attacked = ~clean & (answers.argmax(dim=1) != targets)
+        by_shown = torch.zeros_like(shown)
+        gradients = [torch.zeros_like(parameter) for parameter in parameters]
 
-        def run(part: slice) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        def run(part: slice) -> torch.Tensor:
             given = shown[part].requires_grad_()
             logits = self._teacher(given).logits
-            attack = (F.cross_entropy(logits, both[part], reduction="none") * (1 - kept[part]) * counts[part]).sum()
+            attack = (F.cross_entropy(logits, targets[part], reduction="none") * attacked[part]).sum()
             (by_shown[part],) = torch.autograd.grad(attack, [given], retain_graph=True)
-            per_image = distillation_loss(logits, answers[part], settings.temperature) * counts[part] / count
-            losses = torch.stack([(per_image * kept[part]).sum(), (per_image * (1 - kept[part])).sum()])
-            return losses.detach(), torch.autograd.grad(losses.sum(), parameters)
+            per_image = distillation_loss(logits, answers[part], settings.temperature) / count
+            losses = torch.stack([(per_image * clean[part]).sum(), (per_image * attacked[part]).sum()])
+            # A network may have weights that no answer depends on.
+            found = torch.autograd.grad(losses.sum(), parameters, allow_unused=True, materialize_grads=True)
+            torch._foreach_add_(gradients, found)
+            return losses.detach()
 
-        losses, gradients = zip(*self.portions.over(2 * count, run), strict=True)
-        total = [sum(parts[1:], parts[0]) for parts in zip(*gradients, strict=True)]
+        def undo() -> None:
+            torch._foreach_zero_(gradients)
+
+        losses = self.portions.over(2 * count, run, undo)
         by_adversaries = adversaries.gradients(perturbed, by_shown[count:])
-        summed = torch.stack(losses).sum(dim=0)
-        parallel.add_up([summed, *by_adversaries, *total])
+        total = torch.stack(losses).sum(dim=0)
+        parallel.add_up([total, *by_adversaries, *gradients])
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
         adversaries.descend(by_adversaries)
-        return {"retention": summed[0], "unlearning": summed[1]}, total
+        return {"retention": total[0], "unlearning": total[1]}
 
     def state_dict(self) -> dict[str, Any]:
         """The outcomes and, where something was unlearned, the teacher's weights."""
         weights = None
-        if self.outcome is not None and self._targets(self.outcome):
+        if self.targets:
             weights = {name: value.detach().clone() for name, value in self._teacher.network.state_dict().items()}
         as_given, outcome = (None if one is None else asdict(one) for one in (self.as_given, self.outcome))
         return {"as_given": as_given, "outcome": outcome, "weights": weights}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores :meth:`state_dict`."""
-        outcomes = (state["as_given"], state["outcome"])
+        outcomes = (state.get("as_given"), state.get("outcome"))  # an earlier version had none
         self.as_given, self.outcome = (None if one is None else MarginTest(**one) for one in outcomes)
-        if state["weights"] is not None:
+        if state.get("weights") is not None:
             self._teacher.network.load_state_dict(state["weights"])
 
 
@@ -187,7 +213,7 @@ class _Adversaries:
 
     def __init__(
         self,
-        targets: list[int],
+        targets: Sequence[int],
         settings: UnlearningSettings,
         shape: tuple[int, int, int],
         device: torch.device,

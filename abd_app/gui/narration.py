@@ -14,7 +14,6 @@ from abd_app.events import (
     MethodChosen,
     PhaseStarted,
     StudentExported,
-    TargetSearched,
     TeacherInspected,
     VaccineChecked,
 )
@@ -43,8 +42,6 @@ def _narrate(event: Event) -> str:
         return _narrate_measured(event)
     if isinstance(event, VaccineChecked):
         return _narrate_vaccine(event)
-    if isinstance(event, TargetSearched):
-        return _narrate_target(event)
     if isinstance(event, FindingMade):
         return f"{event.finding.title} {event.finding.detail}".strip()
     if isinstance(event, StudentExported):
@@ -74,15 +71,4 @@ def _narrate_vaccine(event: VaccineChecked) -> str:
     trials = tr("narration", "1 trial") if event.trials == 1 else tr("narration", "{n} trials").format(n=event.trials)
     return tr("narration", "Vaccine check: {outcome}; told apart {share}, {trials}.").format(
         outcome=outcome, share=percent(event.tail_ratio), trials=trials
-    )
-
-
-def _narrate_target(event: TargetSearched) -> str:
-    tr = QCoreApplication.translate
-    if event.target is None:
-        return tr("narration", "Search for a backdoor's target: no class stands out (p = {p:.2g}).").format(
-            p=event.p_value
-        )
-    return tr("narration", "Search for a backdoor's target: class {name} stands out (p = {p:.2g}).").format(
-        name=event.target, p=event.p_value
     )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
 from abd_app.teacher import Answers
+
+_LEAST_PROBABILITY = 1e-12
 
 
 class PixelNetwork(nn.Module):
@@ -34,4 +38,9 @@ class PixelNetwork(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         answer: torch.Tensor = self.network((images - self.mean) / self.std).float()
-        return answer.clamp_min(1e-12).log() if self.answers == "probabilities" else answer
+        return answer.clamp_min(_LEAST_PROBABILITY).log() if self.answers == "probabilities" else answer
+
+    @property
+    def largest_margin(self) -> float:
+        """How far one class can be ahead of another at most: what probabilities are cut off at; infinite for logits."""
+        return -math.log(_LEAST_PROBABILITY) if self.answers == "probabilities" else math.inf

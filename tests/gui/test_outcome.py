@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from abd_app.events import Measured, TargetSearched, VaccineChecked
+from abd_app.events import Measured, VaccineChecked
 from abd_app.gui.curves import CurveStore
 from abd_app.gui.narration import narrate
 from abd_app.gui.outcome import Rate, outcome_of
@@ -51,8 +51,3 @@ def test_the_log_says_the_share_of_images_that_the_vaccine_told_apart() -> None:
     assert accepted == "Vaccine check: accepted; told apart 5.3 %, 2 trials."
     assert narrate(VaccineChecked(True, 0.0527, 1, ("a",))).endswith("told apart 5.3 %, 1 trial.")
     assert "told apart 0.2 %" in narrate(VaccineChecked(False, 0.002, 2, ("a", "b")))
-
-
-def test_the_log_says_which_class_stands_out() -> None:
-    assert "class 3 stands out (p = 0.0012)" in narrate(TargetSearched(3, 0.00123, 3, 0.01, (0, 3), (10.0, 30.0)))
-    assert "no class stands out (p = 0.4)" in narrate(TargetSearched(None, 0.4, None, 0.4, (0, 3), (10.0, 11.0)))

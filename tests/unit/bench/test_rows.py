@@ -48,7 +48,7 @@ def test_a_row_holds_what_the_step_cost(case: Case) -> None:
 def test_the_defences_are_at_work_while_the_clock_runs() -> None:
     distillation = start(Case("zskt", "abd"), _subject(), _COMPUTE)
     assert distillation._source.vaccine is not None
-    assert distillation._retrospection is not None
+    assert start(Case("zskt-paper", "sr"), _subject(), _COMPUTE)._retrospection is not None
     steps = laps(distillation, _COMPUTE)
     kinds = [next(steps).of_student for _ in range(12)]
     steps.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -126,7 +127,7 @@ def test_targets_are_those_of_the_app(
     assert meter.measure(teacher.network).asr_images == {"badnets-grid": attacked}
 
 
-def test_the_bounded_teacher_has_a_row_of_its_own(
+def test_the_bounded_and_the_purified_teacher_have_rows_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     torch.manual_seed(0)
@@ -136,10 +137,14 @@ def test_the_bounded_teacher_has_a_row_of_its_own(
     images = np.random.default_rng(0).integers(0, 256, (200, 8, 8, 3), dtype=np.uint8)
     np.savez(tmp_path / "images.npz", images=images, labels=np.arange(200) % 4)
     files = ["--teacher", str(tmp_path / "t.pth"), "--images", str(tmp_path / "images.npz"), "--size", "8"]
-    monkeypatch.setattr(sys, "argv", ["rivals.py", *files, "--trigger", "badnets-grid", "--stds", "99", "0.01"])
+    monkeypatch.setattr(sys, "argv", ["rivals.py", *files, "--trigger", "badnets-grid", "--stds", "99", "3", "0.01"])
     _command().main()
-    rows = dict(line[2:].split(" |", 1) for line in capsys.readouterr().out.splitlines() if line.startswith("| "))
+    printed = capsys.readouterr().out.splitlines()
+    rows = dict(line[2:].split(" |", 1) for line in printed if line.startswith("| "))
     assert rows["teacher"] == rows["bounds, 99 std"] != rows["bounds, 0.01 std"]
+    target = json.loads(printed[-1])["target"]
+    assert target["bounded"] is None and target["p bounded"] > 0.05, "no class of a random network stands out"
+    assert rows["purified"] == rows["bounds, 3 std"]
 
 
 def test_a_file_that_states_its_facts_is_believed(tmp_path: Path) -> None:

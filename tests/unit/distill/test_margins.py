@@ -10,8 +10,10 @@ from torch import nn
 
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.device import Compute
-from abd_app.distill.margins import MarginSearch, MarginTest, outlier_p_value
+from abd_app.distill.margins import MarginSearch, MarginTest, finding_of_target, outlier_p_value
 from abd_app.distill.microbatch import Portions
+from abd_app.errors import RunFailedError
+from abd_app.networks.pixels import PixelNetwork
 
 _SHAPE = (3, 8, 8)
 
@@ -30,12 +32,22 @@ class _Reachable(nn.Module):
         return (images - 0.5).flatten(1) @ self.weights.T
 
 
-def _search(network: nn.Module, compute: Compute, *, classes: int = 10, steps: int = 40, most: int | None = None):  # type: ignore[no-untyped-def]
+def _search(
+    network: nn.Module, compute: Compute, *, classes: int = 10, steps: int = 40, most: int | None = None
+) -> tuple[MarginTest, list[float]]:
     portions = Portions(compute, "It takes", "")
     portions.most = most
     search = MarginSearch(_SHAPE, classes, torch.Generator().manual_seed(1), steps=steps, portions=portions)
-    losses = [float(one["margin"]) for one in search.run(AnsweringTeacher(network, compute))]
-    return search.outcome(), losses
+    return _run(search, AnsweringTeacher(network, compute))
+
+
+def _run(search: MarginSearch, teacher: AnsweringTeacher) -> tuple[MarginTest, list[float]]:
+    running, losses = search.run(teacher), []
+    while True:
+        try:
+            losses.append(float(next(running)["margin"]))
+        except StopIteration as ended:
+            return ended.value, losses
 
 
 def test_a_class_that_is_reached_too_easily_is_the_target(compute: Compute) -> None:
@@ -66,10 +78,30 @@ def test_the_p_value_is_that_of_a_gamma_distribution() -> None:
     assert outlier_p_value((1.0, 50.0, 1.2)) == 1.0, "two others say nothing about what is usual"
 
 
-def test_alike_and_negative_margins_do_not_break_the_test() -> None:
-    for margins in ((3.0,) * 5, (-2.0, -1.0, -1.5, -1.2), (0.0,) * 4):
-        assert 0 <= outlier_p_value(margins) <= 1
-    assert MarginTest((3, 5, 6, 9), (1.0, 2.0, 9.0, 1.5), 0.01).target == 6
+def test_what_cannot_be_compared_does_not_stand_out() -> None:
+    for margins in ((3.0,) * 5, (-2.0, -1.0, -1.5, -1.2), (0.0,) * 4, (-2.0, -1.0, -1.5, 0.001)):
+        assert outlier_p_value(margins) > 0.05
+    assert MarginTest((3, 5, 6, 9), (1.0, 2.0, 9.0, 1.5), 0.01, 20).target == 6
+    assert 0 < outlier_p_value((10.0, 11.0, 9.0, 60.0)) < 1e-50, "small, but not lost in rounding"
+
+
+def test_answers_that_are_not_numbers_end_the_run(compute: Compute) -> None:
+    network = _Reachable(None)
+    network.weights[3] = torch.nan
+    with pytest.raises(RunFailedError, match="does not answer"):
+        _search(network, compute, steps=1)
+
+
+def test_probabilities_hide_how_far_a_class_goes_and_the_finding_says_so(compute: Compute) -> None:
+    reachable = _Reachable(7)
+    reachable.weights *= 3
+    inner = nn.Sequential(reachable, nn.Softmax(1))
+    teacher = PixelNetwork(inner, mean=(0.0,) * 3, std=(1.0,) * 3, answers="probabilities")
+    outcome, _ = _search(teacher, compute, steps=60)
+    assert outcome.saturated and outcome.target is None and max(outcome.margins) <= teacher.largest_margin + 1e-3
+    finding = finding_of_target(outcome, outcome)
+    assert finding.severity == "warning" and "cannot be told" in finding.title and "probabilities" in finding.detail
+    assert not _search(_Reachable(7), compute, steps=5)[0].saturated
 
 
 def test_of_very_many_classes_some_are_looked_at(compute: Compute) -> None:
@@ -82,3 +114,41 @@ def test_portions_give_the_margins_of_the_whole(compute: Compute) -> None:
     whole, _ = _search(_Reachable(3), compute, steps=5)
     parts, _ = _search(_Reachable(3), compute, steps=5, most=7)
     assert parts.margins == pytest.approx(whole.margins, rel=1e-4)
+
+
+def test_a_second_search_looks_at_the_same_classes(compute: Compute) -> None:
+    portions = Portions(compute, "It takes", "")
+    search = MarginSearch(_SHAPE, 100, torch.Generator().manual_seed(1), steps=1, portions=portions)
+    teacher = AnsweringTeacher(_Reachable(None, classes=100), compute)
+    assert _run(search, teacher)[0].classes == _run(search, teacher)[0].classes
+
+
+_ALIKE, _FIRST, _LAST = (10.0, 11.0, 9.0, 10.0), (30.0, 10.0, 9.0, 10.0), (10.0, 11.0, 9.0, 40.0)
+
+
+def _test(margins: tuple[float, ...], num_classes: int = 4) -> MarginTest:
+    return MarginTest(tuple(range(len(margins))), margins, outlier_p_value(margins), num_classes)
+
+
+@pytest.mark.parametrize(
+    ("given", "left", "severity", "title", "parts"),
+    [
+        (_ALIKE[:3], _ALIKE[:3], "info", "Too few classes", ["The teacher has 3", "any of them"]),
+        (_ALIKE, _ALIKE, "info", "No class stands out", ["nothing to unlearn"]),
+        (_FIRST, _ALIKE, "warning", "Class 0 is probably", ["3.0 times", "does not stand out any more"]),
+        (_FIRST, _FIRST, "warning", "Class 0 is probably", ["3.0 times", "unlearned what leads images there."]),
+        (_ALIKE, _LAST, "warning", "Class 3 is probably", ["3.6 times", "p < 1e-6", "unlearned"]),
+        (_FIRST, _LAST, "warning", "Class 3 is probably", ["unlearned", "class 0 stood out"]),
+    ],
+)
+def test_the_finding_says_what_stands_out_and_what_was_done(
+    given: tuple[float, ...], left: tuple[float, ...], severity: str, title: str, parts: list[str]
+) -> None:
+    finding = finding_of_target(*(_test(margins, len(margins)) for margins in (given, left)))
+    assert finding.severity == severity and finding.title.startswith(title)
+    assert all(part in finding.detail for part in parts)
+
+
+def test_classes_that_were_not_looked_at_are_a_warning() -> None:
+    finding = finding_of_target(_test(_ALIKE, 1000), _test(_ALIKE, 1000))
+    assert finding.severity == "warning" and "4 of 1,000 classes were looked at." in finding.detail

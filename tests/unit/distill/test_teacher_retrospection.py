@@ -12,6 +12,7 @@ from torch import nn
 
 from abd_app.distill import margins
 from abd_app.distill.answering import AnsweringTeacher
+from abd_app.distill.bounds import ActivationBounds
 from abd_app.distill.device import Compute
 from abd_app.distill.sources.base import GeneratorStep
 from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
@@ -61,14 +62,14 @@ def _retrospection(compute: Compute, *, backdoor: bool = True, most: int | None 
     teacher, random = AnsweringTeacher(network, compute), torch.Generator().manual_seed(1)
     pictures = torch.zeros(1, 3, 16, 16, dtype=torch.uint8)
     settings = PatchSettings(first=512, capacity=512, drawn=64)
-    how = {"search_steps": 40, "steps": 120, "batch_size": 32, "rate": 0.02, **changes}
+    how = {"search_steps": 40, "steps": 120, "batch_size": 32, "rate": 0.02, "ball": 0.06, "boxes": (0.12, 0.28)}
     retrospection = TeacherRetrospection(
         teacher,
         lambda: _Colours(teacher, pictures, size=(8, 8), num_classes=_CLASSES, generator=random, settings=settings),
         shape=(3, 8, 8),
         num_classes=_CLASSES,
         generator=random,
-        settings=UnlearningSettings(**how),
+        settings=UnlearningSettings(**(how | changes)),
     )
     retrospection.portions.most = most
     return retrospection, network
@@ -140,10 +141,10 @@ def test_of_too_few_classes_to_compare_all_are_unlearned(compute: Compute, monke
 
     monkeypatch.setattr(module, "FEWEST_CLASSES", _CLASSES + 1)
     monkeypatch.setattr(margins, "SIGNIFICANT", 0.0)
-    retrospection, network = _retrospection(compute)
+    retrospection, network = _retrospection(compute, steps=300, batch_size=64)
     answers = network(_images(400, seed=9)).argmax(1)
     list(retrospection.run())
-    assert retrospection.outcome.target is None
+    assert retrospection.outcome.target is None and retrospection.targets == tuple(range(_CLASSES))
     kept, reached = _rates(network, answers)
     assert kept > 0.8 and reached < 0.3
 
@@ -161,3 +162,52 @@ def test_adversaries_stay_in_the_ball_and_in_the_pixel_box(compute: Compute) -> 
         assert adversaries._pictures.abs().max() <= 0.07 + 1e-6
         assert adversaries._canvases.min() >= 0 and adversaries._canvases.max() <= 1
     assert not torch.equal(before, adversaries._canvases.detach())
+
+
+def test_a_backdoor_that_bounds_disarm_is_named_and_not_unlearned(compute: Compute) -> None:
+    retrospection, network = _retrospection(compute)
+    before = copy.deepcopy(network.state_dict())
+    retrospection._teacher.bounds = ActivationBounds([_NoBackdoor(network)])
+    assert not any("unlearning" in one for one in retrospection.run())
+    assert retrospection.as_given.target == _TARGET and retrospection.outcome.target is None
+    assert retrospection.targets == ()
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+class _NoBackdoor:
+    """A bound that cuts what the detector found, as long as it acts."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.acts = True
+        network.detector.register_forward_hook(lambda m, i, output: output - 10 if self.acts else output)
+
+
+def test_weights_that_no_answer_depends_on_stay(compute: Compute) -> None:
+    retrospection, network = _retrospection(compute, steps=3)
+    network.idle = nn.Linear(2, 2).requires_grad_(False)
+    before = network.idle.weight.clone()
+    list(retrospection.run())
+    assert torch.equal(network.idle.weight, before)
+
+
+def test_memory_that_runs_out_on_the_way_gives_the_weights_of_the_whole_and_a_finding(compute: Compute) -> None:
+    networks, findings = [], []
+    for limit in (1000, 20):
+        retrospection, network = _retrospection(compute, steps=3)
+        network.register_forward_hook(lambda m, i, logits, limit=limit: _checked(logits, limit))
+        list(retrospection.run())
+        networks.append(network)
+        findings.append([one.title for one in retrospection.portions.findings()])
+    for one, other in zip(*(network.parameters() for network in networks), strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-4)
+    assert findings[0] == []
+    assert findings[1] == [
+        "The teacher unlearns from 32 images at a time",
+        "The teacher unlearns from 16 images at a time",
+    ]
+
+
+def _checked(logits: torch.Tensor, most: int) -> torch.Tensor:
+    if logits.requires_grad and torch.is_grad_enabled() and len(logits) > most:
+        raise torch.OutOfMemoryError(f"Tried to allocate memory for {len(logits)} images.")
+    return logits
