@@ -15,6 +15,8 @@ DEFENSES = ("abd", "sv", "sr", "none")
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")
 EFFORTS = ("quick", "standard", "paper")
+PURIFIED: Final = "purified"
+"""The student that is no student: the teacher itself, bounded, with its backdoor unlearned."""
 STUDENTS = (
     "auto",
     "wrn-16-1",
@@ -24,6 +26,7 @@ STUDENTS = (
     "resnet18-cifar",
     "resnet18-imagenet",
     "mobilenetv3-small",
+    PURIFIED,
 )
 BUILT_IN_TRIGGERS = (
     *("badnets-grid", "badnets-square", "trojan-3x3", "trojan-8x8", "clean-label", "l0-invisible"),
@@ -121,7 +124,7 @@ class AuditPlan:
         facts: What the file does not say.
         method: Image source; ``auto`` chooses by teacher and device.
         defense: ``abd`` is Shuffling Vaccine and Self-Retrospection.
-        student: Student architecture; ``auto`` chooses by input size.
+        student: Student architecture; ``auto`` chooses by input size; ``purified``: none, the teacher itself.
         effort: Budget preset, used where neither ``steps`` nor ``minutes`` is given.
         steps: Student optimiser steps (``zskt``: ten make a pseudo-batch).
         minutes: Wall time for the student; the undefended twin gets the same again.
@@ -174,10 +177,26 @@ class AuditPlan:
             )
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"Seed {self.seed} is out of range.", where="--seed", remedy="Give 0 to 2147483647.")
+        if self.student == PURIFIED:
+            self._check_purified()
         check_target(self.target_class)
         names = [trigger.name for trigger in self.triggers]
         if len(set(names)) < len(names):
             raise UsageError("The same trigger is given twice.", where="--trigger", remedy="Give each trigger once.")
+
+    def _check_purified(self) -> None:
+        leave = "Leave it out."
+        for option, given, why, remedy in (
+            ("--compare", self.compare, "Without a defence it is the teacher, which is measured anyway.", leave),
+            ("--steps", self.steps is not None, "Nothing is distilled.", leave),
+            ("--minutes", self.minutes is not None, "Nothing is distilled.", leave),
+            ("--effort paper", self.effort == "paper", "The papers distil a student.", leave),
+            ("--defense", self.defense not in ("abd", "sr"), "Self-Retrospection is what purifies.", "Use abd or sr."),
+        ):
+            if given:
+                raise UsageError(
+                    f"{option} does not go with --student {PURIFIED}.", where=option, why=why, remedy=remedy
+                )
 
     def changes_since(self, before: AuditPlan) -> list[str]:
         """Names of the choices that differ from ``before``: a run may move to another folder and go on, no more."""

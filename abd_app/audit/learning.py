@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 
 import torch
 from torch import nn
@@ -77,15 +77,21 @@ def _assembled(audit: OpenAudit, recipe: Recipe, role: Role) -> Generator[Event,
             picture=audit.plan.picture,
         )
 
-    if recipe.bounds is not None and not audit.teacher.card.batchnorm_layers:
-        yield audit.note(_UNBOUNDED)
-    elif recipe.bounds is not None and audit.teacher.card.format == "ONNX":
-        yield audit.note(_PARTLY_BOUNDED)
+    if recipe.bounds is not None:
+        yield from note_missing_bounds(audit)
     try:
         return attempt(recipe)
     except VaccineError as error:
         yield audit.note(Finding("warning", "Shuffling Vaccine is off", f"The teacher has {error}."))
         return attempt(dataclasses.replace(recipe, vaccine="none"))
+
+
+def note_missing_bounds(audit: OpenAudit) -> Iterator[Event]:
+    """A finding where the teacher's activations are not bounded, or only in part, although they should be."""
+    if audit.recipe.bounds is not None and not audit.teacher.card.batchnorm_layers:
+        yield audit.note(_UNBOUNDED)
+    elif audit.recipe.bounds is not None and audit.teacher.card.format == "ONNX":
+        yield audit.note(_PARTLY_BOUNDED)
 
 
 def _watched(

@@ -7,13 +7,16 @@ from collections.abc import Callable, Generator
 from abd_app.audit.finishing import export_student
 from abd_app.audit.learning import learn
 from abd_app.audit.opening import open_audit
+from abd_app.audit.purifying import purify
 from abd_app.distill.parallel import leads, wait
 from abd_app.events import Event
-from abd_app.plan import AuditPlan
+from abd_app.plan import PURIFIED, AuditPlan
 
 
 def run_audit(plan: AuditPlan, *, stop_requested: Callable[[], bool] = lambda: False) -> Generator[Event, None, None]:
     """Opens the teacher, distils a student (and an undefended twin), measures all, exports the student and reports.
+
+    With ``student='purified'`` the teacher itself, purified, takes the student's place.
 
     Pausing is not asking for the next event. Cancelling is closing the generator; a run can then go on from its last
     checkpoint.
@@ -28,7 +31,7 @@ def run_audit(plan: AuditPlan, *, stop_requested: Callable[[], bool] = lambda: F
         AuditError: With what happened, where, why, and what to do.
     """
     audit = yield from open_audit(plan)
-    student = yield from learn(audit, "student", stop_requested)
+    student = yield from purify(audit) if plan.student == PURIFIED else learn(audit, "student", stop_requested)
     if plan.compare and not audit.record.stopped_early:
         yield from learn(audit, "twin", stop_requested)
     if leads():

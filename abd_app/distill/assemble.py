@@ -91,18 +91,22 @@ def assemble(
 
 
 def purification(
-    teacher: Teacher, recipe: Recipe, *, compute: Compute, seed: int
+    teacher: Teacher, recipe: Recipe, *, compute: Compute, seed: int, picture: str | None = None
 ) -> tuple[AnsweringTeacher, TeacherRetrospection]:
     """What happens to the teacher before a student learns from it, alone: its bounded copy and what will unlearn.
 
     Args:
         recipe: With ``retrospection='teacher'``; of the rest ``method`` and ``bounds`` matter.
         seed: Of everything random.
+        picture: Of the user; ``None``: procedural ones.
+
+    Raises:
+        UsageError: The picture cannot be used.
     """
     spec, generator = teacher.spec, torch.Generator().manual_seed(seed)
     alone = replace(recipe, vaccine="none", attention=0.0)
     answering, _, _ = place_teacher(teacher, alone, None, compute, generator)
-    retrospection = _make_retrospection(alone, answering, spec, generator, lambda: _pictures(spec, seed, None))
+    retrospection = _make_retrospection(alone, answering, spec, generator, lambda: _pictures(spec, seed, picture))
     assert isinstance(retrospection, TeacherRetrospection)
     return answering, retrospection
 

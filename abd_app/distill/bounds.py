@@ -34,11 +34,7 @@ def bound_activations(network: nn.Module, stds: float = BOUND_STDS) -> Activatio
     Returns:
         One for each BatchNorm layer with statistics; there may be none.
     """
-    bounds = []
-    for layer in tracked_batchnorms(network):
-        bounds.append(_Bounds(layer, stds))
-        layer.register_forward_hook(bounds[-1])
-    return ActivationBounds(bounds)
+    return ActivationBounds([_Bounds(layer, stds) for layer in tracked_batchnorms(network)])
 
 
 class ActivationBounds:
@@ -61,22 +57,51 @@ class ActivationBounds:
             for one in self._bounds:
                 one.acts = True
 
+    def built_into(self, network: nn.Module) -> nn.Module:
+        """``network`` with its bounds as layers, so that they are saved and exported with it; hooks are gone."""
+        layers = {one.layer: one for one in self._bounds}
+        for name, module in list(network.named_modules()):
+            if module in layers:
+                parent, _, child = name.rpartition(".")
+                setattr(network.get_submodule(parent), child, _BoundedLayer(module, layers[module]))
+                layers[module].handle.remove()
+        return network
+
+
+class _BoundedLayer(nn.Module):
+    """A BatchNorm layer and its bounds."""
+
+    low: torch.Tensor
+    high: torch.Tensor
+
+    def __init__(self, layer: nn.Module, bounds: _Bounds) -> None:
+        super().__init__()
+        self.layer = layer
+        low, high = bounds.ranges[torch.float32]
+        self.register_buffer("low", low)
+        self.register_buffer("high", high)
+
+    def forward(self, activations: torch.Tensor) -> torch.Tensor:
+        normalised: torch.Tensor = self.layer(activations)
+        return normalised.clamp(self.low.to(normalised.dtype), self.high.to(normalised.dtype))
+
 
 class _Bounds:
     """A forward hook that clamps ``(N, C, H, W)`` activations channel by channel."""
 
     def __init__(self, layer: nn.Module, stds: float) -> None:
-        self.acts = True
+        self.acts, self.layer = True, layer
         running_var = layer.running_var
         assert isinstance(running_var, torch.Tensor)
         ones, zeros = torch.ones_like(running_var), torch.zeros_like(running_var)
         scale = layer.weight.detach().abs() if isinstance(layer.weight, torch.Tensor) else ones
         shift = layer.bias.detach() if isinstance(layer.bias, torch.Tensor) else zeros
         low, high = ((shift + side * stds * scale).view(1, -1, 1, 1) for side in (-1, 1))
-        self._ranges = {dtype: (low.to(dtype), high.to(dtype)) for dtype in _PRECISIONS}
+        self.ranges = {dtype: (low.to(dtype), high.to(dtype)) for dtype in _PRECISIONS}
+        self.handle = layer.register_forward_hook(self)
 
     def __call__(self, module: nn.Module, inputs: object, output: torch.Tensor) -> torch.Tensor:
         if not self.acts:
             return output
-        low, high = self._ranges[output.dtype]
+        low, high = self.ranges[output.dtype]
         return output.clamp(low, high)

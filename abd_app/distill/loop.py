@@ -11,7 +11,6 @@ import torch
 
 from abd_app.distill import parallel
 from abd_app.distill.answering import AnsweringTeacher
-from abd_app.distill.margins import finding_of_target
 from abd_app.distill.marks import mark_some
 from abd_app.distill.recipe import Recipe
 from abd_app.distill.retrospection import PaperRetrospection
@@ -27,7 +26,6 @@ from abd_app.events import (
     PhaseStarted,
     Role,
     StepDone,
-    TargetSearched,
     VaccineChecked,
 )
 from abd_app.teacher import Finding
@@ -136,12 +134,7 @@ class Distillation:
         yield PhaseStarted("self-retrospection", self._role, self.step)
         for losses in retrospection.run():
             yield self._step_done(losses)
-        if (given := retrospection.as_given) is not None and (left := retrospection.outcome) is not None:
-            found = (given.target, given.p_value, left.target, left.p_value)
-            yield TargetSearched(*found, retrospection.targets, given.classes, given.margins)
-            yield FindingMade(finding_of_target(given, left))
-        for finding in retrospection.portions.findings():
-            yield FindingMade(finding)
+        yield from retrospection.report()
         waits = self._vaccine is not None and not self._armed
         yield PhaseStarted("warm-up" if waits else "distilling", self._role, self.step)
 

@@ -134,6 +134,11 @@ def starts(num_classes: int) -> int:
     return min(_MOST_STARTS, max(2, _AT_ONCE // min(num_classes, MOST_CLASSES)))
 
 
+def groups(num_classes: int) -> int:
+    """How many groups of images a search drives one after the other."""
+    return -(-num_classes * starts(num_classes) // _AT_ONCE)
+
+
 def outlier_p_value(margins: Sequence[float]) -> float:
     """Chance that the largest of ``margins`` is as large as it is if it comes from the distribution of the others.
 

@@ -14,10 +14,19 @@ from abd_app.distill import parallel
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.augment import random_boxes
 from abd_app.distill.losses import distillation_loss
-from abd_app.distill.margins import FEWEST_CLASSES, MarginSearch, MarginTest
+from abd_app.distill.margins import (
+    FEWEST_CLASSES,
+    MOST_CLASSES,
+    MarginSearch,
+    MarginTest,
+    finding_of_target,
+    groups,
+)
 from abd_app.distill.microbatch import Portions
+from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.sources.ood import BalancedPatchSource
 from abd_app.errors import RunFailedError
+from abd_app.events import Event, FindingMade, TargetSearched
 
 _WARM_UP = 20
 
@@ -109,6 +118,24 @@ class TeacherRetrospection:
         if self._num_classes < FEWEST_CLASSES:
             return tuple(range(self._num_classes))
         return () if self.outcome.target is None else (self.outcome.target,)
+
+    def most_steps(self, *, inverts: bool) -> int:
+        """How much :meth:`run` yields at most; more where the pool holds inverted images, too."""
+        settings, classes = self._settings, min(self._num_classes, MOST_CLASSES)
+        searches = (2 if self._teacher.bounds else 1) * settings.search_steps * groups(classes)
+        filling = -(-settings.patches // settings.drawn) + settings.renewals * (
+            1 + inverts * FastSettings.inversion_steps
+        )
+        return searches + filling + settings.steps
+
+    def report(self) -> Iterator[Event]:
+        """What came out of :meth:`run`, as events."""
+        if (given := self.as_given) is not None and (left := self.outcome) is not None:
+            found = (given.target, given.p_value, left.target, left.p_value)
+            yield TargetSearched(*found, self.targets, given.classes, given.margins)
+            yield FindingMade(finding_of_target(given, left))
+        for finding in self.portions.findings():
+            yield FindingMade(finding)
 
     def run(self) -> Iterator[dict[str, torch.Tensor]]:
         """The search and, if a class stands out, the unlearning; yields the losses of every step.

@@ -109,5 +109,6 @@ class PlanPanel(Card):
             "resnet18-cifar": "ResNet-18 (small images)",
             "resnet18-imagenet": "ResNet-18",
             "mobilenetv3-small": "MobileNetV3-small",
+            "purified": self.tr("None: purify the teacher"),
         }
         return names.get(student, student)

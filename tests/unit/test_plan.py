@@ -61,6 +61,11 @@ def test_all_to_all_survives_json_and_a_plan_of_before_still_loads() -> None:
         ({"target_class": -1}, "--target"),
         ({"target_class": "next"}, "--target"),
         ({"target_class": 1.5}, "--target"),
+        ({"student": "purified", "compare": True}, "--compare"),
+        ({"student": "purified", "steps": 9}, "--steps"),
+        ({"student": "purified", "minutes": 9.0}, "--minutes"),
+        ({"student": "purified", "effort": "paper"}, "--effort paper"),
+        ({"student": "purified", "defense": "sv"}, "--defense"),
         ({"triggers": (TriggerSpec("sig"), TriggerSpec("sig", opacity=0.5))}, "--trigger"),
     ],
 )

@@ -54,6 +54,21 @@ def test_lifted_bounds_let_everything_through_and_come_back() -> None:
     assert float(layer(shown).max()) == 1
 
 
+@pytest.mark.parametrize("stds", [0.5, 3.0])
+def test_bounds_that_are_built_in_are_saved_and_act_without_hooks(stds: float) -> None:
+    torch.manual_seed(0)
+    network = PixelNetwork(build("wrn-10-1", 4, 3), mean=(0.4,) * 3, std=(0.3,) * 3)
+    network.train()(torch.rand(32, 3, 8, 8))
+    images = torch.rand(8, 3, 8, 8) * 3
+    bounds = bound_activations(network.eval(), stds)
+    expected = network(images)
+    built = bounds.built_into(network)
+    assert torch.equal(built(images), expected)
+    assert sum(len(module._forward_hooks) for module in built.modules()) == 0
+    names = [name for name in built.state_dict() if name.endswith(".high")]
+    assert len(names) == len(bounds) > 0
+
+
 class _Loud(nn.Module):
     """A white corner shouts down everything else: one channel, far outside of what training data gave it."""
 

@@ -1,0 +1,39 @@
+"""The middle of an audit without a student: the teacher itself, purified."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from torch import nn
+
+from abd_app.audit.learning import note_missing_bounds
+from abd_app.audit.opening import OpenAudit
+from abd_app.distill.assemble import purification, unlearns_inverted
+from abd_app.events import Event, FindingMade, PhaseStarted, StepDone, TargetSearched
+
+
+def purify(audit: OpenAudit) -> Generator[Event, None, nn.Module]:
+    """Bounds the teacher's activations and has it unlearn the backdoor whose target stands out, then measures it.
+
+    Returns:
+        A network of the teacher's architecture and, but for what was unlearned, its weights; the bounds are part of it.
+    """
+    yield from note_missing_bounds(audit)
+    answering, retrospection = purification(
+        audit.teacher, audit.recipe, compute=audit.compute, seed=audit.plan.seed, picture=audit.plan.picture
+    )
+    yield PhaseStarted("self-retrospection", "student", 0)
+    steps, total = 0, retrospection.most_steps(inverts=unlearns_inverted(audit.recipe, answering))
+    for losses in retrospection.run():
+        steps = min(steps + 1, total)
+        yield StepDone("student", steps, total, steps / total, {name: float(value) for name, value in losses.items()})
+    for event in retrospection.report():
+        if isinstance(event, TargetSearched):
+            audit.record.target_search = event
+        yield audit.note(event.finding) if isinstance(event, FindingMade) else event
+    network = answering.bounds.built_into(answering.network)
+    audit.record.steps = steps
+    audit.record.student_parameters = sum(parameter.numel() for parameter in network.parameters())
+    yield PhaseStarted("measuring", "student", steps)
+    yield audit.measure(network, "student", steps)
+    return network

@@ -1,0 +1,68 @@
+"""A purified teacher instead of a student, from the file to the ONNX model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from abd_app.audit import run_audit
+from abd_app.distill import margins
+from abd_app.events import AuditFinished, PhaseStarted, StepDone, TargetSearched
+from abd_app.intake import open_teacher
+from abd_app.plan import AuditPlan
+
+Make = Callable[..., AuditPlan]
+
+
+def _purified(make: Make, **changes: object) -> AuditPlan:
+    return make(student="purified", steps=None, compare=False, **changes)
+
+
+@pytest.mark.parametrize("stands_out", [True, False])
+def test_a_purified_teacher_is_exported_with_its_bounds(
+    tiny_plan: Make, monkeypatch: pytest.MonkeyPatch, stands_out: bool
+) -> None:
+    monkeypatch.setattr(margins, "SIGNIFICANT", 1.1 if stands_out else 0.0)
+    plan = _purified(tiny_plan)
+    events = list(run_audit(plan))
+    assert isinstance(events[-1], AuditFinished)
+    phases = [event.phase for event in events if isinstance(event, PhaseStarted)]
+    assert phases == ["intake", "measuring", "self-retrospection", "measuring", "export"]
+    progress = [event.progress for event in events if isinstance(event, StepDone)]
+    assert progress == sorted(progress) and (progress[-1] > 0.9 or not stands_out) and progress[-1] <= 1
+    (searched,) = [event for event in events if isinstance(event, TargetSearched)]
+    report = json.loads((Path(plan.out) / "report.json").read_text())
+    assert report["student"]["architecture"] == "purified" and report["twin"] is None
+    assert report["target_search"]["unlearned"] == list(searched.unlearned)
+    assert len(searched.unlearned) == stands_out
+    assert report["student"]["onnx_parity_max_abs"] < 1e-3
+
+    weights = load_file(Path(plan.out) / "student.safetensors")
+    teacher = open_teacher(plan.teacher_file, plan.facts).network
+    changed = not torch.equal(weights["network.fc.weight"], teacher.state_dict()["network.fc.weight"])
+    assert changed == stands_out
+    assert any(name.endswith(".high") for name in weights)
+    session = onnxruntime.InferenceSession(str(Path(plan.out) / "student.onnx"))
+    loud = np.random.default_rng(0).random((16, 3, 8, 8), dtype=np.float32)
+    (answers,) = session.run(None, {session.get_inputs()[0].name: loud})
+    with torch.no_grad():
+        unbounded = teacher(torch.from_numpy(loud)).numpy()
+    assert np.abs(answers - unbounded).max() > 1e-3, "noise goes beyond the bounds, and the file has them"
+
+
+def test_without_bounds_and_without_a_target_the_teacher_stays_what_it_is(
+    tiny_plan: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(margins, "SIGNIFICANT", 0.0)
+    plan = _purified(tiny_plan, defense="sr")
+    list(run_audit(plan))
+    report = json.loads((Path(plan.out) / "report.json").read_text())
+    assert report["student"]["accuracy"] == report["teacher"]["accuracy"]
+    assert report["student"]["asr"] == report["teacher"]["asr"]
