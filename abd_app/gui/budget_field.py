@@ -11,7 +11,7 @@ from abd_app.gui.choice_box import ChoiceBox
 from abd_app.gui.draft import Draft
 from abd_app.gui.number_box import NumberBox
 from abd_app.gui.wording import duration
-from abd_app.plan import EFFORTS
+from abd_app.plan import EFFORTS, PURIFIED
 
 _CUSTOM = "custom"
 _DEFAULT_MINUTES = 5.0
@@ -55,7 +55,7 @@ class BudgetField(QWidget):
         """The expected time for one model; ``None`` if nobody has measured."""
         if self._draft["minutes"] is not None:
             return float(self._draft["minutes"]) * 60
-        if self._draft["steps"] is not None or self._cost is None:
+        if self._draft["steps"] is not None or self._draft["student"] == PURIFIED or self._cost is None:
             return None
         return self._cost.seconds.get(self._draft["effort"])
 

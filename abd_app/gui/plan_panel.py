@@ -14,7 +14,7 @@ from abd_app.gui.draft import Draft
 from abd_app.gui.file_chooser import FileChooser
 from abd_app.gui.labels import plain_label
 from abd_app.gui.wording import byte_size, visible
-from abd_app.plan import METHODS, STUDENTS
+from abd_app.plan import METHODS, PURIFIED, STUDENTS
 
 
 class PlanPanel(Card):
@@ -49,7 +49,7 @@ class PlanPanel(Card):
         ):
             self.body.addWidget(widget)
         self.method.chosen.connect(lambda value: self._choose(method=value))
-        self.student.chosen.connect(lambda value: self._choose(student=value))
+        self.student.chosen.connect(self._choose_student)
         self.device.chosen.connect(lambda value: self._choose(device=value))
         self.compare.toggled.connect(lambda value: self._choose(compare=value))
         draft.replaced.connect(self._show)
@@ -75,7 +75,16 @@ class PlanPanel(Card):
         self._draft.choose(**choices)
         self._show_reason()
 
+    def _choose_student(self, student: str) -> None:
+        """A purified teacher is not distilled: it has no twin and no steps."""
+        without = {"compare": False, "effort": "quick", "steps": None, "minutes": None} if student == PURIFIED else {}
+        self._choose(student=student, **without)
+        self._show()
+        self.budget.show_cost(self._cost)
+
     def _show(self) -> None:
+        self.budget.setEnabled(self._draft["student"] != PURIFIED)
+        self.compare.setEnabled(self._draft["student"] != PURIFIED)
         self.method.show_value(self._draft["method"])
         self.student.show_value(self._draft["student"])
         self.device.show_value(self._draft["device"])

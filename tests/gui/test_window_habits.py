@@ -53,6 +53,22 @@ def test_choices_reach_the_plan(
     assert "GiB free" in panel.device.itemText(1)
 
 
+def test_a_purified_teacher_has_no_twin_and_no_budget(window: MainWindow, stand_in: StandInEngine) -> None:
+    make_ready(window, stand_in)
+    panel = window.setup.plan
+    panel.compare.setChecked(True)
+    panel.budget.effort.setCurrentIndex(panel.budget.effort.findData("custom"))
+    panel.budget.effort.activated.emit(0)
+    for student, chosen in (("purified", False), ("wrn-16-1", True)):
+        panel.student.setCurrentIndex(panel.student.findData(student))
+        panel.student.activated.emit(panel.student.currentIndex())
+        plan = window.draft.plan("t.pth", TeacherFacts())
+        assert (plan.student, plan.compare, plan.minutes) == (student, False, None)
+        assert panel.compare.isEnabled() == panel.budget.isEnabled() == chosen
+        assert not panel.compare.isChecked() and panel.budget.effort.value == "quick"
+    assert "purify" in panel.student.itemText(panel.student.findData("purified"))
+
+
 def test_a_plan_that_cannot_be_is_explained(window: MainWindow, stand_in: StandInEngine, tmp_path: Path) -> None:
     make_ready(window, stand_in)
     window.draft.choose(out=str(tmp_path))
