@@ -132,8 +132,6 @@ class TargetSearched(Event):
     Attributes:
         target: The class, or ``None`` where none stands out.
         p_value: Chance of an outlier like the largest margin without a backdoor, in [0, 1].
-        bounded_target: The same once activations are bounded; as before where they are not.
-        bounded_p_value: Of that search.
         unlearned: The classes that Self-Retrospection then unlearned.
         classes: What was looked at.
         margins: The largest margins found on the teacher as it was handed in, in logits, by class.
@@ -141,8 +139,6 @@ class TargetSearched(Event):
 
     target: int | None
     p_value: float
-    bounded_target: int | None
-    bounded_p_value: float
     unlearned: tuple[int, ...]
     classes: tuple[int, ...]
     margins: tuple[float, ...]

@@ -119,9 +119,9 @@ def _purified(teacher: Teacher, compute: Compute, seed: int) -> tuple[nn.Module,
     answering, retrospection = purification(teacher, recipe, compute=compute, seed=seed)
     for _ in retrospection.run():
         pass
-    given, left = retrospection.as_given, retrospection.outcome
-    assert given is not None and left is not None
-    found = {"as given": given.target, "p as given": given.p_value, "bounded": left.target, "p bounded": left.p_value}
+    outcome = retrospection.outcome
+    assert outcome is not None
+    found = {"class": outcome.target, "p": outcome.p_value, "unlearned": retrospection.targets}
     return answering.network, dict(found)
 
 

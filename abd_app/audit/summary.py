@@ -167,8 +167,6 @@ def _target_search(found: TargetSearched | None) -> TargetSearchReport | None:
     return {
         "target": found.target,
         "p_value": found.p_value,
-        "bounded_target": found.bounded_target,
-        "bounded_p_value": found.bounded_p_value,
         "unlearned": list(found.unlearned),
         "margins": {str(one): margin for one, margin in zip(found.classes, found.margins, strict=True)},
     }

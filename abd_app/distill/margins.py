@@ -81,7 +81,7 @@ class MarginSearch:
         self._steps, self._portions = steps, portions
 
     def run(self, teacher: AnsweringTeacher) -> Generator[dict[str, torch.Tensor], None, MarginTest]:
-        """Yields the mean margin at every step; a second run looks at the same classes.
+        """Yields the mean margin at every step; the result is what it returns.
 
         Raises:
             RunFailedError: The teacher answers with something that is not a number.
@@ -158,23 +158,23 @@ def outlier_p_value(margins: Sequence[float]) -> float:
     return float(-torch.expm1(len(margins) * torch.log1p(-above)))
 
 
-def finding_of_target(given: MarginTest, left: MarginTest) -> Finding:
+def finding_of_target(test: MarginTest, *, unlearned: bool) -> Finding:
     """What a reader should know of the search.
 
     Args:
-        given: On the teacher as it was handed in.
-        left: On the teacher as it labels images.
+        test: On the teacher as it was handed in.
+        unlearned: Whether the class that stands out was unlearned; if not, small changes do not lead to it.
     """
-    if given.num_classes < FEWEST_CLASSES:
+    if test.num_classes < FEWEST_CLASSES:
         return Finding(
             "info",
             "Too few classes to tell which one a backdoor leads to",
-            f"The teacher has {given.num_classes}. Its labelling copy unlearned what leads images to any of them.",
+            f"The teacher has {test.num_classes}. Its labelling copy unlearned what leads images to any of them.",
         )
-    some = len(given.classes) < given.num_classes
-    looked_at = f" {len(given.classes)} of {given.num_classes:,} classes were looked at." if some else ""
-    if given.target is None and left.target is None:
-        if given.saturated or left.saturated:
+    some = len(test.classes) < test.num_classes
+    looked_at = f" {len(test.classes)} of {test.num_classes:,} classes were looked at." if some else ""
+    if test.target is None:
+        if test.saturated:
             return Finding(
                 "warning",
                 "Whether a class is the target of a backdoor cannot be told",
@@ -184,16 +184,16 @@ def finding_of_target(given: MarginTest, left: MarginTest) -> Finding:
         return Finding(
             "warning" if some else "info",
             "No class stands out as the target of a backdoor",
-            f"No class can be driven much further ahead of all others than the rest ({_chance(given)}), so "
+            f"No class can be driven much further ahead of all others than the rest ({_chance(test)}), so "
             f"Self-Retrospection has nothing to unlearn; other defences go on.{looked_at}",
         )
-    if left.target is None:
-        end = "With its activations bounded, as the student sees the teacher, it does not stand out any more."
-        return _stands_out(given, end + looked_at)
     end = "The teacher's labelling copy unlearned what leads images there."
-    if given.target is not None and given.target != left.target:
-        end += f" Before activations were bounded class {given.target} stood out ({_chance(given)})."
-    return _stands_out(given if given.target == left.target else left, end + looked_at)
+    if not unlearned:
+        end = (
+            "As the student sees the teacher, with its activations bounded where it can be, small changes of an image "
+            "do not lead there more often than to other classes, so nothing was unlearned."
+        )
+    return _stands_out(test, end + looked_at)
 
 
 def _stands_out(test: MarginTest, end: str) -> Finding:

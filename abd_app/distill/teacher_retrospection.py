@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -40,6 +40,10 @@ class UnlearningSettings:
         patches: In the pool before it is renewed.
         renewals: How often the pool is renewed before the unlearning.
         drawn: New patches of a renewal, and as many that are inverted if there are such.
+        reach_steps: Of the check whether small adversaries reach the class at all.
+        reach_ball: Bound of its pictures.
+        reach_boxes: Sides of what is shown of its canvases.
+        reached: Shares of the images that its pictures, and its canvases, must turn for the class to be unlearned.
         steps: Of the unlearning.
         batch_size: Images a step that keep their answer, and as many that are perturbed.
         adversaries: Pictures, and as many canvases, for each target.
@@ -54,6 +58,10 @@ class UnlearningSettings:
     patches: int = 2048
     renewals: int = 16
     drawn: int = 128
+    reach_steps: int = 20
+    reach_ball: float = 0.06
+    reach_boxes: tuple[float, float] = (0.12, 0.28)
+    reached: tuple[float, float] = (0.8, 0.25)
     steps: int = 100
     batch_size: int = 64
     adversaries: int = 4
@@ -87,8 +95,8 @@ class TeacherRetrospection:
         settings: Hyper-parameters.
 
     Attributes:
-        as_given: What the search for the target class gave on the teacher without bounds; ``None`` before it.
-        outcome: The same on the teacher as it labels, with its bounds if it has any.
+        outcome: What the search for the target class gave, on the teacher without its bounds; ``None`` before it.
+        targets: The classes that were unlearned.
     """
 
     def __init__(
@@ -101,68 +109,116 @@ class TeacherRetrospection:
         generator: torch.Generator,
         settings: UnlearningSettings,
     ) -> None:
-        self.as_given: MarginTest | None = None
         self.outcome: MarginTest | None = None
+        self.targets: tuple[int, ...] = ()
         weights = sum(parameter.numel() * parameter.element_size() for parameter in teacher.network.parameters())
         self.portions = Portions(
             teacher.compute, "The teacher unlearns from", "The gradient is the same.", reserved_bytes=4 * weights
         )
+        self._searching = Portions(teacher.compute, "The teacher is searched with", "The result is the same.")
         self._teacher, self._make_pool, self._shape, self._num_classes = teacher, pool, shape, num_classes
         self._random, self._settings = generator, settings
-
-    @property
-    def targets(self) -> tuple[int, ...]:
-        """The classes to unlearn: the one that stands out, or all where there are too few for one to stand out."""
-        if self.outcome is None:
-            return ()
-        if self._num_classes < FEWEST_CLASSES:
-            return tuple(range(self._num_classes))
-        return () if self.outcome.target is None else (self.outcome.target,)
 
     def most_steps(self, *, inverts: bool) -> int:
         """How much :meth:`run` yields at most; more where the pool holds inverted images, too."""
         settings, classes = self._settings, min(self._num_classes, MOST_CLASSES)
-        searches = (2 if self._teacher.bounds else 1) * settings.search_steps * groups(classes)
+        searches = settings.search_steps * groups(classes)
         filling = -(-settings.patches // settings.drawn) + settings.renewals * (
             1 + inverts * FastSettings.inversion_steps
         )
-        return searches + filling + settings.steps
+        return searches + filling + settings.reach_steps + settings.steps
 
     def report(self) -> Iterator[Event]:
         """What came out of :meth:`run`, as events."""
-        if (given := self.as_given) is not None and (left := self.outcome) is not None:
-            found = (given.target, given.p_value, left.target, left.p_value)
-            yield TargetSearched(*found, self.targets, given.classes, given.margins)
-            yield FindingMade(finding_of_target(given, left))
+        if (found := self.outcome) is not None:
+            yield TargetSearched(found.target, found.p_value, self.targets, found.classes, found.margins)
+            yield FindingMade(finding_of_target(found, unlearned=bool(self.targets)))
         for finding in self.portions.findings():
             yield FindingMade(finding)
 
     def run(self) -> Iterator[dict[str, torch.Tensor]]:
         """The search and, if a class stands out, the unlearning; yields the losses of every step.
 
-        Bounds may have disarmed a backdoor already; who reads the outcome wants to know of it all the same.
+        The search wants the teacher as it was handed in. Whether what it finds has to be unlearned is asked of the
+        teacher as it labels: bounds may have disarmed a backdoor already.
 
         Raises:
             RunFailedError: A loss is not a number, or memory does not hold the fewest images.
         """
-        portions = Portions(self._teacher.compute, "The teacher is searched with", "The result is the same.")
         steps, random = self._settings.search_steps, self._random
-        search = MarginSearch(self._shape, self._num_classes, random, steps=steps, portions=portions)
+        search = MarginSearch(self._shape, self._num_classes, random, steps=steps, portions=self._searching)
         with self._teacher.bounds.lifted():
-            self.as_given = yield from search.run(self._teacher)
-        self.outcome = (yield from search.run(self._teacher)) if self._teacher.bounds else self.as_given
-        if self.targets:
-            pool = self._make_pool()
-            for step in pool.filled(self._settings.renewals):
-                yield step.losses
-            try:
-                yield from self._unlearn(pool)
-            finally:
-                self._teacher.network.requires_grad_(False)
+            self.outcome = yield from search.run(self._teacher)
+        few = self._num_classes < FEWEST_CLASSES  # too few for one to stand out: all are unlearned
+        target = self.outcome.target
+        targets = tuple(range(self._num_classes)) if few else () if target is None else (target,)
+        if not targets:
+            return
+        pool = self._make_pool()
+        for step in pool.filled(self._settings.renewals):
+            yield step.losses
+        if not few and not (yield from self._reaches(targets, pool)):
+            return
+        self.targets = targets
+        try:
+            yield from self._unlearn(pool)
+        finally:
+            self._teacher.network.requires_grad_(False)
+
+    def _reaches(
+        self, targets: tuple[int, ...], pool: BalancedPatchSource
+    ) -> Generator[dict[str, torch.Tensor], None, bool]:
+        """Whether small adversaries turn more images than they do for a class without a backdoor.
+
+        A class may be driven far by images like noise and all the same not be reached from other images; to unlearn it
+        then would only cost its own images.
+        """
+        settings = self._settings
+        adversaries = self._adversaries(targets, settings.reach_ball, settings.reach_boxes)
+        turned, tried = torch.zeros(2), torch.zeros(2)  # pictures and canvases
+        for step in range(settings.reach_steps):
+            hits, others, is_picture = self._attack(pool, adversaries)
+            if step >= settings.reach_steps // 2:
+                for kind, mask in enumerate((is_picture, ~is_picture)):
+                    turned[kind] += (hits & mask).sum().cpu()
+                    tried[kind] += (others & mask).sum().cpu()
+            yield {}
+        return bool((turned / tried.clamp_min(1) >= torch.tensor(settings.reached)).any())
+
+    def _attack(
+        self, pool: BalancedPatchSource, adversaries: _Adversaries
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """One step of the adversaries alone.
+
+        Returns:
+            Which images they turned, which there were to turn, and which got a picture, ``(N,)`` bool each.
+        """
+        count = 2 * self._settings.batch_size
+        images, answers = pool.balanced(count)
+        perturbed, wanted, is_picture = adversaries.perturb(images)
+        others, shown = answers.argmax(dim=1) != wanted, self._teacher.compute.images(perturbed.detach())
+        by_shown, hits = torch.zeros_like(shown), torch.zeros(count, device=shown.device)
+
+        def run(part: slice) -> None:
+            given = shown[part].requires_grad_()
+            logits = self._teacher(given).logits
+            attack = (F.cross_entropy(logits, wanted[part], reduction="none") * others[part]).sum()
+            (by_shown[part],) = torch.autograd.grad(attack, [given])
+            hits[part] = ((logits.argmax(dim=1) == wanted[part]) & others[part]).float()
+
+        self._searching.over(count, run)
+        gradients = adversaries.gradients(perturbed, by_shown)
+        parallel.add_up([hits, *gradients])
+        adversaries.descend(gradients)
+        return hits > 0, others, is_picture
+
+    def _adversaries(self, targets: tuple[int, ...], ball: float, boxes: tuple[float, float]) -> _Adversaries:
+        device = self._teacher.compute.device
+        return _Adversaries(targets, self._settings, self._shape, device, self._random, ball=ball, boxes=boxes)
 
     def _unlearn(self, pool: BalancedPatchSource) -> Iterator[dict[str, torch.Tensor]]:
-        settings, compute = self._settings, self._teacher.compute
-        adversaries = _Adversaries(self.targets, settings, self._shape, compute.device, self._random)
+        settings = self._settings
+        adversaries = self._adversaries(self.targets, settings.ball, settings.boxes)
         parameters = list(self._teacher.network.requires_grad_().parameters())
         optimizer = torch.optim.Adam(parameters, settings.rate)
         losses: dict[str, torch.Tensor] = {}
@@ -186,7 +242,7 @@ class TeacherRetrospection:
         """The losses of one step, their gradients by the weights in ``parameters``; the adversaries move, too."""
         settings, count = self._settings, self._settings.batch_size
         images, answers = pool.balanced(2 * count)
-        perturbed, wanted = adversaries.perturb(images[count:])
+        perturbed, wanted, _ = adversaries.perturb(images[count:])
         shown = self._teacher.compute.images(torch.cat([images[:count], perturbed.detach()]))
         clean = torch.arange(2 * count, device=shown.device) < count
         targets = torch.cat([wanted, wanted])  # of the clean half none is used
@@ -220,17 +276,18 @@ class TeacherRetrospection:
         return {"retention": total[0], "unlearning": total[1]}
 
     def state_dict(self) -> dict[str, Any]:
-        """The outcomes and, where something was unlearned, the teacher's weights."""
+        """The outcome and, where something was unlearned, the teacher's weights."""
         weights = None
         if self.targets:
             weights = {name: value.detach().clone() for name, value in self._teacher.network.state_dict().items()}
-        as_given, outcome = (None if one is None else asdict(one) for one in (self.as_given, self.outcome))
-        return {"as_given": as_given, "outcome": outcome, "weights": weights}
+        outcome = None if self.outcome is None else asdict(self.outcome)
+        return {"outcome": outcome, "targets": self.targets, "weights": weights}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores :meth:`state_dict`."""
-        outcomes = (state.get("as_given"), state.get("outcome"))  # an earlier version had none
-        self.as_given, self.outcome = (None if one is None else MarginTest(**one) for one in outcomes)
+        outcome = state.get("outcome")  # an earlier version had none
+        self.outcome = None if outcome is None else MarginTest(**outcome)
+        self.targets = tuple(state.get("targets", ()))
         if state.get("weights") is not None:
             self._teacher.network.load_state_dict(state["weights"])
 
@@ -245,23 +302,30 @@ class _Adversaries:
         shape: tuple[int, int, int],
         device: torch.device,
         generator: torch.Generator,
+        *,
+        ball: float,
+        boxes: tuple[float, float],
     ) -> None:
-        self._ball, self._climb, self._boxes = settings.ball, settings.climb, settings.boxes
+        self._ball, self._climb, self._boxes = ball, settings.climb, boxes
         self._random = generator
         self._targets = torch.tensor(targets).repeat(settings.adversaries).to(device)
         draw = torch.rand(2, len(self._targets), *shape, generator=generator).to(device)
         self._pictures = ((draw[0] - 0.5) * 2 * self._ball).requires_grad_()
         self._canvases = draw[1].clone().requires_grad_()
 
-    def perturb(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Each of ``(N, C, H, W)`` images with a picture or a box of a canvas, with a graph; the classes wanted."""
+    def perturb(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Each of ``(N, C, H, W)`` images with a picture or a box of a canvas, with a graph.
+
+        Returns:
+            The images, the classes wanted, ``(N,)``, and whether a picture was added, ``(N,)`` bool.
+        """
         count, _, height, width = images.shape
         which = torch.randint(len(self._targets), (count,), generator=self._random).to(images.device)
         added = (torch.rand(count, 1, 1, 1, generator=self._random) < 0.5).to(images.device)
         box = random_boxes(count, height, width, self._random, self._boxes).to(images.device)
         shifted = (images + self._pictures[which]).clamp(0, 1)
         covered = torch.lerp(images, self._canvases[which], box)
-        return torch.where(added, shifted, covered), self._targets[which]
+        return torch.where(added, shifted, covered), self._targets[which], added.flatten()
 
     def gradients(self, perturbed: torch.Tensor, slope: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """By pictures and by canvases, from the slope by what :meth:`perturb` gave."""

@@ -55,8 +55,6 @@ class TargetSearchReport(TypedDict):
 
     target: int | None
     p_value: float
-    bounded_target: int | None
-    bounded_p_value: float
     unlearned: list[int]
     margins: dict[str, float]
 

@@ -83,13 +83,16 @@ def test_what_happens_once_is_paid_once() -> None:
     assert _pace(shuffled=1).seconds(replace(recipe, vaccine="mean")) == pytest.approx(4 * 5000)
     voting = _pace(plain=Cycle((512,), 0, 0), shuffled=0.75)  # a labelled patch is voted on; one that is checked is not
     assert voting.seconds(checked) - voting.seconds(recipe) == pytest.approx(5000 * (0.25 + 2 * 0.75))
-    how = UnlearningSettings(search_steps=60, patches=2000, renewals=16, drawn=100, steps=50, batch_size=64)
+    how = UnlearningSettings(
+        search_steps=60, patches=2000, renewals=16, drawn=100, steps=50, batch_size=64, reach_steps=10
+    )
     unlearned = replace(recipe, retrospection="teacher", unlearning=how)
-    assert _pace(ascent=1).seconds(unlearned) == pytest.approx(60 * 4 * 8), "eight starts for each of four classes"
-    assert _pace(ascent=1).seconds(replace(unlearned, bounds=3.0)) == pytest.approx(2 * 60 * 32), "without bounds, too"
+    assert _pace(ascent=1).seconds(unlearned) == pytest.approx(60 * 4 * 8 + 1280), (
+        "eight starts for each of four classes"
+    )
     assert _pace(unlearning=1).seconds(unlearned) == pytest.approx(50 * 128)
     assert _pace(answer=1).seconds(unlearned) == pytest.approx(3600)
-    assert _pace(ascent=1, inverts=True).seconds(unlearned) == pytest.approx(60 * 32 + 1600 * 12)
+    assert _pace(ascent=1, inverts=True).seconds(unlearned) == pytest.approx(60 * 32 + 1280 + 1600 * 12)
     assert _pace(reply=1).seconds(recipe) == pytest.approx(20 * 1000)
     inverted = replace(recipe, method="fast")
     assert _pace(plain=Cycle((512, 88), 0, 0)).seconds(inverted) == pytest.approx(4 * 600 + 80 * 64), "labelled first"
@@ -147,5 +150,9 @@ def test_the_pace_of_paper_mode_counts_its_batches_and_its_retrospection(teacher
     """Four times the images a step, and one step in a hundred takes as long as 25."""
     published = choose_recipe("ood", "abd", "paper", None)
     small = replace(published, batch_size=128, retrospection="none")
-    seconds = [measure_pace(teacher, recipe, "wrn-10-1", _COMPUTE).seconds(recipe) for recipe in (published, small)]
+    # In turns, and the shortest of each: what else the machine does makes a measurement longer.
+    rounds = [
+        [measure_pace(teacher, one, "wrn-10-1", _COMPUTE).seconds(one) for one in (published, small)] for _ in "abc"
+    ]
+    seconds = [min(times) for times in zip(*rounds, strict=True)]
     assert 2.5 < seconds[0] / seconds[1] < 10  # 5 by the book; the machine may be busy

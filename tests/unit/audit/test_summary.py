@@ -20,7 +20,7 @@ def _record() -> Record:
     record.measured = [_measured("teacher", 0), _measured("student", 10), _measured("student", 20)]
     record.findings = [Finding("warning", "Shuffling Vaccine is off", "Why.")]
     record.vaccine = VaccineChecked(True, 0.03, 2, ("a", "b"))
-    record.target_search = TargetSearched(3, 0.001, None, 0.3, (), (0, 3), (10.0, 30.0))
+    record.target_search = TargetSearched(3, 0.001, (), (0, 3), (10.0, 30.0))
     return record
 
 

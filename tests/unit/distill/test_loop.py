@@ -26,7 +26,9 @@ from abd_app.events import Event, FindingMade, ImagesDrawn, PhaseStarted, StepDo
 from abd_app.teacher import Teacher
 
 _FAST = FastSettings(drawn=16, first=32, inverted=8, inversion_steps=2, student_steps=5, capacity=64)
-_SHORT = UnlearningSettings(search_steps=2, patches=32, renewals=1, drawn=8, steps=2, batch_size=4)
+_SHORT = UnlearningSettings(
+    search_steps=2, patches=32, renewals=1, drawn=8, steps=2, batch_size=4, reach_steps=2, reached=(0.0, 0.0)
+)
 METHODS = ("ood", "cmi", "fast", "zskt")
 _CMI = CmiSettings(drawn=16, noise=16, features=16, bank=64, capacity=64)
 
@@ -230,7 +232,7 @@ def test_only_a_class_that_stands_out_is_unlearned_and_a_finding_says_which(
     best = searched.classes[searched.margins.index(max(searched.margins))]
     assert searched.target == (best if stands_out else None) and len(searched.margins) == 4
     assert len(searched.unlearned) == stands_out
-    title = f"Class {searched.bounded_target} is probably" if stands_out else "No class stands out as the target"
+    title = f"Class {searched.target} is probably" if stands_out else "No class stands out as the target"
     (finding,) = [e.finding for e in events if isinstance(e, FindingMade) and e.finding.title.startswith(title)]
     assert finding.severity == ("warning" if stands_out else "info")
 

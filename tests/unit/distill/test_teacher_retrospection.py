@@ -17,6 +17,7 @@ from abd_app.distill.device import Compute
 from abd_app.distill.sources.base import GeneratorStep
 from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
 from abd_app.distill.teacher_retrospection import TeacherRetrospection, UnlearningSettings
+from abd_app.events import FindingMade
 
 _CLASSES, _TARGET = 5, 2
 
@@ -127,11 +128,12 @@ def test_portions_give_the_weights_of_the_whole(compute: Compute) -> None:
 @pytest.mark.parametrize("backdoor", [True, False])
 def test_a_restored_one_has_the_outcome_and_the_weights(compute: Compute, backdoor: bool) -> None:
     first, learned = _retrospection(compute, steps=5, backdoor=backdoor)
-    assert first.state_dict() == {"as_given": None, "outcome": None, "weights": None}
+    assert first.state_dict() == {"outcome": None, "targets": (), "weights": None}
     list(first.run())
     second, fresh = _retrospection(compute, steps=5, backdoor=backdoor)
     second.load_state_dict(copy.deepcopy(first.state_dict()))
-    assert second.outcome == first.outcome is not None and second.as_given == first.as_given is not None
+    assert second.outcome == first.outcome is not None
+    assert second.targets == first.targets
     assert (first.state_dict()["weights"] is None) != backdoor, "kept only where they have changed"
     assert all(torch.equal(a, b) for a, b in zip(learned.parameters(), fresh.parameters(), strict=True))
 
@@ -152,12 +154,13 @@ def test_of_too_few_classes_to_compare_all_are_unlearned(compute: Compute, monke
 def test_adversaries_stay_in_the_ball_and_in_the_pixel_box(compute: Compute) -> None:
     from abd_app.distill.teacher_retrospection import _Adversaries
 
-    settings = UnlearningSettings(ball=0.07, climb=0.9)
-    adversaries = _Adversaries([1, 3], settings, (3, 8, 8), compute.device, torch.Generator().manual_seed(0))
+    random, settings = torch.Generator().manual_seed(0), UnlearningSettings(climb=0.9)
+    adversaries = _Adversaries([1, 3], settings, (3, 8, 8), compute.device, random, ball=0.07, boxes=(0.1, 0.5))
     images, before = torch.rand(60, 3, 8, 8), adversaries._canvases.detach().clone()
     for _ in range(5):
-        perturbed, wanted = adversaries.perturb(images)
+        perturbed, wanted, is_picture = adversaries.perturb(images)
         assert perturbed.min() >= 0 and perturbed.max() <= 1 and set(wanted.tolist()) == {1, 3}
+        assert 0 < int(is_picture.sum()) < 60
         adversaries.descend(adversaries.gradients(perturbed, torch.randn_like(perturbed)))
         assert adversaries._pictures.abs().max() <= 0.07 + 1e-6
         assert adversaries._canvases.min() >= 0 and adversaries._canvases.max() <= 1
@@ -169,8 +172,7 @@ def test_a_backdoor_that_bounds_disarm_is_named_and_not_unlearned(compute: Compu
     before = copy.deepcopy(network.state_dict())
     retrospection._teacher.bounds = ActivationBounds([_NoBackdoor(network)])
     assert not any("unlearning" in one for one in retrospection.run())
-    assert retrospection.as_given.target == _TARGET and retrospection.outcome.target is None
-    assert retrospection.targets == ()
+    assert retrospection.outcome.target == _TARGET and retrospection.targets == ()
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
 
@@ -211,3 +213,22 @@ def _checked(logits: torch.Tensor, most: int) -> torch.Tensor:
     if logits.requires_grad and torch.is_grad_enabled() and len(logits) > most:
         raise torch.OutOfMemoryError(f"Tried to allocate memory for {len(logits)} images.")
     return logits
+
+
+def test_a_class_that_small_adversaries_do_not_reach_is_named_and_not_unlearned(compute: Compute) -> None:
+    """Noise leads to it, as the search finds; images do not."""
+    retrospection, network = _retrospection(compute, reached=(1.1, 1.1))
+    before = copy.deepcopy(network.state_dict())
+    assert not any("unlearning" in one for one in retrospection.run())
+    assert retrospection.outcome.target == _TARGET and retrospection.targets == ()
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    findings = [event.finding for event in retrospection.report() if isinstance(event, FindingMade)]
+    assert "nothing was unlearned" in findings[0].detail
+
+
+def test_the_share_of_images_that_small_adversaries_turn_decides(compute: Compute) -> None:
+    """Canvases, whose boxes have white beside black somewhere, turn some images and not all."""
+    for reached, unlearned in (((1.1, 0.2), (_TARGET,)), ((1.1, 1.01), ())):
+        retrospection, _ = _retrospection(compute, reached=reached, steps=1)
+        list(retrospection.run())
+        assert retrospection.targets == unlearned

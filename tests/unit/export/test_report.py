@@ -63,8 +63,6 @@ def _report(**changes: Any) -> Report:
         "target_search": {
             "target": 3,
             "p_value": 0.0012,
-            "bounded_target": 3,
-            "bounded_p_value": 0.02,
             "unlearned": [3],
             "margins": {"0": 10.5, "3": 31.0},
         },
