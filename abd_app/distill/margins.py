@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -14,6 +15,7 @@ from abd_app.distill.microbatch import Portions
 from abd_app.errors import RunFailedError
 from abd_app.teacher import Finding
 
+Deed = Literal["disarmed", "unlearned", "undone"]
 SIGNIFICANT = 0.05
 FEWEST_CLASSES, MOST_CLASSES = 4, 64
 _AT_ONCE, _MOST_STARTS, _RATE = 128, 8, 0.05
@@ -158,12 +160,12 @@ def outlier_p_value(margins: Sequence[float]) -> float:
     return float(-torch.expm1(len(margins) * torch.log1p(-above)))
 
 
-def finding_of_target(test: MarginTest, *, unlearned: bool) -> Finding:
+def finding_of_target(test: MarginTest, deed: Deed) -> Finding:
     """What a reader should know of the search.
 
     Args:
         test: On the teacher as it was handed in.
-        unlearned: Whether the class that stands out was unlearned; if not, small changes do not lead to it.
+        deed: What became of the class that stands out.
     """
     if test.num_classes < FEWEST_CLASSES:
         return Finding(
@@ -187,12 +189,13 @@ def finding_of_target(test: MarginTest, *, unlearned: bool) -> Finding:
             f"No class can be driven much further ahead of all others than the rest ({_chance(test)}), so "
             f"Self-Retrospection has nothing to unlearn; other defences go on.{looked_at}",
         )
-    end = "The teacher's labelling copy unlearned what leads images there."
-    if not unlearned:
-        end = (
-            "As the student sees the teacher, with its activations bounded where it can be, small changes of an image "
-            "do not lead there more often than to other classes, so nothing was unlearned."
-        )
+    end = {
+        "unlearned": "The teacher's labelling copy unlearned what leads images there.",
+        "disarmed": "As the student sees the teacher, with its activations bounded, it does not stand out any more and "
+        "small changes of an image do not lead there, so nothing was unlearned.",
+        "undone": "To unlearn what leads images there would have cost the class nearly all images of its own. So it "
+        "was undone, and other defences are alone: look at this class before you rely on the student.",
+    }[deed]
     return _stands_out(test, end + looked_at)
 
 

@@ -13,10 +13,12 @@ from torch import nn
 from abd_app.distill import parallel
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.augment import random_boxes
+from abd_app.distill.labelling import label
 from abd_app.distill.losses import distillation_loss
 from abd_app.distill.margins import (
     FEWEST_CLASSES,
     MOST_CLASSES,
+    Deed,
     MarginSearch,
     MarginTest,
     finding_of_target,
@@ -28,7 +30,7 @@ from abd_app.distill.sources.ood import BalancedPatchSource
 from abd_app.errors import RunFailedError
 from abd_app.events import Event, FindingMade, TargetSearched
 
-_WARM_UP = 20
+_WARM_UP, _CHECKED = 20, 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,7 @@ class UnlearningSettings:
         ball: Bound of the pictures, in pixels of [0, 1].
         boxes: Sides of what is shown of a canvas, from and to, as shares of the image's.
         climb: Step of the adversaries, as a share of the ball and of half the pixel box.
+        least_kept: Share of its own images that the class must keep; else the unlearning is undone.
         rate: Peak learning rate of Adam; it rises over 20 steps and falls to 0.
         temperature: Of the softmax in both losses.
     """
@@ -68,6 +71,7 @@ class UnlearningSettings:
     ball: float = 0.2
     boxes: tuple[float, float] = (0.12, 0.5)
     climb: float = 0.1
+    least_kept: float = 0.1
     rate: float = 2e-4
     temperature: float = 2.0
 
@@ -97,6 +101,8 @@ class TeacherRetrospection:
     Attributes:
         outcome: What the search for the target class gave, on the teacher without its bounds; ``None`` before it.
         targets: The classes that were unlearned.
+        deed: What became of a class that stands out: ``disarmed`` by bounds, ``unlearned``, or ``undone``:
+            unlearned, and taken back.
     """
 
     def __init__(
@@ -111,6 +117,7 @@ class TeacherRetrospection:
     ) -> None:
         self.outcome: MarginTest | None = None
         self.targets: tuple[int, ...] = ()
+        self.deed: Deed = "disarmed"
         weights = sum(parameter.numel() * parameter.element_size() for parameter in teacher.network.parameters())
         self.portions = Portions(
             teacher.compute, "The teacher unlearns from", "The gradient is the same.", reserved_bytes=4 * weights
@@ -122,7 +129,7 @@ class TeacherRetrospection:
     def most_steps(self, *, inverts: bool) -> int:
         """How much :meth:`run` yields at most; more where the pool holds inverted images, too."""
         settings, classes = self._settings, min(self._num_classes, MOST_CLASSES)
-        searches = settings.search_steps * groups(classes)
+        searches = (2 if self._teacher.bounds else 1) * settings.search_steps * groups(classes)
         filling = -(-settings.patches // settings.drawn) + settings.renewals * (
             1 + inverts * FastSettings.inversion_steps
         )
@@ -132,7 +139,7 @@ class TeacherRetrospection:
         """What came out of :meth:`run`, as events."""
         if (found := self.outcome) is not None:
             yield TargetSearched(found.target, found.p_value, self.targets, found.classes, found.margins)
-            yield FindingMade(finding_of_target(found, unlearned=bool(self.targets)))
+            yield FindingMade(finding_of_target(found, self.deed))
         for finding in self.portions.findings():
             yield FindingMade(finding)
 
@@ -140,7 +147,8 @@ class TeacherRetrospection:
         """The search and, if a class stands out, the unlearning; yields the losses of every step.
 
         The search wants the teacher as it was handed in. Whether what it finds has to be unlearned is asked of the
-        teacher as it labels: bounds may have disarmed a backdoor already.
+        teacher as it labels: bounds may have disarmed a backdoor already. Then the class does not stand out any more,
+        and small adversaries do not reach it.
 
         Raises:
             RunFailedError: A loss is not a number, or memory does not hold the fewest images.
@@ -154,24 +162,47 @@ class TeacherRetrospection:
         targets = tuple(range(self._num_classes)) if few else () if target is None else (target,)
         if not targets:
             return
+        stands_out = few or not self._teacher.bounds
+        if not stands_out:
+            stands_out = (yield from search.run(self._teacher)).target == target
         pool = self._make_pool()
         for step in pool.filled(self._settings.renewals):
             yield step.losses
-        if not few and not (yield from self._reaches(targets, pool)):
+        if not stands_out and not (yield from self._reaches(targets, pool)):
             return
-        self.targets = targets
+        yield from self._unlearn_or_undo(targets, pool, may_undo=not few)
+
+    def _unlearn_or_undo(
+        self, targets: tuple[int, ...], pool: BalancedPatchSource, *, may_undo: bool
+    ) -> Iterator[dict[str, torch.Tensor]]:
+        """The unlearning, taken back if the class hardly keeps an image of its own."""
+        network = self._teacher.network
+        before = {name: value.detach().clone() for name, value in network.state_dict().items()}
         try:
-            yield from self._unlearn(pool)
+            yield from self._unlearn(targets, pool)
         finally:
-            self._teacher.network.requires_grad_(False)
+            network.requires_grad_(False)
+        if may_undo and self._kept(targets[0], pool) < self._settings.least_kept:
+            network.load_state_dict(before)
+            self.deed = "undone"
+        else:
+            self.targets, self.deed = targets, "unlearned"
+
+    def _kept(self, target: int, pool: BalancedPatchSource) -> float:
+        """The share of the pool's images of a class that the teacher still takes for it."""
+        images, answers = pool.balanced(_CHECKED)
+        own = images[answers.argmax(dim=1) == target]
+        if not len(own):
+            return 1.0
+        now, _ = label(self._teacher, own)
+        return float((now.argmax(dim=1) == target).float().mean())
 
     def _reaches(
         self, targets: tuple[int, ...], pool: BalancedPatchSource
     ) -> Generator[dict[str, torch.Tensor], None, bool]:
         """Whether small adversaries turn more images than they do for a class without a backdoor.
 
-        A class may be driven far by images like noise and all the same not be reached from other images; to unlearn it
-        then would only cost its own images.
+        Bounds may bring the largest margin of a class down and all the same leave it within easy reach.
         """
         settings = self._settings
         adversaries = self._adversaries(targets, settings.reach_ball, settings.reach_boxes)
@@ -216,9 +247,9 @@ class TeacherRetrospection:
         device = self._teacher.compute.device
         return _Adversaries(targets, self._settings, self._shape, device, self._random, ball=ball, boxes=boxes)
 
-    def _unlearn(self, pool: BalancedPatchSource) -> Iterator[dict[str, torch.Tensor]]:
+    def _unlearn(self, targets: tuple[int, ...], pool: BalancedPatchSource) -> Iterator[dict[str, torch.Tensor]]:
         settings = self._settings
-        adversaries = self._adversaries(self.targets, settings.ball, settings.boxes)
+        adversaries = self._adversaries(targets, settings.ball, settings.boxes)
         parameters = list(self._teacher.network.requires_grad_().parameters())
         optimizer = torch.optim.Adam(parameters, settings.rate)
         losses: dict[str, torch.Tensor] = {}
@@ -281,13 +312,13 @@ class TeacherRetrospection:
         if self.targets:
             weights = {name: value.detach().clone() for name, value in self._teacher.network.state_dict().items()}
         outcome = None if self.outcome is None else asdict(self.outcome)
-        return {"outcome": outcome, "targets": self.targets, "weights": weights}
+        return {"outcome": outcome, "targets": self.targets, "deed": self.deed, "weights": weights}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores :meth:`state_dict`."""
         outcome = state.get("outcome")  # an earlier version had none
         self.outcome = None if outcome is None else MarginTest(**outcome)
-        self.targets = tuple(state.get("targets", ()))
+        self.targets, self.deed = tuple(state.get("targets", ())), state.get("deed", "disarmed")
         if state.get("weights") is not None:
             self._teacher.network.load_state_dict(state["weights"])
 

@@ -90,6 +90,7 @@ def test_what_happens_once_is_paid_once() -> None:
     assert _pace(ascent=1).seconds(unlearned) == pytest.approx(60 * 4 * 8 + 1280), (
         "eight starts for each of four classes"
     )
+    assert _pace(ascent=1).seconds(replace(unlearned, bounds=3.0)) == pytest.approx(2 * 60 * 32 + 1280), "twice"
     assert _pace(unlearning=1).seconds(unlearned) == pytest.approx(50 * 128)
     assert _pace(answer=1).seconds(unlearned) == pytest.approx(3600)
     assert _pace(ascent=1, inverts=True).seconds(unlearned) == pytest.approx(60 * 32 + 1280 + 1600 * 12)

@@ -10,7 +10,7 @@ from torch import nn
 
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.device import Compute
-from abd_app.distill.margins import MarginSearch, MarginTest, finding_of_target, outlier_p_value
+from abd_app.distill.margins import Deed, MarginSearch, MarginTest, finding_of_target, outlier_p_value
 from abd_app.distill.microbatch import Portions
 from abd_app.errors import RunFailedError
 from abd_app.networks.pixels import PixelNetwork
@@ -99,7 +99,7 @@ def test_probabilities_hide_how_far_a_class_goes_and_the_finding_says_so(compute
     teacher = PixelNetwork(inner, mean=(0.0,) * 3, std=(1.0,) * 3, answers="probabilities")
     outcome, _ = _search(teacher, compute, steps=60)
     assert outcome.saturated and outcome.target is None and max(outcome.margins) <= teacher.largest_margin + 1e-3
-    finding = finding_of_target(outcome, unlearned=False)
+    finding = finding_of_target(outcome, "disarmed")
     assert finding.severity == "warning" and "cannot be told" in finding.title and "probabilities" in finding.detail
     assert not _search(_Reachable(7), compute, steps=5)[0].saturated
 
@@ -124,23 +124,24 @@ def _test(margins: tuple[float, ...], num_classes: int = 4) -> MarginTest:
 
 
 @pytest.mark.parametrize(
-    ("margins", "unlearned", "severity", "title", "parts"),
+    ("margins", "deed", "severity", "title", "parts"),
     [
-        (_ALIKE[:3], True, "info", "Too few classes", ["The teacher has 3", "any of them"]),
-        (_ALIKE, False, "info", "No class stands out", ["nothing to unlearn"]),
-        (_FIRST, False, "warning", "Class 0 is probably", ["3.0 times", "do not lead there", "nothing was unlearned"]),
-        (_FIRST, True, "warning", "Class 0 is probably", ["3.0 times", "unlearned what leads images there."]),
-        (_LAST, True, "warning", "Class 3 is probably", ["5.5 times", "p < 1e-6"]),
+        (_ALIKE[:3], "unlearned", "info", "Too few classes", ["The teacher has 3", "any of them"]),
+        (_ALIKE, "disarmed", "info", "No class stands out", ["nothing to unlearn"]),
+        (_FIRST, "disarmed", "warning", "Class 0 is probably", ["3.0 times", "nothing was unlearned"]),
+        (_FIRST, "undone", "warning", "Class 0 is probably", ["3.0 times", "undone", "look at this class"]),
+        (_FIRST, "unlearned", "warning", "Class 0 is probably", ["3.0 times", "unlearned what leads images there."]),
+        (_LAST, "unlearned", "warning", "Class 3 is probably", ["5.5 times", "p < 1e-6"]),
     ],
 )
 def test_the_finding_says_what_stands_out_and_what_was_done(
-    margins: tuple[float, ...], unlearned: bool, severity: str, title: str, parts: list[str]
+    margins: tuple[float, ...], deed: Deed, severity: str, title: str, parts: list[str]
 ) -> None:
-    finding = finding_of_target(_test(margins, len(margins)), unlearned=unlearned)
+    finding = finding_of_target(_test(margins, len(margins)), deed)
     assert finding.severity == severity and finding.title.startswith(title)
     assert all(part in finding.detail for part in parts)
 
 
 def test_classes_that_were_not_looked_at_are_a_warning() -> None:
-    finding = finding_of_target(_test(_ALIKE, 1000), unlearned=False)
+    finding = finding_of_target(_test(_ALIKE, 1000), "disarmed")
     assert finding.severity == "warning" and "4 of 1,000 classes were looked at." in finding.detail

@@ -12,7 +12,7 @@ from torch import nn
 
 from abd_app.distill import margins
 from abd_app.distill.answering import AnsweringTeacher
-from abd_app.distill.bounds import ActivationBounds
+from abd_app.distill.bounds import ActivationBounds, bound_activations
 from abd_app.distill.device import Compute
 from abd_app.distill.sources.base import GeneratorStep
 from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
@@ -128,7 +128,7 @@ def test_portions_give_the_weights_of_the_whole(compute: Compute) -> None:
 @pytest.mark.parametrize("backdoor", [True, False])
 def test_a_restored_one_has_the_outcome_and_the_weights(compute: Compute, backdoor: bool) -> None:
     first, learned = _retrospection(compute, steps=5, backdoor=backdoor)
-    assert first.state_dict() == {"outcome": None, "targets": (), "weights": None}
+    assert first.state_dict() == {"outcome": None, "targets": (), "deed": "disarmed", "weights": None}
     list(first.run())
     second, fresh = _retrospection(compute, steps=5, backdoor=backdoor)
     second.load_state_dict(copy.deepcopy(first.state_dict()))
@@ -215,20 +215,25 @@ def _checked(logits: torch.Tensor, most: int) -> torch.Tensor:
     return logits
 
 
-def test_a_class_that_small_adversaries_do_not_reach_is_named_and_not_unlearned(compute: Compute) -> None:
-    """Noise leads to it, as the search finds; images do not."""
-    retrospection, network = _retrospection(compute, reached=(1.1, 1.1))
+def test_an_unlearning_that_costs_the_class_its_own_images_is_undone(compute: Compute) -> None:
+    retrospection, network = _retrospection(compute, least_kept=1.1)
     before = copy.deepcopy(network.state_dict())
-    assert not any("unlearning" in one for one in retrospection.run())
-    assert retrospection.outcome.target == _TARGET and retrospection.targets == ()
+    assert any(["unlearning" in one for one in retrospection.run()])  # noqa: C419 - to the end
+    assert (retrospection.outcome.target, retrospection.targets, retrospection.deed) == (_TARGET, (), "undone")
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     findings = [event.finding for event in retrospection.report() if isinstance(event, FindingMade)]
-    assert "nothing was unlearned" in findings[0].detail
+    assert "undone" in findings[0].detail
 
 
-def test_the_share_of_images_that_small_adversaries_turn_decides(compute: Compute) -> None:
-    """Canvases, whose boxes have white beside black somewhere, turn some images and not all."""
-    for reached, unlearned in (((1.1, 0.2), (_TARGET,)), ((1.1, 1.01), ())):
-        retrospection, _ = _retrospection(compute, reached=reached, steps=1)
-        list(retrospection.run())
-        assert retrospection.targets == unlearned
+@pytest.mark.parametrize(("reached", "deed"), [((1.1, 0.05), "unlearned"), ((1.1, 1.01), "disarmed")])
+def test_a_class_that_bounds_let_small_adversaries_reach_is_unlearned(
+    compute: Compute, monkeypatch: pytest.MonkeyPatch, reached: tuple[float, float], deed: str
+) -> None:
+    """The bound does nothing, but the second search says that the class does not stand out."""
+    retrospection, network = _retrospection(compute, reached=reached, steps=1)
+    retrospection._teacher.bounds = bound_activations(network, 1000.0)
+    significant = iter([1.1, 0.0])
+    p_value = margins.outlier_p_value
+    monkeypatch.setattr(margins, "outlier_p_value", lambda found: p_value(found) if next(significant) > 1 else 1.0)
+    list(retrospection.run())
+    assert retrospection.deed == deed and retrospection.targets == ((_TARGET,) if deed == "unlearned" else ())
