@@ -9,7 +9,7 @@ from typing import Literal
 from abd_app.distill.bounds import BOUND_STDS
 from abd_app.distill.sources.zskt import BATCH_SIZE as PSEUDO_BATCH_SIZE
 from abd_app.distill.sources.zskt import STUDENT_STEPS
-from abd_app.distill.teacher_retrospection import UnlearningSettings
+from abd_app.distill.unlearning import UnlearningSettings
 
 MARKED_SHARE = 0.25
 PAPER_PSEUDO_BATCHES = 80_000

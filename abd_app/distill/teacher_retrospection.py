@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from abd_app.distill import parallel
+from abd_app.distill.adversaries import Adversaries
 from abd_app.distill.answering import AnsweringTeacher
-from abd_app.distill.augment import random_boxes
 from abd_app.distill.labelling import label
 from abd_app.distill.losses import distillation_loss
 from abd_app.distill.margins import (
@@ -27,53 +27,11 @@ from abd_app.distill.margins import (
 from abd_app.distill.microbatch import Portions
 from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.sources.ood import BalancedPatchSource
+from abd_app.distill.unlearning import UnlearningSettings
 from abd_app.errors import RunFailedError
 from abd_app.events import Event, FindingMade, TargetSearched
 
 _WARM_UP, _CHECKED = 20, 1024
-
-
-@dataclass(frozen=True, kw_only=True)
-class UnlearningSettings:
-    """Hyper-parameters, chosen on the demo teacher and on two 16-pixel CIFAR-10 teachers (BadNets grid, blend).
-
-    Attributes:
-        search_steps: Of the search for the target class.
-        patches: In the pool before it is renewed.
-        renewals: How often the pool is renewed before the unlearning.
-        drawn: New patches of a renewal, and as many that are inverted if there are such.
-        reach_steps: Of the check whether small adversaries reach the class at all.
-        reach_ball: Bound of its pictures.
-        reach_boxes: Sides of what is shown of its canvases.
-        reached: Shares of the images that its pictures, and its canvases, must turn for the class to be unlearned.
-        steps: Of the unlearning.
-        batch_size: Images a step that keep their answer, and as many that are perturbed.
-        adversaries: Pictures, and as many canvases, for each target.
-        ball: Bound of the pictures, in pixels of [0, 1].
-        boxes: Sides of what is shown of a canvas, from and to, as shares of the image's.
-        climb: Step of the adversaries, as a share of the ball and of half the pixel box.
-        least_kept: Share of its own images that the class must keep; else the unlearning is undone.
-        rate: Peak learning rate of Adam; it rises over 20 steps and falls to 0.
-        temperature: Of the softmax in both losses.
-    """
-
-    search_steps: int = 60
-    patches: int = 2048
-    renewals: int = 16
-    drawn: int = 128
-    reach_steps: int = 20
-    reach_ball: float = 0.06
-    reach_boxes: tuple[float, float] = (0.12, 0.28)
-    reached: tuple[float, float] = (0.8, 0.25)
-    steps: int = 100
-    batch_size: int = 64
-    adversaries: int = 4
-    ball: float = 0.2
-    boxes: tuple[float, float] = (0.12, 0.5)
-    climb: float = 0.1
-    least_kept: float = 0.1
-    rate: float = 2e-4
-    temperature: float = 2.0
 
 
 class TeacherRetrospection:
@@ -217,7 +175,7 @@ class TeacherRetrospection:
         return bool((turned / tried.clamp_min(1) >= torch.tensor(settings.reached)).any())
 
     def _attack(
-        self, pool: BalancedPatchSource, adversaries: _Adversaries
+        self, pool: BalancedPatchSource, adversaries: Adversaries
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """One step of the adversaries alone.
 
@@ -243,9 +201,11 @@ class TeacherRetrospection:
         adversaries.descend(gradients)
         return hits > 0, others, is_picture
 
-    def _adversaries(self, targets: tuple[int, ...], ball: float, boxes: tuple[float, float]) -> _Adversaries:
-        device = self._teacher.compute.device
-        return _Adversaries(targets, self._settings, self._shape, device, self._random, ball=ball, boxes=boxes)
+    def _adversaries(self, targets: tuple[int, ...], ball: float, boxes: tuple[float, float]) -> Adversaries:
+        how, device = self._settings, self._teacher.compute.device
+        return Adversaries(
+            targets, how.adversaries, self._shape, device, self._random, ball=ball, boxes=boxes, climb=how.climb
+        )
 
     def _unlearn(self, targets: tuple[int, ...], pool: BalancedPatchSource) -> Iterator[dict[str, torch.Tensor]]:
         settings = self._settings
@@ -268,7 +228,7 @@ class TeacherRetrospection:
             )
 
     def _add_gradients(
-        self, pool: BalancedPatchSource, adversaries: _Adversaries, parameters: list[nn.Parameter]
+        self, pool: BalancedPatchSource, adversaries: Adversaries, parameters: list[nn.Parameter]
     ) -> dict[str, torch.Tensor]:
         """The losses of one step, their gradients by the weights in ``parameters``; the adversaries move, too."""
         settings, count = self._settings, self._settings.batch_size
@@ -321,51 +281,3 @@ class TeacherRetrospection:
         self.targets, self.deed = tuple(state.get("targets", ())), state.get("deed", "disarmed")
         if state.get("weights") is not None:
             self._teacher.network.load_state_dict(state["weights"])
-
-
-class _Adversaries:
-    """Pictures to be added to any image, and canvases of which a box is laid over any image; a target class each."""
-
-    def __init__(
-        self,
-        targets: Sequence[int],
-        settings: UnlearningSettings,
-        shape: tuple[int, int, int],
-        device: torch.device,
-        generator: torch.Generator,
-        *,
-        ball: float,
-        boxes: tuple[float, float],
-    ) -> None:
-        self._ball, self._climb, self._boxes = ball, settings.climb, boxes
-        self._random = generator
-        self._targets = torch.tensor(targets).repeat(settings.adversaries).to(device)
-        draw = torch.rand(2, len(self._targets), *shape, generator=generator).to(device)
-        self._pictures = ((draw[0] - 0.5) * 2 * self._ball).requires_grad_()
-        self._canvases = draw[1].clone().requires_grad_()
-
-    def perturb(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Each of ``(N, C, H, W)`` images with a picture or a box of a canvas, with a graph.
-
-        Returns:
-            The images, the classes wanted, ``(N,)``, and whether a picture was added, ``(N,)`` bool.
-        """
-        count, _, height, width = images.shape
-        which = torch.randint(len(self._targets), (count,), generator=self._random).to(images.device)
-        added = (torch.rand(count, 1, 1, 1, generator=self._random) < 0.5).to(images.device)
-        box = random_boxes(count, height, width, self._random, self._boxes).to(images.device)
-        shifted = (images + self._pictures[which]).clamp(0, 1)
-        covered = torch.lerp(images, self._canvases[which], box)
-        return torch.where(added, shifted, covered), self._targets[which], added.flatten()
-
-    def gradients(self, perturbed: torch.Tensor, slope: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """By pictures and by canvases, from the slope by what :meth:`perturb` gave."""
-        by_picture, by_canvas = torch.autograd.grad(perturbed, [self._pictures, self._canvases], slope)
-        return by_picture, by_canvas
-
-    @torch.no_grad()
-    def descend(self, gradients: tuple[torch.Tensor, torch.Tensor]) -> None:
-        """One signed step down, back into the ball and the pixel box."""
-        by_picture, by_canvas = gradients
-        self._pictures.sub_(self._climb * self._ball * by_picture.sign()).clamp_(-self._ball, self._ball)
-        self._canvases.sub_(self._climb / 2 * by_canvas.sign()).clamp_(0, 1)

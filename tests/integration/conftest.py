@@ -15,7 +15,7 @@ from abd_app.audit import learning, opening, run_audit
 from abd_app.demo import demo_plan
 from abd_app.distill import loop, vaccine
 from abd_app.distill.recipe import choose_recipe
-from abd_app.distill.teacher_retrospection import UnlearningSettings
+from abd_app.distill.unlearning import UnlearningSettings
 from abd_app.events import Event
 from abd_app.networks.wide_resnet import WideResNet
 from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec

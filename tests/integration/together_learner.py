@@ -18,7 +18,8 @@ from abd_app.distill.device import Compute
 from abd_app.distill.recipe import choose_recipe
 from abd_app.distill.shared_batchnorm import SharedBatchNorm
 from abd_app.distill.sources.fast import FastSettings
-from abd_app.distill.teacher_retrospection import TeacherRetrospection, UnlearningSettings
+from abd_app.distill.teacher_retrospection import TeacherRetrospection
+from abd_app.distill.unlearning import UnlearningSettings
 from abd_app.intake import open_teacher
 from abd_app.plan import TeacherFacts
 

@@ -16,7 +16,7 @@ from abd_app.distill.device import Compute
 from abd_app.distill.laps import Cycle
 from abd_app.distill.loop import Distillation
 from abd_app.distill.recipe import Recipe, choose_recipe
-from abd_app.distill.teacher_retrospection import UnlearningSettings
+from abd_app.distill.unlearning import UnlearningSettings
 from abd_app.distill.voting import VotingVaccine
 from abd_app.intake import open_teacher
 from abd_app.plan import TeacherFacts

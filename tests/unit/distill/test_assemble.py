@@ -21,7 +21,8 @@ from abd_app.distill.sources.cmi import CmiSettings
 from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.sources.ood import BalancedPatchSource
 from abd_app.distill.sources.patches import PatchSource
-from abd_app.distill.teacher_retrospection import TeacherRetrospection, UnlearningSettings
+from abd_app.distill.teacher_retrospection import TeacherRetrospection
+from abd_app.distill.unlearning import UnlearningSettings
 from abd_app.distill.vaccine import VaccineError
 from abd_app.errors import UsageError
 from abd_app.events import StepDone
@@ -71,7 +72,7 @@ def test_student_and_twin_of_one_seed_start_from_the_same_weights(
     assert not all(torch.equal(a, b) for a, b in zip(_start(student), _start(other), strict=True))
 
 
-@pytest.mark.parametrize("name", [name for name in STUDENTS if name != "auto"])
+@pytest.mark.parametrize("name", [name for name in STUDENTS if name not in ("auto", "purified")])
 def test_every_student_of_the_plan_can_be_built_and_answers(name: str) -> None:
     network = build_student(name, ImageSpec(32, 32, 1, 5, (0.5,), (0.5,)), seed=0)
     assert network(torch.rand(2, 1, 32, 32)).shape == (2, 5)
@@ -164,3 +165,19 @@ def test_a_picture_that_cannot_be_used_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         _assemble(make_teacher(), compute, str(tmp_path / "absent.png"))
+
+
+@pytest.mark.parametrize("method", ["ood", "cmi", "fast", "zskt"])
+def test_the_teacher_that_was_handed_in_stays_as_it_is(
+    make_teacher: Callable[..., Teacher], compute: Compute, picture: str, method: str
+) -> None:
+    teacher = make_teacher()
+    before = {name: value.clone() for name, value in teacher.network.state_dict().items()}
+    list(_assemble(teacher, compute, picture, method).run())
+    assert all(torch.equal(before[name], value) for name, value in teacher.network.state_dict().items())
+    assert _hooks(teacher.network) == 0
+    assert all(parameter.grad is None for parameter in teacher.network.parameters())
+
+
+def _hooks(network: torch.nn.Module) -> int:
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in network.modules())

@@ -25,7 +25,7 @@ from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.sources.ood import BalancedPatchSource
 from abd_app.distill.sources.patches import PatchSource
 from abd_app.distill.sources.zskt import AdversarialSource
-from abd_app.distill.teacher_retrospection import UnlearningSettings
+from abd_app.distill.unlearning import UnlearningSettings
 from abd_app.errors import UsageError
 from abd_app.events import StepDone, VaccineChecked
 from abd_app.networks.pixels import PixelNetwork

@@ -20,7 +20,7 @@ from abd_app.distill.losses import kl_mean
 from abd_app.distill.recipe import Recipe, choose_recipe
 from abd_app.distill.sources.cmi import CmiSettings
 from abd_app.distill.sources.fast import FastSettings
-from abd_app.distill.teacher_retrospection import UnlearningSettings
+from abd_app.distill.unlearning import UnlearningSettings
 from abd_app.errors import RunFailedError
 from abd_app.events import Event, FindingMade, ImagesDrawn, PhaseStarted, StepDone, TargetSearched, VaccineChecked
 from abd_app.teacher import Teacher
@@ -152,30 +152,6 @@ def test_closing_leaves_no_hook_behind(make: Make, method: str) -> None:
         events.close()
         assert [_hooks(network) for network in watched] == before
     assert all(module.training for module in distillation.student.network.modules())
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_the_teacher_that_was_handed_in_stays_as_it_is(
-    make_teacher: Callable[..., Teacher], compute: Compute, picture: str, monkeypatch: pytest.MonkeyPatch, method: str
-) -> None:
-    monkeypatch.setattr(loop, "CHECK_IMAGES", 500)
-    teacher = make_teacher()
-    before = copy.deepcopy(teacher.network.state_dict())
-    list(
-        assemble(
-            teacher,
-            _recipe(method, 3),
-            student_name="wrn-10-1",
-            compute=compute,
-            seed=0,
-            picture=picture,
-            fast=_FAST,
-            cmi=_CMI,
-        ).run()
-    )
-    assert all(torch.equal(before[name], value) for name, value in teacher.network.state_dict().items())
-    assert _hooks(teacher.network) == 0
-    assert all(parameter.grad is None for parameter in teacher.network.parameters())
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,14 @@ import torch
 from torch import nn
 
 from abd_app.distill import margins
+from abd_app.distill.adversaries import Adversaries
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.bounds import ActivationBounds, bound_activations
 from abd_app.distill.device import Compute
 from abd_app.distill.sources.base import GeneratorStep
 from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
-from abd_app.distill.teacher_retrospection import TeacherRetrospection, UnlearningSettings
+from abd_app.distill.teacher_retrospection import TeacherRetrospection
+from abd_app.distill.unlearning import UnlearningSettings
 from abd_app.events import FindingMade
 
 _CLASSES, _TARGET = 5, 2
@@ -152,10 +154,8 @@ def test_of_too_few_classes_to_compare_all_are_unlearned(compute: Compute, monke
 
 
 def test_adversaries_stay_in_the_ball_and_in_the_pixel_box(compute: Compute) -> None:
-    from abd_app.distill.teacher_retrospection import _Adversaries
-
-    random, settings = torch.Generator().manual_seed(0), UnlearningSettings(climb=0.9)
-    adversaries = _Adversaries([1, 3], settings, (3, 8, 8), compute.device, random, ball=0.07, boxes=(0.1, 0.5))
+    random, size = torch.Generator().manual_seed(0), {"ball": 0.07, "boxes": (0.1, 0.5), "climb": 0.9}
+    adversaries = Adversaries([1, 3], 4, (3, 8, 8), compute.device, random, **size)
     images, before = torch.rand(60, 3, 8, 8), adversaries._canvases.detach().clone()
     for _ in range(5):
         perturbed, wanted, is_picture = adversaries.perturb(images)

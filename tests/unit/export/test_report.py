@@ -14,6 +14,8 @@ from abd_app.export.report import write_report
 from abd_app.export.schema import Report, StudentReport
 from abd_app.export.verdict import untested, verdict
 
+_TARGET_SEARCH = {"target": 3, "p_value": 0.0012, "unlearned": [3], "margins": {"0": 10.5, "3": 31.0}}
+
 
 def _student(accuracy: float | None = 0.93, asr: float = 0.01) -> StudentReport:
     return {
@@ -60,18 +62,12 @@ def _report(**changes: Any) -> Report:
         "wall_s": 200.4,
         "stopped_early": False,
         "vaccine": {"accepted": True, "tail_ratio": 0.031, "trials": 2},
-        "target_search": {
-            "target": 3,
-            "p_value": 0.0012,
-            "unlearned": [3],
-            "margins": {"0": 10.5, "3": 31.0},
-        },
+        "target_search": _TARGET_SEARCH,
         "findings": [],
         "versions": {"abd-app": "0.1.0", "torch": "2.15.0"},
     }
     report.update(changes)  # type: ignore[typeddict-item]
-    report["summary"] = verdict(report)
-    report["not_tested"] = untested(report)
+    report |= {"summary": verdict(report), "not_tested": untested(report)}
     return report
 
 

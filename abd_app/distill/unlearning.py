@@ -1,0 +1,48 @@
+"""How the teacher's Self-Retrospection is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnlearningSettings:
+    """Hyper-parameters, chosen on the demo teacher and on two 16-pixel CIFAR-10 teachers (BadNets grid, blend).
+
+    Attributes:
+        search_steps: Of the search for the target class.
+        patches: In the pool before it is renewed.
+        renewals: How often the pool is renewed before the unlearning.
+        drawn: New patches of a renewal, and as many that are inverted if there are such.
+        reach_steps: Of the check whether small adversaries reach the class at all.
+        reach_ball: Bound of its pictures.
+        reach_boxes: Sides of what is shown of its canvases.
+        reached: Shares of the images that its pictures, and its canvases, must turn for the class to be unlearned.
+        steps: Of the unlearning.
+        batch_size: Images a step that keep their answer, and as many that are perturbed.
+        adversaries: Pictures, and as many canvases, for each target.
+        ball: Bound of the pictures, in pixels of [0, 1].
+        boxes: Sides of what is shown of a canvas, from and to, as shares of the image's.
+        climb: Step of the adversaries, as a share of the ball and of half the pixel box.
+        least_kept: Share of its own images that the class must keep; else the unlearning is undone.
+        rate: Peak learning rate of Adam; it rises over 20 steps and falls to 0.
+        temperature: Of the softmax in both losses.
+    """
+
+    search_steps: int = 60
+    patches: int = 2048
+    renewals: int = 16
+    drawn: int = 128
+    reach_steps: int = 20
+    reach_ball: float = 0.06
+    reach_boxes: tuple[float, float] = (0.12, 0.28)
+    reached: tuple[float, float] = (0.8, 0.25)
+    steps: int = 100
+    batch_size: int = 64
+    adversaries: int = 4
+    ball: float = 0.2
+    boxes: tuple[float, float] = (0.12, 0.5)
+    climb: float = 0.1
+    least_kept: float = 0.1
+    rate: float = 2e-4
+    temperature: float = 2.0
