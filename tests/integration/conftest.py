@@ -21,7 +21,15 @@ from abd_app.networks.wide_resnet import WideResNet
 from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec
 
 SHORT = UnlearningSettings(
-    search_steps=2, patches=64, renewals=1, drawn=16, steps=2, batch_size=8, reach_steps=2, least_kept=0.0
+    search_steps=2,
+    patches=64,
+    renewals=1,
+    drawn=16,
+    steps=2,
+    batch_size=8,
+    reach_steps=2,
+    least_kept=0.0,
+    reached=(0.0, 0.0),
 )
 
 

@@ -26,7 +26,15 @@ from abd_app.plan import TeacherFacts
 STEPS = {"fast": 5, "ood": 6, "zskt": 10}
 _FAST = FastSettings(drawn=64, first=128, inverted=32, inversion_steps=2, student_steps=3)
 _SHORT = UnlearningSettings(
-    search_steps=10, patches=128, renewals=1, drawn=32, steps=5, batch_size=16, reach_steps=2, least_kept=0.0
+    search_steps=10,
+    patches=128,
+    renewals=1,
+    drawn=32,
+    steps=5,
+    batch_size=16,
+    reach_steps=2,
+    least_kept=0.0,
+    reached=(0.0, 0.0),
 )
 COMPUTE = Compute(torch.device("cpu"), bf16=False)
 

@@ -34,7 +34,15 @@ _FAST = FastSettings(drawn=16, first=32, inverted=8, inversion_steps=2, student_
 _CMI = CmiSettings(drawn=16, noise=16, features=16, bank=64, capacity=64)
 
 _SHORT = UnlearningSettings(
-    search_steps=2, patches=32, renewals=1, drawn=8, steps=2, batch_size=4, reach_steps=2, least_kept=0.0
+    search_steps=2,
+    patches=32,
+    renewals=1,
+    drawn=8,
+    steps=2,
+    batch_size=4,
+    reach_steps=2,
+    least_kept=0.0,
+    reached=(0.0, 0.0),
 )
 
 

@@ -117,7 +117,15 @@ def _assert_it_learns(teacher: Teacher, recipe: Recipe) -> None:
 def _recipe(source: str, defense: str, effort: str) -> Recipe:
     recipe = choose_recipe(source, defense, effort, STEPS)
     short = UnlearningSettings(
-        search_steps=1, patches=16, renewals=1, drawn=4, steps=1, batch_size=4, reach_steps=2, least_kept=0.0
+        search_steps=1,
+        patches=16,
+        renewals=1,
+        drawn=4,
+        steps=1,
+        batch_size=4,
+        reach_steps=2,
+        least_kept=0.0,
+        reached=(0.0, 0.0),
     )
     return replace(recipe, batch_size=4, unlearning=short, epoch=(1, 2), vaccine_step=0, retrospection_step=STEPS - 1)
 
