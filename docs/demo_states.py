@@ -32,7 +32,7 @@ def _run(stage: Stage, recording: Recording, until_now: Iterable[Said]) -> None:
 
 DEMO_STATES: dict[str, Callable[[Stage, Recording], None]] = {
     "ready": _ready,
-    "running-distilling": lambda stage, recording: _run(stage, recording, recording.until_retrospection()),
+    "running-twin": lambda stage, recording: _run(stage, recording, recording.until_last_is_halfway()),
     "finished": lambda stage, recording: _run(stage, recording, recording.run),
 }
 """By the name of the picture."""

@@ -30,7 +30,7 @@ from abd_app.gui.theme import Theme, ThemeName
 README_SIZE = "1280x800"
 SIZES = {"1024x700": (1024, 700), README_SIZE: (1280, 800), "1920x1080": (1920, 1080)}
 DOCS = Path(__file__).parent
-README_PICTURES: dict[str, ThemeName] = {"ready": "light", "running-distilling": "dark", "finished": "light"}
+README_PICTURES: dict[str, ThemeName] = {"ready": "light", "running-twin": "dark", "finished": "light"}
 
 
 def render(theme: Theme, name: str, size: str, out: Path, recording: Recording | None = None) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from abd_app.events import DevicesListed, Event, PhaseStarted
+from abd_app.events import DevicesListed, Event, StepDone
 from abd_app.plan import AuditPlan
 from abd_app.worker.codec import decode, encode
 from abd_app.worker.messages import AuditJob, InspectionFinished, InspectJob
@@ -47,13 +47,15 @@ class Recording:
         """The plan of the run, with ``out`` as its output folder."""
         return dataclasses.replace(self.plan, out=out)
 
-    def until_retrospection(self) -> tuple[Said, ...]:
-        """The events of the run before the student's Self-Retrospection, all of them if there is none."""
+    def until_last_is_halfway(self) -> tuple[Said, ...]:
+        """The events of the run until the network that learns last, the twin if there is one, is half-way."""
+        last = [said.message.role for said in self.run if isinstance(said.message, StepDone)][-1]
 
-        def distilling(said: Said) -> bool:
-            return not (isinstance(said.message, PhaseStarted) and said.message.phase == "self-retrospection")
+        def before(said: Said) -> bool:
+            step = said.message
+            return not (isinstance(step, StepDone) and step.role == last and 2 * step.step > step.total_steps)
 
-        return tuple(itertools.takewhile(distilling, self.run))
+        return tuple(itertools.takewhile(before, self.run))
 
 
 def to_lines(conversation: Iterable[Said]) -> str:

@@ -14,7 +14,7 @@ from abd_app.measure import EvaluationSet, Meter, Scores, UniversalTriggerSearch
 from abd_app.plan import AuditPlan
 from abd_app.teacher import Finding, Teacher
 
-LIVE_IMAGES = 500
+LIVE_IMAGES = 300
 MEASUREMENTS = 20
 """Of a student, while it learns."""
 ESTIMATE_IMAGES = 512

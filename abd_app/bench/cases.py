@@ -65,9 +65,9 @@ CASES = tuple(
 
 
 def drawn(method: str, batch_size: int) -> int:
-    """Images that a source draws at a time: for other batches than 128 in the same proportion."""
-    whole = {"zskt": 128, "ood": PATCHES.drawn, "fast": FAST.drawn}[method]
-    return max(2, round(whole * batch_size / 128))
+    """Images that a source draws at a time: for other batches than its own in the same proportion."""
+    share = {"zskt": 1.0, "ood": PATCHES.drawn / PATCHES.batch_size, "fast": FAST.drawn / FAST.batch_size}[method]
+    return max(2, round(share * batch_size))
 
 
 def inverted(batch_size: int) -> int:
@@ -77,7 +77,7 @@ def inverted(batch_size: int) -> int:
 
 def start(case: Case, subject: Subject, compute: Compute) -> Distillation:
     """A distillation in the middle of its run: vaccine armed, the published retrospection begun."""
-    recipe, many = case.recipe(subject.batch_size), drawn("ood", subject.batch_size)
+    recipe, many = case.recipe(subject.batch_size), drawn(case.method, subject.batch_size)
     pool = {"drawn": many, "first": 2 * many}
     distillation = assemble(
         subject.teacher,

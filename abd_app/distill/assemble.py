@@ -182,7 +182,7 @@ def _make_patches(
 
 def first_patches(recipe: Recipe) -> int:
     """How many patches ``ood`` and ``fast`` label before the student starts: fewer for a short run."""
-    return min(PatchSettings.first, max(_FEWEST_PATCHES, recipe.steps * recipe.batch_size // 2))
+    return min(PatchSettings.first, max(_FEWEST_PATCHES, recipe.steps * recipe.batch_size // 8))
 
 
 def _pictures(spec: ImageSpec, seed: int, picture: str | None) -> torch.Tensor:

@@ -17,9 +17,10 @@ PAPER_RETROSPECTION = 601
 CMI_EPOCH = {"quick": (50, 100), "standard": (100, 200), "paper": (200, 400)}
 """Steps of ``cmi``'s generator and of the student in one of its epochs, by effort."""
 OOD_PAPER_BATCH, _OOD_PAPER_EPOCHS, _OOD_PAPER_PATCHES = 512, 300, 50_000
+_OOD_BATCH = 32
 STEPS = {
-    "quick": {"cmi": 20 * 100, "fast": 2_000, "ood": 1_200, "zskt": 10_000},
-    "standard": {"cmi": 60 * 200, "fast": 12_000, "ood": 8_000, "zskt": 80_000},
+    "quick": {"cmi": 20 * 100, "fast": 2_000, "ood": 3_000, "zskt": 10_000},
+    "standard": {"cmi": 60 * 200, "fast": 12_000, "ood": 16_000, "zskt": 80_000},
     "paper": {
         "cmi": 200 * 400,
         "fast": 40_000,
@@ -146,12 +147,13 @@ def _zskt(steps: int, paper: bool) -> Recipe:
 
 
 def _ood(steps: int) -> Recipe:
-    return Recipe(method="ood", steps=steps, bounds=BOUND_STDS, marks=MARKED_SHARE)
+    """Small batches: on a CPU the demo's student learns more in 1,000 steps of 32 than in as long a time with 64."""
+    return Recipe(method="ood", steps=steps, batch_size=_OOD_BATCH, bounds=BOUND_STDS, marks=MARKED_SHARE)
 
 
 def _fast(steps: int) -> Recipe:
-    """The student learns as from ``ood``, most of whose images it gets."""
-    return replace(_ood(steps), method="fast")
+    """The student learns as from ``ood``, most of whose images it gets, in larger batches."""
+    return replace(_ood(steps), method="fast", batch_size=128)
 
 
 def _cmi(steps: int, epoch: tuple[int, int]) -> Recipe:

@@ -133,14 +133,20 @@ class TeacherRetrospection:
     def _unlearn_or_undo(
         self, targets: tuple[int, ...], pool: BalancedPatchSource, *, may_undo: bool
     ) -> Iterator[dict[str, torch.Tensor]]:
-        """The unlearning, taken back if the class hardly keeps an image of its own."""
-        network = self._teacher.network
+        """The unlearning, taken back if the class hardly keeps an image of its own, early or at the end."""
+        network, settings = self._teacher.network, self._settings
         before = {name: value.detach().clone() for name, value in network.state_dict().items()}
+        lost = False
         try:
-            yield from self._unlearn(targets, pool)
+            for done, losses in enumerate(self._unlearn(targets, pool), 1):
+                yield losses
+                if may_undo and done in (settings.given_up_at, settings.steps):
+                    lost = self._kept(targets[0], pool) < settings.least_kept
+                if lost:
+                    break
         finally:
             network.requires_grad_(False)
-        if may_undo and self._kept(targets[0], pool) < self._settings.least_kept:
+        if lost:
             network.load_state_dict(before)
             self.deed = "undone"
         else:

@@ -25,6 +25,7 @@ class UnlearningSettings:
         boxes: Sides of what is shown of a canvas, from and to, as shares of the image's.
         climb: Step of the adversaries, as a share of the ball and of half the pixel box.
         least_kept: Share of its own images that the class must keep; else the unlearning is undone.
+        given_up_at: The step after which this is asked for the first time; then again at the end.
         rate: Peak learning rate of Adam; it rises over 20 steps and falls to 0.
         temperature: Of the softmax in both losses.
     """
@@ -44,5 +45,6 @@ class UnlearningSettings:
     boxes: tuple[float, float] = (0.12, 0.5)
     climb: float = 0.1
     least_kept: float = 0.1
+    given_up_at: int = 30
     rate: float = 2e-4
     temperature: float = 2.0

@@ -7,6 +7,7 @@ image often keeps its label, because a backdoor rests on few, strong channels.
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -140,18 +141,18 @@ class ShufflingVaccine:
         self, teacher: AnsweringTeacher, images: torch.Tensor, count: int, generator: torch.Generator
     ) -> Iterator[Iterable[tuple[torch.Tensor, Answer]]]:
         """``count`` times the images in parts with the teacher's answers, with another shuffling from the second on."""
+        parts = images.split(max(1, min(500, _PIXELS_AT_ONCE // images[0].numel())))
 
-        def answered(part: torch.Tensor) -> tuple[torch.Tensor, Answer]:
-            pixels = teacher.compute.images(part).float() / 255
+        def answered(index: int) -> tuple[torch.Tensor, Answer]:
+            pixels = teacher.compute.images(parts[index]).float() / 255
             return pixels, teacher(pixels)
 
-        parts = images.split(max(1, min(500, _PIXELS_AT_ONCE // images[0].numel())))
         # The answers are the same for every trial; of large images they would not fit into memory together.
-        kept = [answered(part) for part in parts] if images.numel() <= _PIXELS_KEPT else None
+        answers = functools.cache(answered) if images.numel() <= _PIXELS_KEPT else answered
         for trial in range(count):
             if trial:
                 self.shuffle(generator)
-            yield kept or map(answered, parts)
+            yield map(answers, range(len(parts)))
 
     def divergence(self, images: torch.Tensor, answer: Answer) -> torch.Tensor:
         """KL(teacher || vaccine) of float images and the teacher's answer to them, ``(N,)``."""

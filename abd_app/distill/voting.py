@@ -13,6 +13,7 @@ from abd_app.distill.vaccine import ShufflingVaccine, VaccineCheck
 VOTERS, VOTES_NEEDED = 8, 6
 FEWEST, MOST, TIMES_CHANCE = 0.005, 0.5, 4
 TRIALS = 2
+_SHARE_TO_GO_ON = 0.2
 
 
 class VotingVaccine(ShufflingVaccine):
@@ -57,7 +58,8 @@ class VotingVaccine(ShufflingVaccine):
     def check(self, teacher: AnsweringTeacher, images: torch.Tensor, generator: torch.Generator) -> VaccineCheck:
         """Accepted if the votes single images out: 0.5 to 50 % of them, four times more than chance alone would.
 
-        One reshuffling. Arguments as in :meth:`ShufflingVaccine.check`; the share is returned as ``tail_ratio``.
+        One reshuffling. A trial ends after a fifth of the images if none of them is suspicious. Arguments as in
+        :meth:`ShufflingVaccine.check`; the share is returned as ``tail_ratio``.
         """
         share, num_classes = 0.0, 0
         for trial, pairs in enumerate(self._trials(teacher, images, TRIALS, generator), 1):
@@ -68,6 +70,8 @@ class VotingVaccine(ShufflingVaccine):
                 classes.append(answer.logits.argmax(dim=1))
                 found.append(classes[-1][self._survives(votes[-1], answer)])
                 num_classes = answer.logits.shape[1]
+                if sum(map(len, classes)) >= _SHARE_TO_GO_ON * len(images) and not any(map(len, found)):
+                    break
             suspects = torch.cat(found)
             share = len(suspects) / len(images)
             chance = chance_share(torch.cat(votes, dim=1), torch.cat(classes), num_classes, self._needed)

@@ -20,6 +20,7 @@ from abd_app.teacher import TeacherCard
 MIN_WIDTH_PX = 344
 _MAX_MIN_WIDTH_PX = 440
 _MIN_CHARS = 44
+_CARD_MARGIN_PX = 6
 
 
 class SetupColumn(QWidget):
@@ -42,12 +43,20 @@ class SetupColumn(QWidget):
         self.distill.clicked.connect(self.distillRequested)
         self._estimate = plain_label(role="small", wrap=True)
         self._estimate.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        start = QVBoxLayout()
+        start.setSpacing(8)
+        start.addWidget(self.distill)
+        start.addWidget(self._estimate)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(8)
-        layout.addWidget(self._make_scroll(), 1)
-        layout.addWidget(self.distill)
-        layout.addWidget(self._estimate)
+        scroll = self._make_scroll()
+        layout.addWidget(scroll, 1)
+        layout.addLayout(start)
+        bar = scroll.verticalScrollBar()
+        bar.rangeChanged.connect(  # the button is as wide as the cards
+            lambda _, most: start.setContentsMargins(0, 0, _CARD_MARGIN_PX + (bar.sizeHint().width() if most else 0), 0)
+        )
         session.stateChanged.connect(self._on_state_changed)
         session.cardChanged.connect(self._on_card_changed)
         session.costChanged.connect(self._on_cost_changed)
@@ -74,7 +83,7 @@ class SetupColumn(QWidget):
         content = QWidget()
         content.setObjectName("scrolled")
         cards = QVBoxLayout(content)
-        cards.setContentsMargins(0, 0, 6, 0)
+        cards.setContentsMargins(0, 0, _CARD_MARGIN_PX, 0)
         cards.setSpacing(12)
         for card in (self.teacher, self.evaluation, self.plan):
             cards.addWidget(card)

@@ -80,11 +80,11 @@ def test_thinning_keeps_losses_measurements_and_the_last_images() -> None:
     assert [id(said) for said in kept if isinstance(said.message, ImagesDrawn)] == [id(s) for s in conversation[-2:]]
 
 
-def test_the_running_picture_ends_before_retrospection(file: Path) -> None:
-    shown = read_recording(file).until_retrospection()
+def test_the_running_picture_ends_when_the_network_that_learns_last_is_halfway(file: Path) -> None:
+    shown = read_recording(file).until_last_is_halfway()
     assert {said.message.role for said in shown if isinstance(said.message, StepDone)} == {"twin", "student"}
     last = [said.message.step for said in shown if isinstance(said.message, StepDone)][-1]
-    assert last == 1880
+    assert last == 1200
 
 
 @pytest.mark.parametrize("name", make_screenshots.README_PICTURES)

@@ -38,7 +38,7 @@ class FastSettings(PatchSettings):
         rate: Adam, in pixels of [0, 1].
     """
 
-    student_steps: int = 20
+    batch_size: int = 128
     inverted: int = 128
     inversion_steps: int = 12
     statistics: float = 1.0

@@ -31,11 +31,11 @@ class PatchSettings:
             repeated without end.
     """
 
-    batch_size: int = 128
+    batch_size: int = 32
     capacity: int = 32_768
     first: int = 32_768
     drawn: int = 512
-    student_steps: int = 10
+    student_steps: int = 20
     least_share: float = 0.005
 
 

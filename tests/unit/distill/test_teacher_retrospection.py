@@ -215,10 +215,13 @@ def _checked(logits: torch.Tensor, most: int) -> torch.Tensor:
     return logits
 
 
-def test_an_unlearning_that_costs_the_class_its_own_images_is_undone(compute: Compute) -> None:
-    retrospection, network = _retrospection(compute, least_kept=1.1)
+@pytest.mark.parametrize(("given_up_at", "steps"), [(5, 5), (1000, 120)], ids=["early", "at the end"])
+def test_an_unlearning_that_costs_the_class_its_own_images_is_undone(
+    compute: Compute, given_up_at: int, steps: int
+) -> None:
+    retrospection, network = _retrospection(compute, least_kept=1.1, given_up_at=given_up_at)
     before = copy.deepcopy(network.state_dict())
-    assert any(["unlearning" in one for one in retrospection.run()])  # noqa: C419 - to the end
+    assert sum("unlearning" in one for one in retrospection.run()) == steps
     assert (retrospection.outcome.target, retrospection.targets, retrospection.deed) == (_TARGET, (), "undone")
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     findings = [event.finding for event in retrospection.report() if isinstance(event, FindingMade)]
