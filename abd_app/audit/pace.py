@@ -30,9 +30,12 @@ _INVERSION_STEPS = 2  # that are timed of each inversion of ``fast``
 _SHORT_EPOCH = (2, 5)
 _STEPS, _RETROSPECTION_STEP = 1000, 500
 _ALIKE = 3  # steps of a source without steps of its own, of which the mean is taken
-_BUDGET_S, _PASSES = 4.0, 25
+_BUDGET_S, _PASSES, _BATCHES_LABELLED = 4.0, 25, 4
 _FEWEST_IMAGES, _FEWEST_PIXELS = 2, 32 * 64**2
-_USUAL_TRIALS = {"mean": 4, "votes": 2}  # of the vaccine check, which takes one to eight, or one to two
+_USUAL_TRIALS = {
+    "mean": 4,
+    "votes": 2,
+}  # of the vaccine check, which takes one to eight, or one to two, cut short if it fails
 _MEASURED_IMAGES = 2 * LIVE_IMAGES  # clean and with one trigger
 
 
@@ -223,7 +226,7 @@ class _Rehearsal:
         def part(count: int) -> int:
             return max(_FEWEST_IMAGES, round(count / self._scale))
 
-        drawn, inverted = part(_PATCHES.drawn), part(_CMI.drawn)
+        drawn, inverted = self._labelled(), part(_CMI.drawn)
         pool = {"drawn": drawn, "first": drawn, "capacity": 8 * drawn}
         held = {"bank": 8 * inverted, "capacity": 8 * inverted, "negatives": part(_CMI.negatives)}
         side = 4 * max(self._spec.height, self._spec.width)
@@ -242,9 +245,15 @@ class _Rehearsal:
         distillation.load_state_dict(distillation.state_dict() | state)
         return distillation
 
+    def _labelled(self) -> int:
+        """Patches that are labelled at a time here: of ``ood``'s many a few times the batch."""
+        return min(_PATCHES.drawn, _BATCHES_LABELLED * self._recipe.batch_size)
+
     def _cycle(self, *, later_steps: int = 2) -> Cycle:
         cycle = timed_cycle(self._distillation, self._compute, later_steps=later_steps)
         own = tuple(self._scale * seconds for seconds in cycle.own)
+        if self._recipe.labels_once:  # first of all
+            own = (cycle.own[0] * _PATCHES.drawn / self._labelled(), *own[1:])
         if self._recipe.method == "fast":  # after the labelling
             own = (own[0], own[1] + (_FAST.inversion_steps - 1) * own[2])  # the first step sets up the inversion
         elif self._recipe.method == "cmi":

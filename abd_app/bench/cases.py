@@ -72,7 +72,7 @@ def drawn(method: str, batch_size: int) -> int:
 
 def inverted(batch_size: int) -> int:
     """Images that ``fast`` inverts at a time, in the same proportion."""
-    return max(2, round(FAST.inverted * batch_size / 128))
+    return max(2, round(FAST.inverted * batch_size / FAST.batch_size))
 
 
 def start(case: Case, subject: Subject, compute: Compute) -> Distillation:

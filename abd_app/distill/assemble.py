@@ -181,8 +181,12 @@ def _make_patches(
 
 
 def first_patches(recipe: Recipe) -> int:
-    """How many patches ``ood`` and ``fast`` label before the student starts: fewer for a short run."""
-    return min(PatchSettings.first, max(_FEWEST_PATCHES, recipe.steps * recipe.batch_size // 8))
+    """How many patches ``ood`` and ``fast`` label before the student starts: fewer for a short run.
+
+    A half of the images that the student of ``fast`` will see; an eighth for ``ood``, which labels more on the way.
+    """
+    shown = recipe.steps * recipe.batch_size
+    return min(PatchSettings.first, max(_FEWEST_PATCHES, shown // (8 if recipe.method == "ood" else 2)))
 
 
 def _pictures(spec: ImageSpec, seed: int, picture: str | None) -> torch.Tensor:

@@ -162,5 +162,5 @@ def _outline(radius: float, rng: random.Random) -> _Points:
         squeezed = rng.uniform(0.4, 1) if rng.random() < 0.5 else 1.0
         shape = [(math.cos(angle), squeezed * math.sin(angle)) for angle in angles]
     turn = rng.uniform(0, 2 * math.pi)
-    cos, sin = radius * math.cos(turn), radius * math.sin(turn)
-    return [(px * cos - py * sin, px * sin + py * cos) for px, py in shape]
+    along, across = radius * math.cos(turn), radius * math.sin(turn)
+    return [(px * along - py * across, px * across + py * along) for px, py in shape]

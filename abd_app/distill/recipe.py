@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from abd_app.distill.bounds import BOUND_STDS
+from abd_app.distill.sources.fast import FastSettings
+from abd_app.distill.sources.ood import PatchSettings
 from abd_app.distill.sources.zskt import BATCH_SIZE as PSEUDO_BATCH_SIZE
 from abd_app.distill.sources.zskt import STUDENT_STEPS
 from abd_app.distill.unlearning import UnlearningSettings
@@ -17,7 +19,6 @@ PAPER_RETROSPECTION = 601
 CMI_EPOCH = {"quick": (50, 100), "standard": (100, 200), "paper": (200, 400)}
 """Steps of ``cmi``'s generator and of the student in one of its epochs, by effort."""
 OOD_PAPER_BATCH, _OOD_PAPER_EPOCHS, _OOD_PAPER_PATCHES = 512, 300, 50_000
-_OOD_BATCH = 32
 STEPS = {
     "quick": {"cmi": 20 * 100, "fast": 2_000, "ood": 3_000, "zskt": 10_000},
     "standard": {"cmi": 60 * 200, "fast": 12_000, "ood": 16_000, "zskt": 80_000},
@@ -148,12 +149,12 @@ def _zskt(steps: int, paper: bool) -> Recipe:
 
 def _ood(steps: int) -> Recipe:
     """Small batches: on a CPU the demo's student learns more in 1,000 steps of 32 than in as long a time with 64."""
-    return Recipe(method="ood", steps=steps, batch_size=_OOD_BATCH, bounds=BOUND_STDS, marks=MARKED_SHARE)
+    return Recipe(method="ood", steps=steps, batch_size=PatchSettings.batch_size, bounds=BOUND_STDS, marks=MARKED_SHARE)
 
 
 def _fast(steps: int) -> Recipe:
     """The student learns as from ``ood``, most of whose images it gets, in larger batches."""
-    return replace(_ood(steps), method="fast", batch_size=128)
+    return replace(_ood(steps), method="fast", batch_size=FastSettings.batch_size)
 
 
 def _cmi(steps: int, epoch: tuple[int, int]) -> Recipe:

@@ -136,21 +136,19 @@ class TeacherRetrospection:
         """The unlearning, taken back if the class hardly keeps an image of its own, early or at the end."""
         network, settings = self._teacher.network, self._settings
         before = {name: value.detach().clone() for name, value in network.state_dict().items()}
-        lost = False
+        self.targets, self.deed = targets, "unlearned"
         try:
             for done, losses in enumerate(self._unlearn(targets, pool), 1):
                 yield losses
-                if may_undo and done in (settings.given_up_at, settings.steps):
-                    lost = self._kept(targets[0], pool) < settings.least_kept
-                if lost:
-                    break
+                if done in (settings.given_up_at, settings.steps):
+                    _check_finite(losses)
+                    if may_undo and self._kept(targets[0], pool) < settings.least_kept:
+                        self.targets, self.deed = (), "undone"
+                        break
         finally:
             network.requires_grad_(False)
-        if lost:
+        if self.deed == "undone":
             network.load_state_dict(before)
-            self.deed = "undone"
-        else:
-            self.targets, self.deed = targets, "unlearned"
 
     def _kept(self, target: int, pool: BalancedPatchSource) -> float:
         """The share of the pool's images of a class that the teacher still takes for it."""
@@ -218,7 +216,6 @@ class TeacherRetrospection:
         adversaries = self._adversaries(targets, settings.ball, settings.boxes)
         parameters = list(self._teacher.network.requires_grad_().parameters())
         optimizer = torch.optim.Adam(parameters, settings.rate)
-        losses: dict[str, torch.Tensor] = {}
         for step in range(settings.steps):
             for group in optimizer.param_groups:
                 group["lr"] = settings.rate * min(1.0, (step + 1) / _WARM_UP) * (1 - step / settings.steps)
@@ -226,12 +223,6 @@ class TeacherRetrospection:
             optimizer.step()
             optimizer.zero_grad()
             yield losses
-        if not all(bool(loss.isfinite()) for loss in losses.values()):
-            raise RunFailedError(
-                "Self-Retrospection of the teacher ended with a loss that is not a number.",
-                why="The computation overflowed.",
-                remedy="Try --precision fp32 or --defense sv; please report the teacher's architecture.",
-            )
 
     def _add_gradients(
         self, pool: BalancedPatchSource, adversaries: Adversaries, parameters: list[nn.Parameter]
@@ -287,3 +278,12 @@ class TeacherRetrospection:
         self.targets, self.deed = tuple(state.get("targets", ())), state.get("deed", "disarmed")
         if state.get("weights") is not None:
             self._teacher.network.load_state_dict(state["weights"])
+
+
+def _check_finite(losses: dict[str, torch.Tensor]) -> None:
+    if not all(bool(loss.isfinite()) for loss in losses.values()):
+        raise RunFailedError(
+            "Self-Retrospection of the teacher came to a loss that is not a number.",
+            why="The computation overflowed.",
+            remedy="Try --precision fp32 or --defense sv; please report the teacher's architecture.",
+        )

@@ -43,20 +43,16 @@ class SetupColumn(QWidget):
         self.distill.clicked.connect(self.distillRequested)
         self._estimate = plain_label(role="small", wrap=True)
         self._estimate.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        start = QVBoxLayout()
-        start.setSpacing(8)
-        start.addWidget(self.distill)
-        start.addWidget(self._estimate)
+        self._start = QVBoxLayout()
+        self._start.setSpacing(8)
+        self._start.addWidget(self.distill)
+        self._start.addWidget(self._estimate)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(8)
-        scroll = self._make_scroll()
-        layout.addWidget(scroll, 1)
-        layout.addLayout(start)
-        bar = scroll.verticalScrollBar()
-        bar.rangeChanged.connect(  # the button is as wide as the cards
-            lambda _, most: start.setContentsMargins(0, 0, _CARD_MARGIN_PX + (bar.sizeHint().width() if most else 0), 0)
-        )
+        layout.addWidget(self._make_scroll(), 1)
+        layout.addLayout(self._start)
+        self.scroll_area.verticalScrollBar().rangeChanged.connect(self._fit_to_cards)
         session.stateChanged.connect(self._on_state_changed)
         session.cardChanged.connect(self._on_card_changed)
         session.costChanged.connect(self._on_cost_changed)
@@ -78,6 +74,11 @@ class SetupColumn(QWidget):
         self.setMinimumWidth(
             min(_MAX_MIN_WIDTH_PX, max(MIN_WIDTH_PX, self.fontMetrics().averageCharWidth() * _MIN_CHARS))
         )
+
+    def _fit_to_cards(self, _: int, most: int) -> None:
+        """The button is as wide as the cards, which a scroll bar makes narrower."""
+        bar_px = self.scroll_area.verticalScrollBar().sizeHint().width() if most else 0
+        self._start.setContentsMargins(0, 0, _CARD_MARGIN_PX + bar_px, 0)
 
     def _make_scroll(self) -> QScrollArea:
         content = QWidget()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import sys
 from pathlib import Path
@@ -85,6 +86,14 @@ def test_the_running_picture_ends_when_the_network_that_learns_last_is_halfway(f
     assert {said.message.role for said in shown if isinstance(said.message, StepDone)} == {"twin", "student"}
     last = [said.message.step for said in shown if isinstance(said.message, StepDone)][-1]
     assert last == 1200
+
+
+def test_without_a_twin_the_running_picture_ends_when_the_student_is_halfway(file: Path) -> None:
+    whole = read_recording(file)
+    alone = [said for said in whole.run if getattr(said.message, "role", "student") != "twin"]
+    shown = dataclasses.replace(whole, run=tuple(alone)).until_last_is_halfway()
+    assert {said.message.role for said in shown if isinstance(said.message, StepDone)} == {"student"}
+    assert [said.message.step for said in shown if isinstance(said.message, StepDone)][-1] == 1200
 
 
 @pytest.mark.parametrize("name", make_screenshots.README_PICTURES)

@@ -69,6 +69,19 @@ def test_a_purified_teacher_has_no_twin_and_no_budget(window: MainWindow, stand_
     assert "purify" in panel.student.itemText(panel.student.findData("purified"))
 
 
+@pytest.mark.parametrize(("height", "scrolls"), [(500, True), (2400, False)])
+def test_the_start_button_is_as_wide_as_the_cards(
+    window: MainWindow, stand_in: StandInEngine, height: int, scrolls: bool
+) -> None:
+    make_ready(window, stand_in)
+    window.setMinimumSize(0, 0)
+    window.resize(1280, height)
+    window.show()
+    QGuiApplication.processEvents()
+    assert bool(window.setup.scroll_area.verticalScrollBar().maximum()) == scrolls
+    assert window.setup.distill.width() == window.setup.teacher.width()
+
+
 def test_a_plan_that_cannot_be_is_explained(window: MainWindow, stand_in: StandInEngine, tmp_path: Path) -> None:
     make_ready(window, stand_in)
     window.draft.choose(out=str(tmp_path))

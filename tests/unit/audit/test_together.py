@@ -19,6 +19,7 @@ from abd_app.plan import AuditPlan
         ({"minutes": 2.0}, 2, "--minutes 2.0"),
         ({}, 3, "3 processes"),
         ({}, 64, "64 processes"),
+        ({"method": "ood"}, 16, "16 processes"),
     ],
 )
 def test_what_cannot_be_split_is_refused(choice: dict[str, Any], processes: int, named: str) -> None:
@@ -27,7 +28,8 @@ def test_what_cannot_be_split_is_refused(choice: dict[str, Any], processes: int,
     assert named in refusal.value.what and refusal.value.remedy
 
 
-@pytest.mark.parametrize("method", ["auto", "fast", "ood", "zskt"])
-@pytest.mark.parametrize("processes", [2, 32])
+@pytest.mark.parametrize(
+    ("method", "processes"), [("auto", 2), ("auto", 32), ("fast", 32), ("ood", 2), ("ood", 8), ("zskt", 32)]
+)
 def test_what_can_be_split_is_not(method: str, processes: int) -> None:
     check_plan(AuditPlan("t.pth", "out", method=method, effort="standard"), processes)

@@ -72,8 +72,8 @@ def test_the_votes_of_all_copies_are_needed_where_images_are_labelled() -> None:
     def needed(source: str, defense: str) -> float:
         return sum(one.per_step for one in BarePasses(Case(source, defense), _subject(), _COMPUTE).of_step())
 
-    assert needed("ood", "sv") - needed("ood", "none") == pytest.approx(1 / 10)
-    votes = (1 + FAST.inverted / PATCHES.drawn) / FAST.student_steps
+    assert needed("ood", "sv") - needed("ood", "none") == pytest.approx(1 / PATCHES.student_steps)
+    votes = (1 + FAST.inverted / FAST.drawn) / FAST.student_steps
     assert needed("fast", "sv") - needed("fast", "none") == pytest.approx(votes), "of new patches and inverted images"
 
 

@@ -19,6 +19,7 @@ from abd_app.distill.sources.base import GeneratorStep
 from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
 from abd_app.distill.teacher_retrospection import TeacherRetrospection
 from abd_app.distill.unlearning import UnlearningSettings
+from abd_app.errors import RunFailedError
 from abd_app.events import FindingMade
 
 _CLASSES, _TARGET = 5, 2
@@ -145,7 +146,7 @@ def test_of_too_few_classes_to_compare_all_are_unlearned(compute: Compute, monke
 
     monkeypatch.setattr(module, "FEWEST_CLASSES", _CLASSES + 1)
     monkeypatch.setattr(margins, "SIGNIFICANT", 0.0)
-    retrospection, network = _retrospection(compute, steps=300, batch_size=64)
+    retrospection, network = _retrospection(compute, steps=300, batch_size=64, least_kept=1.1)  # undoes nothing here
     answers = network(_images(400, seed=9)).argmax(1)
     list(retrospection.run())
     assert retrospection.outcome.target is None and retrospection.targets == tuple(range(_CLASSES))
@@ -226,6 +227,25 @@ def test_an_unlearning_that_costs_the_class_its_own_images_is_undone(
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     findings = [event.finding for event in retrospection.report() if isinstance(event, FindingMade)]
     assert "undone" in findings[0].detail
+
+
+@pytest.mark.parametrize(("kept", "deed"), [([0.5, 0.05], "undone"), ([0.5, 0.5], "unlearned")])
+def test_what_the_class_keeps_is_asked_early_and_at_the_end(
+    compute: Compute, monkeypatch: pytest.MonkeyPatch, kept: list[float], deed: str
+) -> None:
+    retrospection, _ = _retrospection(compute)
+    shares = iter(kept)
+    monkeypatch.setattr(retrospection, "_kept", lambda *_: next(shares))
+    assert sum("unlearning" in one for one in retrospection.run()) == 120
+    assert retrospection.deed == deed and retrospection.targets == ((_TARGET,) if deed == "unlearned" else ())
+    assert next(shares, None) is None
+
+
+@pytest.mark.parametrize("given_up_at", [5, 1000], ids=["early", "at the end"])
+def test_an_overflow_is_a_failure_and_not_a_loss_of_the_class(compute: Compute, given_up_at: int) -> None:
+    retrospection, _ = _retrospection(compute, rate=float("inf"), given_up_at=given_up_at)
+    with pytest.raises(RunFailedError, match="not a number"):
+        list(retrospection.run())
 
 
 @pytest.mark.parametrize(("reached", "deed"), [((1.1, 0.05), "unlearned"), ((1.1, 1.01), "disarmed")])

@@ -111,17 +111,15 @@ def test_a_rejected_shuffling_is_drawn_once_more(
         asked.append(len(images))
         classes = answer.logits.argmax(1)
         voted = (classes + 1) % 4  # another class than the teacher's, by all copies alike
-        if accepted and len(shufflings) == 2:
-            voted[:20] = classes[:20]
+        if len(shufflings) == 2 and (accepted or sum(asked) > 2 * 1000):
+            voted[:20] = classes[:20]  # from the first part on, or only after the first fifth
         return voted.repeat(8, 1)
 
     monkeypatch.setattr(vaccine, "_votes", votes)
-    images = torch.randint(0, 256, (1000, 3, 8, 8), dtype=torch.uint8)
+    images = torch.randint(0, 256, (5000, 3, 8, 8), dtype=torch.uint8)
     answering = AnsweringTeacher(teacher.network, compute)
     answering.share_trunk(vaccine.trunk)
     outcome = vaccine.check(answering, images, torch.Generator().manual_seed(1))
     assert (outcome.accepted, outcome.trials, len(shufflings)) == (accepted, 2, 2)
     assert outcome.tail_ratio == (0.04 if accepted else 0.0)
-    assert sum(asked) == 500 + (1000 if accepted else 500), (
-        "a trial without a suspicious image ends after its first part"
-    )
+    assert sum(asked) == 1000 + (5000 if accepted else 1000), "without a suspicious image a fifth is enough"
