@@ -112,7 +112,7 @@ def _measured(event: Measured) -> str:
 
 
 def _finding(finding: Finding) -> str:
-    return f"{finding.severity}: {finding.title}" + (f" {finding.detail}" if finding.detail else "")
+    return f"{finding.severity}: {finding.title}" + (f". {finding.detail}" if finding.detail else "")
 
 
 def print_card(card: TeacherCard) -> None:

@@ -134,6 +134,7 @@ def _audit(plan: AuditPlan, as_json: bool) -> None:
     if as_json:
         print_json(report)
     else:
+        print(report["summary"])
         print(f"The student and its report are in {plan.out}")
 
 

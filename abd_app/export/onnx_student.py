@@ -6,6 +6,8 @@ import contextlib
 import copy
 import importlib
 import io
+import logging
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,6 +26,7 @@ PARITY_LIMIT = 1e-3
 MIN_PARITY_IMAGES = 256
 _OPSET = 18
 _BATCH = 64
+_BRANCHING = ("If", "Loop", "Scan")
 _FIRST_BATCHES = (1, 7)
 """Checked besides the full batches: a batch size that the exporter has baked in would show."""
 
@@ -89,29 +92,60 @@ def _required(package: str) -> Any:
         ) from error
 
 
-def _converted(student: nn.Module, spec: ImageSpec) -> Any:
+def _converted(network: nn.Module, spec: ImageSpec) -> Any:
+    """By torch.export; a teacher that came as ONNX computes its axes, which it does not follow, and is traced.
+
+    What tracing freezes of the batch shows in the check: it is made with other batches than the example.
+    """
     example = torch.rand(2, spec.channels, spec.height, spec.width, generator=torch.Generator().manual_seed(0))
     try:
         with _quiet():
-            program = torch.onnx.export(
-                student,
-                (example,),
-                dynamo=True,
-                verbose=False,
-                opset_version=_OPSET,
-                input_names=["images"],
-                output_names=["logits"],
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-            )
-        if program is None:
-            raise RuntimeError("the exporter returned nothing")
-        return program.model_proto
+            convert = _traced if _came_as_onnx(network) else _exported
+            return convert(network, example)
     except Exception as error:  # the exporter raises its own tree, torch.export's and plain RuntimeErrors
         raise RunFailedError(
             "The student could not be converted to ONNX.",
             why=f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}",
-            remedy="Choose another student architecture; student.safetensors holds the trained weights.",
+            remedy="Choose another student architecture; student.safetensors holds the weights.",
         ) from error
+
+
+def _came_as_onnx(network: nn.Module) -> bool:
+    """Whether a converted ONNX model is in it that takes the same way for all images, so that it can be traced."""
+    parts = [type(module) for module in network.modules() if type(module).__module__.startswith("onnx2pytorch.")]
+    return bool(parts) and not any(part.__name__ in _BRANCHING for part in parts)
+
+
+def _exported(network: nn.Module, example: torch.Tensor) -> Any:
+    program = torch.onnx.export(
+        network,
+        (example,),
+        dynamo=True,
+        verbose=False,
+        opset_version=_OPSET,
+        input_names=["images"],
+        output_names=["logits"],
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+    )
+    if program is None:
+        raise RuntimeError("the exporter returned nothing")
+    return program.model_proto
+
+
+def _traced(network: nn.Module, example: torch.Tensor) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "traced.onnx"
+        torch.onnx.export(
+            network,
+            (example,),
+            file,
+            dynamo=False,
+            opset_version=_OPSET,
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_axes={"images": {0: "batch"}, "logits": {0: "batch"}},
+        )
+        return _required("onnx").load(str(file))
 
 
 def _strip_traces(graph: Any) -> None:
@@ -164,6 +198,11 @@ def _fail(file: Path, what: str, remedy: str, *, why: str = "It was checked agai
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keeps the exporter's chatter off stdout, which belongs to ``--json``, and its warnings away from the user."""
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+    chatter, before = io.StringIO(), logging.root.manager.disable
+    with contextlib.redirect_stdout(chatter), contextlib.redirect_stderr(chatter), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(before)

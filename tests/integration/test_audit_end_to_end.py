@@ -188,12 +188,12 @@ def test_a_resumed_run_ends_with_the_student_of_an_uninterrupted_one(
     whole_run: tuple[AuditPlan, list[Event]], tiny_plan: TinyPlan
 ) -> None:
     plan = tiny_plan()
-    # At the eleventh step the checkpoint is of the tenth, after which the source labels new patches.
+    # At the eleventh step the checkpoint is of the tenth, in the middle of a round of the source.
     first = _drain_until(plan, lambda event: isinstance(event, StepDone) and event.step == 11)
     last = list(run_audit(replace(plan, resume=True)))
     assert any(isinstance(event, VaccineChecked) for event in first)
     assert not any(isinstance(event, VaccineChecked) for event in last)
-    assert _steps(last, "student")[0] == 10 and _steps(last, "student")[-1] == _steps(last, "twin")[-1] == 20
+    assert _steps(last, "student")[0] == 11 and _steps(last, "student")[-1] == _steps(last, "twin")[-1] == 20
     report, expected = _report(plan.out), _report(whole_run[0].out)
     assert report["vaccine"] == expected["vaccine"] and report["target_search"] == expected["target_search"]
     assert report["findings"] == expected["findings"] != [], "each is told once"

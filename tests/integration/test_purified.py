@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from safetensors.torch import load_file
 from abd_app.audit import run_audit
 from abd_app.distill import margins
 from abd_app.events import AuditFinished, PhaseStarted, StepDone, TargetSearched
+from abd_app.export.onnx_student import export_onnx
 from abd_app.intake import open_teacher
 from abd_app.plan import AuditPlan
 
@@ -55,6 +57,25 @@ def test_a_purified_teacher_is_exported_with_its_bounds(
     with torch.no_grad():
         unbounded = teacher(torch.from_numpy(loud)).numpy()
     assert np.abs(answers - unbounded).max() > 1e-3, "noise goes beyond the bounds, and the file has them"
+
+
+def test_a_teacher_that_came_as_onnx_is_purified_and_exported(
+    tiny_plan: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One whose pooling computes its axes, as every exporter writes it today."""
+    monkeypatch.setattr(margins, "SIGNIFICANT", 0.0)
+    plan = tiny_plan()
+    teacher = open_teacher(plan.teacher_file, plan.facts)
+    file = tmp_path / "teacher.onnx"
+    images = torch.randint(0, 256, (256, 3, 8, 8), dtype=torch.uint8)
+    export_onnx(teacher.network, teacher.spec, file, metadata={}, images=images)
+    facts = replace(plan.facts, mean=(0.0,) * 3, std=(1.0,) * 3)
+    purified = _purified(tiny_plan, teacher_file=str(file), facts=facts, defense="sr")
+    *_, last = run_audit(purified)
+    assert isinstance(last, AuditFinished)
+    given, made = (onnxruntime.InferenceSession(str(path)) for path in (file, Path(purified.out) / "student.onnx"))
+    pixels = {"images": images.numpy().astype(np.float32) / 255}
+    assert np.allclose(given.run(None, pixels)[0], made.run(None, pixels)[0], atol=1e-3), "nothing to bound or unlearn"
 
 
 def test_without_bounds_and_without_a_target_the_teacher_stays_what_it_is(
