@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from abd_app.export.schema import Report, ScoresReport
-from abd_app.plan import ALL_TO_ALL, Target
+from abd_app.plan import ALL_TO_ALL, PURIFIED, Target
 
 ASR_LOW, ASR_HIGH = 0.05, 0.20
 ACCURACY_KEPT = 0.90
@@ -30,7 +30,7 @@ def untested(report: Report) -> list[str]:
         gaps.append(_other_goals(report["target_class"]))
     else:
         gaps.append("Any trigger: none was given, so nothing here speaks about backdoors.")
-    if report["twin"] is None:
+    if report["twin"] is None and report["student"]["architecture"] != PURIFIED:
         gaps.append("Distillation without defence: no twin was trained, so what the defence itself did is unknown.")
     gaps.append("Adversarial robustness, fairness, privacy, and images that differ from those measured.")
     gaps.append(

@@ -133,7 +133,12 @@ def _sniff_protobuf(path: Path, original: Path, size: int, head: bytes) -> FileK
         raise _refusal(original, "an incomplete ONNX file", "Download or copy it again.")
     if head.lstrip()[:1] in (b"{", b"["):
         raise _refusal(original, "a text file, probably JSON", "Open the model file beside it.")
-    raise _refusal(original, "of a kind the app does not know", "Open a .pt, .pth, .safetensors or .onnx model file.")
+    raise _refusal(
+        original,
+        "of a kind the app does not know",
+        "Open a .pt, .pth, .safetensors or .onnx model file.",
+        "Its content is that of no PyTorch, safetensors or ONNX file, whatever its name says.",
+    )
 
 
 def _protobuf_fields(path: Path, size: int) -> tuple[set[int], bool]:

@@ -45,6 +45,7 @@ def test_a_purified_teacher_is_exported_with_its_bounds(
     assert report["target_search"]["unlearned"] == list(searched.unlearned)
     assert len(searched.unlearned) == stands_out
     assert report["student"]["onnx_parity_max_abs"] < 1e-3
+    assert not any("twin" in gap for gap in report["not_tested"]), "it could not have had one"
 
     weights = load_file(Path(plan.out) / "student.safetensors")
     teacher = open_teacher(plan.teacher_file, plan.facts).network
