@@ -17,6 +17,7 @@ from abd_app.distill.device import Compute
 from abd_app.distill.recipe import choose_recipe
 from abd_app.distill.sources.cmi import CmiSettings
 from abd_app.distill.sources.fast import FastSettings
+from abd_app.distill.sources.ood import PatchSettings
 from abd_app.events import StepDone
 from abd_app.teacher import Teacher
 
@@ -78,7 +79,15 @@ def test_nothing_else_is_read_back_between_two_reports(
     )
     short = FastSettings(drawn=16, first=32, inverted=8, inversion_steps=2, student_steps=5, capacity=64)
     distillation = assemble(
-        make_teacher(), recipe, student_name="wrn-10-1", compute=compute, seed=0, picture=picture, fast=short, cmi=_CMI
+        make_teacher(),
+        recipe,
+        student_name="wrn-10-1",
+        compute=compute,
+        seed=0,
+        picture=picture,
+        fast=short,
+        cmi=_CMI,
+        patches=PatchSettings(drawn=16, first=32, student_steps=10),
     )
     state = distillation.state_dict()
     distillation.load_state_dict(state | {"step": 21, "armed": True, "vaccinated": True})
