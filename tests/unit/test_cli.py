@@ -33,10 +33,10 @@ CARD = TeacherCard(
     parameters=691_674,
     batchnorm_layers=13,
     class_names=("stop\x1b[31m", "go"),
-    findings=(Finding("info", "Small."), Finding("danger", "Odd.", "Very odd.")),
+    findings=(Finding("info", "Small"), Finding("danger", "Odd", "Very odd.")),
     questions=(Question("input_size", "How large?", "32x32", "usual for it", "--size HxW", required=True),),
 )
-REPORT: dict[str, Any] = {"student": {"accuracy": 0.9}, "findings": []}
+REPORT: dict[str, Any] = {"summary": "The student kept most.", "student": {"accuracy": 0.9}, "findings": []}
 
 
 class Audit:
@@ -270,7 +270,7 @@ def test_inspect_tells_what_is_known_found_and_asked(use_audit: UseAudit, capsys
     out = capsys.readouterr().out
     assert "wrn-16-2" in out
     assert "not stated" in out
-    assert out.index("danger: Odd. Very odd.") < out.index("info: Small.")
+    assert out.index("danger: Odd. Very odd.") < out.index("info: Small")
     assert "needed: How large? Guess: 32x32 (usual for it)." in out
     assert "--size HxW" in out
     assert "\x1b" not in out
@@ -287,7 +287,7 @@ def test_inspect_json_is_the_card(use_audit: UseAudit, capsys: pytest.CaptureFix
 
 
 def test_a_demo_never_takes_a_folder_that_is_there(
-    use_audit: UseAudit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    use_audit: UseAudit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "abd-demo").mkdir()
@@ -295,5 +295,9 @@ def test_a_demo_never_takes_a_folder_that_is_there(
     assert run("demo", "--seed", "3") == 0
     assert audit.plan is not None
     assert audit.plan.out == "abd-demo-2"
+    assert capsys.readouterr().out.splitlines() == [
+        "The student kept most.",
+        "The student and its report are in abd-demo-2",
+    ]
     assert audit.plan.seed == 3
     assert audit.plan.compare
