@@ -295,9 +295,6 @@ def test_a_demo_never_takes_a_folder_that_is_there(
     assert run("demo", "--seed", "3") == 0
     assert audit.plan is not None
     assert audit.plan.out == "abd-demo-2"
-    assert capsys.readouterr().out.splitlines() == [
-        "The student kept most.",
-        "The student and its report are in abd-demo-2",
-    ]
+    assert capsys.readouterr().out == "The student kept most.\nThe student and its report are in abd-demo-2\n"
     assert audit.plan.seed == 3
     assert audit.plan.compare
