@@ -32,10 +32,8 @@ _STEPS, _RETROSPECTION_STEP = 1000, 500
 _ALIKE = 3  # steps of a source without steps of its own, of which the mean is taken
 _BUDGET_S, _PASSES, _BATCHES_LABELLED = 4.0, 25, 4
 _FEWEST_IMAGES, _FEWEST_PIXELS = 2, 32 * 64**2
-_USUAL_TRIALS = {
-    "mean": 4,
-    "votes": 2,
-}  # of the vaccine check, which takes one to eight, or one to two, cut short if it fails
+# Of the vaccine check, which takes one to eight, or one to two, cut short if it fails.
+_USUAL_TRIALS = {"mean": 4, "votes": 2}
 _MEASURED_IMAGES = 2 * LIVE_IMAGES  # clean and with one trigger
 
 

@@ -15,22 +15,12 @@ from abd_app.audit import learning, opening, run_audit
 from abd_app.demo import demo_plan
 from abd_app.distill import loop, vaccine
 from abd_app.distill.recipe import choose_recipe
-from abd_app.distill.unlearning import UnlearningSettings
 from abd_app.events import Event
 from abd_app.networks.wide_resnet import WideResNet
 from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec
+from tests.short_unlearning import SHORT_UNLEARNING
 
-SHORT = UnlearningSettings(
-    search_steps=2,
-    patches=64,
-    renewals=1,
-    drawn=16,
-    steps=2,
-    batch_size=8,
-    reach_steps=2,
-    least_kept=0.0,
-    reached=(0.0, 0.0),
-)
+SHORT = replace(SHORT_UNLEARNING, patches=64, drawn=16, batch_size=8)
 
 
 @contextlib.contextmanager

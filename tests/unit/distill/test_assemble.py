@@ -22,28 +22,16 @@ from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.sources.ood import BalancedPatchSource
 from abd_app.distill.sources.patches import PatchSource
 from abd_app.distill.teacher_retrospection import TeacherRetrospection
-from abd_app.distill.unlearning import UnlearningSettings
 from abd_app.distill.vaccine import VaccineError
 from abd_app.errors import UsageError
 from abd_app.events import StepDone
 from abd_app.networks.pixels import PixelNetwork
 from abd_app.plan import STUDENTS
 from abd_app.teacher import ImageSpec, Teacher
+from tests.short_unlearning import SHORT_UNLEARNING
 
 _FAST = FastSettings(drawn=16, first=32, inverted=8, inversion_steps=2, student_steps=5, capacity=64)
 _CMI = CmiSettings(drawn=16, noise=16, features=16, bank=64, capacity=64)
-
-_SHORT = UnlearningSettings(
-    search_steps=2,
-    patches=32,
-    renewals=1,
-    drawn=8,
-    steps=2,
-    batch_size=4,
-    reach_steps=2,
-    least_kept=0.0,
-    reached=(0.0, 0.0),
-)
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +44,7 @@ def _assemble(teacher: Teacher, compute: Compute, picture: str, method: str = "o
     recipe = replace(
         choose_recipe(method, "abd", "quick", 6),
         batch_size=8,
-        unlearning=_SHORT,
+        unlearning=SHORT_UNLEARNING,
         epoch=(2, 5),
         **options.pop("changes", {}),
     )

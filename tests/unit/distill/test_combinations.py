@@ -25,12 +25,12 @@ from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.sources.ood import BalancedPatchSource
 from abd_app.distill.sources.patches import PatchSource
 from abd_app.distill.sources.zskt import AdversarialSource
-from abd_app.distill.unlearning import UnlearningSettings
 from abd_app.errors import UsageError
 from abd_app.events import StepDone, VaccineChecked
 from abd_app.networks.pixels import PixelNetwork
 from abd_app.plan import DEFENSES, METHODS
 from abd_app.teacher import ImageSpec, Teacher, TeacherCard
+from tests.short_unlearning import SHORT_UNLEARNING
 
 SOURCES = [method for method in METHODS if method != "auto"]
 INVERTING = {"cmi", "fast"}
@@ -116,17 +116,7 @@ def _assert_it_learns(teacher: Teacher, recipe: Recipe) -> None:
 
 def _recipe(source: str, defense: str, effort: str) -> Recipe:
     recipe = choose_recipe(source, defense, effort, STEPS)
-    short = UnlearningSettings(
-        search_steps=1,
-        patches=16,
-        renewals=1,
-        drawn=4,
-        steps=1,
-        batch_size=4,
-        reach_steps=2,
-        least_kept=0.0,
-        reached=(0.0, 0.0),
-    )
+    short = replace(SHORT_UNLEARNING, search_steps=1, patches=16, drawn=4, steps=1)
     return replace(recipe, batch_size=4, unlearning=short, epoch=(1, 2), vaccine_step=0, retrospection_step=STEPS - 1)
 
 

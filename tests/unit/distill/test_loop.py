@@ -20,23 +20,12 @@ from abd_app.distill.losses import kl_mean
 from abd_app.distill.recipe import Recipe, choose_recipe
 from abd_app.distill.sources.cmi import CmiSettings
 from abd_app.distill.sources.fast import FastSettings
-from abd_app.distill.unlearning import UnlearningSettings
 from abd_app.errors import RunFailedError
 from abd_app.events import Event, FindingMade, ImagesDrawn, PhaseStarted, StepDone, TargetSearched, VaccineChecked
 from abd_app.teacher import Teacher
+from tests.short_unlearning import SHORT_UNLEARNING
 
 _FAST = FastSettings(drawn=16, first=32, inverted=8, inversion_steps=2, student_steps=5, capacity=64)
-_SHORT = UnlearningSettings(
-    search_steps=2,
-    patches=32,
-    renewals=1,
-    drawn=8,
-    steps=2,
-    batch_size=4,
-    reach_steps=2,
-    least_kept=0.0,
-    reached=(0.0, 0.0),
-)
 METHODS = ("ood", "cmi", "fast", "zskt")
 _CMI = CmiSettings(drawn=16, noise=16, features=16, bank=64, capacity=64)
 
@@ -45,7 +34,7 @@ Make = Callable[..., Distillation]
 
 def _recipe(method: str, steps: int = 20, **changes: Any) -> Recipe:
     return replace(
-        choose_recipe(method, "abd", "quick", steps), batch_size=8, unlearning=_SHORT, epoch=(2, 5), **changes
+        choose_recipe(method, "abd", "quick", steps), batch_size=8, unlearning=SHORT_UNLEARNING, epoch=(2, 5), **changes
     )
 
 
