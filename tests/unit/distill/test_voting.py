@@ -119,7 +119,10 @@ def test_a_rejected_shuffling_is_drawn_once_more(
     images = torch.randint(0, 256, (5000, 3, 8, 8), dtype=torch.uint8)
     answering = AnsweringTeacher(teacher.network, compute)
     answering.share_trunk(vaccine.trunk)
+    answered: list[int] = []
+    teacher.network.register_forward_hook(lambda _, given, __: answered.append(len(given[0])))
     outcome = vaccine.check(answering, images, torch.Generator().manual_seed(1))
+    assert sum(answered) == (5000 if accepted else 1000), "the teacher answers once to what is looked at"
     assert (outcome.accepted, outcome.trials, len(shufflings)) == (accepted, 2, 2)
     assert outcome.tail_ratio == (0.04 if accepted else 0.0)
     assert sum(asked) == 1000 + (5000 if accepted else 1000), "without a suspicious image a fifth is enough"

@@ -58,6 +58,12 @@ def test_foreign_files_are_named(tmp_path: Path, content: bytes, named: str) -> 
     assert caught.value.where == str(tmp_path / "teacher.pth")
 
 
+def test_a_foreign_file_with_a_right_name_is_told_that_its_content_counts(tmp_path: Path) -> None:
+    with pytest.raises(TeacherRefusedError) as caught:
+        _sniff(tmp_path, b"hello there")
+    assert "content" in caught.value.why and "name" in caught.value.why
+
+
 def test_a_zip_that_breaks_off_is_called_incomplete(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     torch.save({"weight": torch.rand(100)}, buffer)
