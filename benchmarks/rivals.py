@@ -2,8 +2,9 @@
 
     python benchmarks/rivals.py --teacher TEACHER.pth --images TEST.npz --trigger badnets-grid [--own TRAIN.npz]
 
-Prints rows for the table of ``cifar10.py``, which reads ``--images`` in the same forms; ``--own`` reads them too. The
-purified teacher is what labels images for a student: bounded, and what leads to a class that stands out unlearned.
+Prints rows for the table of ``cifar10.py``, which reads ``--images`` in the same forms; ``--own`` reads them too.
+"Labels" are what a student is told: the bounded teacher's answers, and about images of a class that stands out those of
+its copy that unlearned, which alone is "purified".
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from rivals.clp import prune_channels  # noqa: E402
 from rivals.plain_kd import distil_on_images  # noqa: E402
 
 from abd_app.command import target_from_text, trigger_from_text  # noqa: E402
+from abd_app.distill.answering import AnsweringTeacher  # noqa: E402
 from abd_app.distill.assemble import purification  # noqa: E402
 from abd_app.distill.bounds import BOUND_STDS, bound_activations  # noqa: E402
 from abd_app.distill.device import Compute, choose_compute  # noqa: E402
@@ -46,8 +48,11 @@ def main() -> None:
         if not bound_activations(network, stds):
             break  # nothing to bound
         rows.append((f"bounds, {stds:g} std", meter.measure(network)))
-    network, target = _purified(teacher, compute, options.seed)
-    rows.append(("purified", meter.measure(network)))
+    answering, target = _purified(teacher, compute, options.seed)
+    rows.append(("labels", meter.measure(_Labels(answering))))
+    if (unlearned := answering.second_opinion) is not None:
+        answering.network.load_state_dict(unlearned.network.state_dict())
+    rows.append(("purified", meter.measure(answering.network)))
     pruning = {}
     for u in options.u:
         network, pruning[u] = _pruned(teacher, compute.device, u)
@@ -113,7 +118,18 @@ def _pruned(teacher: Teacher, device: torch.device, u: float) -> tuple[nn.Module
     return network, f"{sum(one.pruned for one in layers)} of {sum(one.channels for one in layers)}"
 
 
-def _purified(teacher: Teacher, compute: Compute, seed: int) -> tuple[nn.Module, dict[str, object]]:
+class _Labels(nn.Module):
+    """What a student is told about an image: second opinions included."""
+
+    def __init__(self, answering: AnsweringTeacher) -> None:
+        super().__init__()
+        self._answering = answering
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self._answering(images).logits
+
+
+def _purified(teacher: Teacher, compute: Compute, seed: int) -> tuple[AnsweringTeacher, dict[str, object]]:
     """The teacher after bounds and Self-Retrospection, and what the search for a target class gave."""
     recipe = choose_recipe("fast" if teacher.card.batchnorm_layers else "ood", "abd", "quick", None)
     answering, retrospection = purification(teacher, recipe, compute=compute, seed=seed)
@@ -122,7 +138,7 @@ def _purified(teacher: Teacher, compute: Compute, seed: int) -> tuple[nn.Module,
     outcome = retrospection.outcome
     assert outcome is not None
     found = {"class": outcome.target, "p": outcome.p_value, "unlearned": retrospection.targets}
-    return answering.network, dict(found)
+    return answering, dict(found)
 
 
 def _tensor(images: object) -> torch.Tensor:

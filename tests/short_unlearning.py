@@ -11,8 +11,6 @@ SHORT_UNLEARNING = UnlearningSettings(
     drawn=8,
     steps=2,
     batch_size=4,
-    reach_steps=2,
     least_kept=0.0,
-    reached=(0.0, 0.0),
 )
 """Whatever class stands out is unlearned, and nothing is undone."""

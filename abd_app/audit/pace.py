@@ -97,7 +97,6 @@ class Pace:
             searches = 1 if recipe.bounds is None else 2
             total += searches * how.search_steps * min(MOST_CLASSES, classes) * starts(classes) * self.ascent
             total += (how.patches + renewed) * self.answer + how.steps * 2 * how.batch_size * self.unlearning
-            total += how.reach_steps * 2 * how.batch_size * self.ascent
             if self.inverts:
                 total += renewed * (_FAST.inversion_steps * self.ascent + self.answer)
         return total

@@ -39,8 +39,24 @@ class Answer:
         return tuple(attention_map(block) for block in self.blocks)
 
 
+@dataclass(frozen=True)
+class SecondOpinion:
+    """Who is asked again about images that the teacher takes for a class that a backdoor may lead to.
+
+    Attributes:
+        network: As the teacher's; it unlearned what leads to these classes.
+        classes: Their indices.
+    """
+
+    network: nn.Module
+    classes: tuple[int, ...]
+
+
 class AnsweringTeacher:
     """The teacher on its device. Calling it runs it once, under the caller's gradient mode.
+
+    Where there is a second opinion, images that the teacher takes for one of its classes get its logits instead. A
+    backdoor leads nowhere else, so that about all other images the teacher is believed. Ours, not in the paper.
 
     Args:
         network: ``(N, C, H, W)`` images in [0, 1] -> logits, on the device of ``compute``, frozen, in eval mode.
@@ -51,6 +67,7 @@ class AnsweringTeacher:
     Attributes:
         bounds: As given; without them, none.
         portions: How many images are labelled at a time.
+        second_opinion: ``None`` until there is one.
     """
 
     def __init__(
@@ -63,6 +80,7 @@ class AnsweringTeacher:
         self.network = network
         self.bounds = bounds or ActivationBounds()
         self.compute = compute
+        self.second_opinion: SecondOpinion | None = None
         self.portions = Portions(compute, "The teacher labels", "The labels are the same.")
         self._block_names = tuple(block_names)
         self._outputs: dict[str, torch.Tensor] = {}
@@ -82,9 +100,22 @@ class AnsweringTeacher:
             with self.compute.autocast():
                 logits = self.network(images).float()
             blocks = tuple(self._outputs[name] for name in self._block_names)
-            return Answer(logits, blocks, self._outputs.get(self._trunk))
+            trunk = self._outputs.get(self._trunk)
+            if self.second_opinion is not None:
+                logits = self._asked_again(self.second_opinion, images, logits)
+            return Answer(logits, blocks, trunk)
         finally:  # a pass that ran out of memory leaves nothing behind
             self._outputs.clear()
+
+    def _asked_again(self, opinion: SecondOpinion, images: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        """``(N, K)`` logits, those of images in the doubted classes replaced."""
+        doubted = torch.tensor(opinion.classes, device=logits.device)
+        again = torch.isin(logits.argmax(dim=1), doubted).nonzero().flatten()
+        if not len(again):
+            return logits
+        with self.compute.autocast():
+            given = opinion.network(images[again]).float()
+        return logits.index_copy(0, again, given)
 
     def _watch(self, name: str) -> None:
         def keep(module: nn.Module, inputs: object, output: torch.Tensor) -> None:

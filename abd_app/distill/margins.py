@@ -15,10 +15,10 @@ from abd_app.distill.microbatch import Portions
 from abd_app.errors import RunFailedError
 from abd_app.teacher import Finding
 
-Deed = Literal["disarmed", "unlearned", "undone"]
+Deed = Literal["unlearned", "undone"]
 SIGNIFICANT = 0.05
 FEWEST_CLASSES, MOST_CLASSES = 4, 64
-_AT_ONCE, _MOST_STARTS, _RATE = 128, 8, 0.05
+_AT_ONCE, _MOST_STARTS, _FURTHEST, _RATE = 128, 8, 2, 0.05
 _LEAST_SPREAD, _LEAST_MEAN = 0.15, 0.1
 _NEAR = 0.9
 """Share of the largest margin that a teacher can answer with from which on it may hide how far a class goes."""
@@ -30,7 +30,7 @@ class MarginTest:
 
     Attributes:
         classes: The classes that were looked at.
-        margins: Of each, the mean over its starts of the largest margin found, in logits.
+        margins: Of each, the mean of the largest margins that its two furthest starts found, in logits.
         p_value: Chance that the largest of so many margins is as large as it is, if it is drawn as the others are;
             1 where there are too few to compare.
         num_classes: Of the teacher.
@@ -56,9 +56,11 @@ class MarginSearch:
     looks like: Wang, Xiang, Miller and Kesidis ("MM-BD: Post-Training Detection of Backdoor Attacks with Arbitrary
     Backdoor Pattern Types Using a Maximum Margin Statistic", IEEE S&P 2024). No data are needed.
 
-    Deviations: Adam takes 60 steps where they go on until the margin no longer grows; a class has the mean over its
-    starts, not the maximum, which a single start can spoil; the null distribution is a gamma distribution fitted by
-    moments to all margins but the largest.
+    Deviations: Adam takes 60 steps where they go on until the margin no longer grows; a class has the mean of its two
+    furthest starts, not the maximum, which a single start can spoil; the null distribution is a gamma distribution
+    fitted by moments to all margins but the largest. Two starts were chosen on two 16-pixel CIFAR-10 teachers: of the
+    mean of all eight a BadNets grid hid in one of three searches, by the maximum a clean teacher had a target in one of
+    two.
 
     Args:
         shape: (C, H, W) of an image.
@@ -95,7 +97,8 @@ class MarginSearch:
             for margins in self._ascend(teacher, group.to(teacher.compute.device)):
                 yield {"margin": margins.mean()}
             found.append(margins)
-        means = tuple(torch.cat(found).view(len(self._classes), -1).mean(dim=1).tolist())
+        furthest = torch.cat(found).view(len(self._classes), -1).topk(_FURTHEST, dim=1).values
+        means = tuple(furthest.mean(dim=1).tolist())
         if not all(math.isfinite(one) for one in means):
             raise RunFailedError(
                 "The teacher does not answer every image with a number.",
@@ -171,7 +174,7 @@ def finding_of_target(test: MarginTest, deed: Deed) -> Finding:
         return Finding(
             "info",
             "Too few classes to tell which one a backdoor leads to",
-            f"The teacher has {test.num_classes}. Its labelling copy unlearned what leads images to any of them.",
+            f"The teacher has {test.num_classes}. The copy that labels images unlearned what leads to any of them.",
         )
     some = len(test.classes) < test.num_classes
     looked_at = f" {len(test.classes)} of {test.num_classes:,} classes were looked at." if some else ""
@@ -190,9 +193,8 @@ def finding_of_target(test: MarginTest, deed: Deed) -> Finding:
             f"Self-Retrospection has nothing to unlearn; other defences go on.{looked_at}",
         )
     end = {
-        "unlearned": "The teacher's labelling copy unlearned what leads images there.",
-        "disarmed": "As the student sees the teacher, with its activations bounded, it does not stand out any more and "
-        "small changes of an image do not lead there, so nothing was unlearned.",
+        "unlearned": "A copy of the teacher unlearned what leads images there; it is asked about every image that the "
+        "teacher takes for this class.",
         "undone": "To unlearn what leads images there would have cost the class nearly all images of its own. So it "
         "was undone, and other defences are alone: look at this class before you rely on the student.",
     }[deed]

@@ -1,8 +1,9 @@
-"""Self-Retrospection in our form: the teacher's labelling copy unlearns its backdoor before the student starts."""
+"""Self-Retrospection in our form: a copy of the teacher unlearns the backdoor before the student starts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+import copy
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import nn
 
 from abd_app.distill import parallel
 from abd_app.distill.adversaries import Adversaries
-from abd_app.distill.answering import AnsweringTeacher
+from abd_app.distill.answering import AnsweringTeacher, SecondOpinion
 from abd_app.distill.labelling import label
 from abd_app.distill.losses import distillation_loss
 from abd_app.distill.margins import (
@@ -41,7 +42,8 @@ class TeacherRetrospection:
     adversaries are kept: pictures in a small ball that are added to an image (triggers that are blended in), and
     canvases of which a box is laid over it (triggers that are put on). Every step moves them towards the target class,
     and the teacher's weights towards its own earlier answers: to the perturbed images those that it gave without the
-    perturbation, and to others those that it gave. All are synthetic, and were labelled before.
+    perturbation, and to others those that it gave. All are synthetic, and were labelled before. What came out is asked
+    about images that the teacher, as it was before, takes for the class; about others the teacher is believed.
 
     Deviations from the paper's Self-Retrospection, each mending a flaw of it: it acts on the teacher, which has the
     features that a student learns late, once and before its labels are used; adversaries start at random, stay in the
@@ -49,7 +51,7 @@ class TeacherRetrospection:
     statistics. The implicit term of the hypergradient is dropped: adversaries and weights move at the same time.
 
     Args:
-        teacher: Its network's weights change; what it is asked later comes from them.
+        teacher: Afterwards a copy that unlearned is its second opinion about the class.
         pool: Makes one that labels with ``teacher``; called only if there is something to unlearn.
         shape: (C, H, W) of an image.
         num_classes: Of the teacher.
@@ -59,8 +61,7 @@ class TeacherRetrospection:
     Attributes:
         outcome: What the search for the target class gave, on the teacher without its bounds; ``None`` before it.
         targets: The classes that were unlearned.
-        deed: What became of a class that stands out: ``disarmed`` by bounds, ``unlearned``, or ``undone``:
-            unlearned, and taken back.
+        deed: What became of a class that stands out: ``unlearned``, or ``undone``: unlearned, and taken back.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class TeacherRetrospection:
     ) -> None:
         self.outcome: MarginTest | None = None
         self.targets: tuple[int, ...] = ()
-        self.deed: Deed = "disarmed"
+        self.deed: Deed = "unlearned"
         weights = sum(parameter.numel() * parameter.element_size() for parameter in teacher.network.parameters())
         self.portions = Portions(
             teacher.compute, "The teacher unlearns from", "The gradient is the same.", reserved_bytes=4 * weights
@@ -83,6 +84,7 @@ class TeacherRetrospection:
         self._searching = Portions(teacher.compute, "The teacher is searched with", "The result is the same.")
         self._teacher, self._make_pool, self._shape, self._num_classes = teacher, pool, shape, num_classes
         self._random, self._settings = generator, settings
+        self._disarmed = False
 
     def most_steps(self, *, inverts: bool) -> int:
         """How much :meth:`run` yields at most; more where the pool holds inverted images, too."""
@@ -91,7 +93,7 @@ class TeacherRetrospection:
         filling = -(-settings.patches // settings.drawn) + settings.renewals * (
             1 + inverts * FastSettings.inversion_steps
         )
-        return searches + filling + settings.reach_steps + settings.steps
+        return searches + filling + settings.steps
 
     def report(self) -> Iterator[Event]:
         """What came out of :meth:`run`, as events."""
@@ -104,9 +106,8 @@ class TeacherRetrospection:
     def run(self) -> Iterator[dict[str, torch.Tensor]]:
         """The search and, if a class stands out, the unlearning; yields the losses of every step.
 
-        The search wants the teacher as it was handed in. Whether what it finds has to be unlearned is asked of the
-        teacher as it labels: bounds may have disarmed a backdoor already. Then the class does not stand out any more,
-        and small adversaries do not reach it.
+        The search wants the teacher as it was handed in. How far what it finds is unlearned depends on the teacher as
+        it labels: bounds may have disarmed a backdoor already, so that the class clearly does not stand out any more.
 
         Raises:
             RunFailedError: A loss is not a number, or memory does not hold the fewest images.
@@ -120,20 +121,21 @@ class TeacherRetrospection:
         targets = tuple(range(self._num_classes)) if few else () if target is None else (target,)
         if not targets:
             return
-        stands_out = few or not self._teacher.bounds
-        if not stands_out:
-            stands_out = (yield from search.run(self._teacher)).target == target
+        if self._teacher.bounds and not few:
+            bounded = yield from search.run(self._teacher)
+            self._disarmed = bounded.p_value > self._settings.disarmed_from
         pool = self._make_pool()
         for step in pool.filled(self._settings.renewals):
             yield step.losses
-        if not stands_out and not (yield from self._reaches(targets, pool)):
-            return
         yield from self._unlearn_or_undo(targets, pool, may_undo=not few)
 
     def _unlearn_or_undo(
         self, targets: tuple[int, ...], pool: BalancedPatchSource, *, may_undo: bool
     ) -> Iterator[dict[str, torch.Tensor]]:
-        """The unlearning, taken back if the class hardly keeps an image of its own, early or at the end."""
+        """The unlearning, and the second opinion that comes of it: none if the class hardly keeps an image of its own.
+
+        This is looked at early and at the end. The teacher itself is afterwards as it was before.
+        """
         network, settings = self._teacher.network, self._settings
         before = {name: value.detach().clone() for name, value in network.state_dict().items()}
         self.targets, self.deed = targets, "unlearned"
@@ -147,8 +149,11 @@ class TeacherRetrospection:
                         break
         finally:
             network.requires_grad_(False)
-        if self.deed == "undone":
+            unlearned = {name: value.detach().clone() for name, value in network.state_dict().items()}
             network.load_state_dict(before)
+        if self.deed == "unlearned":
+            share = settings.how_far[self._disarmed]
+            self._give_opinion({name: _between(before[name], value, share) for name, value in unlearned.items()})
 
     def _kept(self, target: int, pool: BalancedPatchSource) -> float:
         """The share of the pool's images of a class that the teacher still takes for it."""
@@ -158,52 +163,6 @@ class TeacherRetrospection:
             return 1.0
         now, _ = label(self._teacher, own)
         return float((now.argmax(dim=1) == target).float().mean())
-
-    def _reaches(
-        self, targets: tuple[int, ...], pool: BalancedPatchSource
-    ) -> Generator[dict[str, torch.Tensor], None, bool]:
-        """Whether small adversaries turn more images than they do for a class without a backdoor.
-
-        Bounds may bring the largest margin of a class down and all the same leave it within easy reach.
-        """
-        settings = self._settings
-        adversaries = self._adversaries(targets, settings.reach_ball, settings.reach_boxes)
-        turned, tried = torch.zeros(2), torch.zeros(2)  # pictures and canvases
-        for step in range(settings.reach_steps):
-            hits, others, is_picture = self._attack(pool, adversaries)
-            if step >= settings.reach_steps // 2:
-                for kind, mask in enumerate((is_picture, ~is_picture)):
-                    turned[kind] += (hits & mask).sum().cpu()
-                    tried[kind] += (others & mask).sum().cpu()
-            yield {}
-        return bool((turned / tried.clamp_min(1) >= torch.tensor(settings.reached)).any())
-
-    def _attack(
-        self, pool: BalancedPatchSource, adversaries: Adversaries
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """One step of the adversaries alone.
-
-        Returns:
-            Which images they turned, which there were to turn, and which got a picture, ``(N,)`` bool each.
-        """
-        count = 2 * self._settings.batch_size
-        images, answers = pool.balanced(count)
-        perturbed, wanted, is_picture = adversaries.perturb(images)
-        others, shown = answers.argmax(dim=1) != wanted, self._teacher.compute.images(perturbed.detach())
-        by_shown, hits = torch.zeros_like(shown), torch.zeros(count, device=shown.device)
-
-        def run(part: slice) -> None:
-            given = shown[part].requires_grad_()
-            logits = self._teacher(given).logits
-            attack = (F.cross_entropy(logits, wanted[part], reduction="none") * others[part]).sum()
-            (by_shown[part],) = torch.autograd.grad(attack, [given])
-            hits[part] = ((logits.argmax(dim=1) == wanted[part]) & others[part]).float()
-
-        self._searching.over(count, run)
-        gradients = adversaries.gradients(perturbed, by_shown)
-        parallel.add_up([hits, *gradients])
-        adversaries.descend(gradients)
-        return hits > 0, others, is_picture
 
     def _adversaries(self, targets: tuple[int, ...], ball: float, boxes: tuple[float, float]) -> Adversaries:
         how, device = self._settings, self._teacher.compute.device
@@ -245,7 +204,9 @@ class TeacherRetrospection:
             attack = (F.cross_entropy(logits, targets[part], reduction="none") * attacked[part]).sum()
             (by_shown[part],) = torch.autograd.grad(attack, [given], retain_graph=True)
             per_image = distillation_loss(logits, answers[part], settings.temperature) / count
-            losses = torch.stack([(per_image * clean[part]).sum(), (per_image * attacked[part]).sum()])
+            # What an adversary hardly turns is not pushed further away: that would cost the class images of its own.
+            turned = logits.detach().softmax(dim=1).gather(1, targets[part, None])[:, 0] * attacked[part]
+            losses = torch.stack([(per_image * clean[part]).sum(), (per_image * turned).sum()])
             # A network may have weights that no answer depends on.
             found = torch.autograd.grad(losses.sum(), parameters, allow_unused=True, materialize_grads=True)
             torch._foreach_add_(gradients, found)
@@ -264,10 +225,9 @@ class TeacherRetrospection:
         return {"retention": total[0], "unlearning": total[1]}
 
     def state_dict(self) -> dict[str, Any]:
-        """The outcome and, where something was unlearned, the teacher's weights."""
-        weights = None
-        if self.targets:
-            weights = {name: value.detach().clone() for name, value in self._teacher.network.state_dict().items()}
+        """The outcome and, where something was unlearned, the weights of what did."""
+        opinion = self._teacher.second_opinion
+        weights = None if opinion is None else opinion.network.state_dict()
         outcome = None if self.outcome is None else asdict(self.outcome)
         return {"outcome": outcome, "targets": self.targets, "deed": self.deed, "weights": weights}
 
@@ -275,9 +235,14 @@ class TeacherRetrospection:
         """Restores :meth:`state_dict`."""
         outcome = state.get("outcome")  # an earlier version had none
         self.outcome = None if outcome is None else MarginTest(**outcome)
-        self.targets, self.deed = tuple(state.get("targets", ())), state.get("deed", "disarmed")
+        self.targets, self.deed = tuple(state.get("targets", ())), state.get("deed", "unlearned")
         if state.get("weights") is not None:
-            self._teacher.network.load_state_dict(state["weights"])
+            self._give_opinion(state["weights"])
+
+    def _give_opinion(self, weights: dict[str, torch.Tensor]) -> None:
+        unlearned = copy.deepcopy(self._teacher.network)
+        unlearned.load_state_dict(weights)
+        self._teacher.second_opinion = SecondOpinion(unlearned, self.targets)
 
 
 def _check_finite(losses: dict[str, torch.Tensor]) -> None:
@@ -287,3 +252,8 @@ def _check_finite(losses: dict[str, torch.Tensor]) -> None:
             why="The computation overflowed.",
             remedy="Try --precision fp32 or --defense sv; please report the teacher's architecture.",
         )
+
+
+def _between(before: torch.Tensor, after: torch.Tensor, share: float) -> torch.Tensor:
+    """Part of the way from ``before`` to ``after``; counters as they were."""
+    return before.lerp(after, share) if before.is_floating_point() else before

@@ -14,10 +14,6 @@ class UnlearningSettings:
         patches: In the pool before it is renewed.
         renewals: How often the pool is renewed before the unlearning.
         drawn: New patches of a renewal, and as many that are inverted if there are such.
-        reach_steps: Of the check whether small adversaries reach the class at all.
-        reach_ball: Bound of its pictures.
-        reach_boxes: Sides of what is shown of its canvases.
-        reached: Shares of the images that its pictures, and its canvases, must turn for the class to be unlearned.
         steps: Of the unlearning.
         batch_size: Images a step that keep their answer, and as many that are perturbed.
         adversaries: Pictures, and as many canvases, for each target.
@@ -28,16 +24,16 @@ class UnlearningSettings:
         given_up_at: The step after which this is asked for the first time; then again at the end.
         rate: Peak learning rate of Adam; it rises over 20 steps and falls to 0.
         temperature: Of the softmax in both losses.
+        how_far: Share of the way from the weights that were handed in to those that unlearned (as in WiSE-FT: Wortsman
+            et al., "Robust fine-tuning of zero-shot models", CVPR 2022); the second where bounds have disarmed the
+            backdoor already.
+        disarmed_from: The p-value of the search with bounds from which on they have.
     """
 
     search_steps: int = 60
     patches: int = 2048
     renewals: int = 16
     drawn: int = 128
-    reach_steps: int = 20
-    reach_ball: float = 0.06
-    reach_boxes: tuple[float, float] = (0.12, 0.28)
-    reached: tuple[float, float] = (0.8, 0.25)
     steps: int = 100
     batch_size: int = 64
     adversaries: int = 4
@@ -48,3 +44,5 @@ class UnlearningSettings:
     given_up_at: int = 30
     rate: float = 2e-4
     temperature: float = 2.0
+    how_far: tuple[float, float] = (0.7, 0.3)
+    disarmed_from: float = 0.2

@@ -32,9 +32,7 @@ _SHORT = UnlearningSettings(
     drawn=32,
     steps=5,
     batch_size=16,
-    reach_steps=2,
     least_kept=0.0,
-    reached=(0.0, 0.0),
 )
 COMPUTE = Compute(torch.device("cpu"), bf16=False)
 

@@ -99,7 +99,7 @@ def test_probabilities_hide_how_far_a_class_goes_and_the_finding_says_so(compute
     teacher = PixelNetwork(inner, mean=(0.0,) * 3, std=(1.0,) * 3, answers="probabilities")
     outcome, _ = _search(teacher, compute, steps=60)
     assert outcome.saturated and outcome.target is None and max(outcome.margins) <= teacher.largest_margin + 1e-3
-    finding = finding_of_target(outcome, "disarmed")
+    finding = finding_of_target(outcome, "unlearned")
     assert finding.severity == "warning" and "cannot be told" in finding.title and "probabilities" in finding.detail
     assert not _search(_Reachable(7), compute, steps=5)[0].saturated
 
@@ -127,10 +127,9 @@ def _test(margins: tuple[float, ...], num_classes: int = 4) -> MarginTest:
     ("margins", "deed", "severity", "title", "parts"),
     [
         (_ALIKE[:3], "unlearned", "info", "Too few classes", ["The teacher has 3", "any of them"]),
-        (_ALIKE, "disarmed", "info", "No class stands out", ["nothing to unlearn"]),
-        (_FIRST, "disarmed", "warning", "Class 0 is probably", ["3.0 times", "nothing was unlearned"]),
+        (_ALIKE, "unlearned", "info", "No class stands out", ["nothing to unlearn"]),
         (_FIRST, "undone", "warning", "Class 0 is probably", ["3.0 times", "undone", "look at this class"]),
-        (_FIRST, "unlearned", "warning", "Class 0 is probably", ["3.0 times", "unlearned what leads images there."]),
+        (_FIRST, "unlearned", "warning", "Class 0 is probably", ["3.0 times", "unlearned what leads images there"]),
         (_LAST, "unlearned", "warning", "Class 3 is probably", ["5.5 times", "p < 1e-6"]),
     ],
 )
@@ -143,5 +142,5 @@ def test_the_finding_says_what_stands_out_and_what_was_done(
 
 
 def test_classes_that_were_not_looked_at_are_a_warning() -> None:
-    finding = finding_of_target(_test(_ALIKE, 1000), "disarmed")
+    finding = finding_of_target(_test(_ALIKE, 1000), "unlearned")
     assert finding.severity == "warning" and "4 of 1,000 classes were looked at." in finding.detail
