@@ -9,13 +9,14 @@ _SMALL_PX = 64
 _INVERTING = ("cmi", "fast")
 
 
-def choose_method(method: str, card: TeacherCard, device_type: str) -> tuple[str, str]:
+def choose_method(method: str, card: TeacherCard, device_type: str, *, purifies: bool = False) -> tuple[str, str]:
     """The image source to use, and the reason in one sentence.
 
     Args:
         method: As in the plan.
         card: Of the teacher.
         device_type: ``cpu`` or ``cuda``.
+        purifies: Whether no student is to learn: unlearning needs few images, which can be dear ones on a CPU, too.
 
     Raises:
         UsageError: The method asked for cannot work with this teacher.
@@ -32,7 +33,7 @@ def choose_method(method: str, card: TeacherCard, device_type: str) -> tuple[str
         return method, "as you asked"
     if has_statistics and card.format == "ONNX":
         return "ood", "ONNX export has folded BatchNorm layers away, and what is left of them says too little to invert"
-    if has_statistics and device_type == "cpu":
+    if has_statistics and device_type == "cpu" and not purifies:
         return "ood", "on a CPU a student learns most per minute from patches of unrelated pictures"
     if has_statistics:
         layers = card.batchnorm_layers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,19 @@ class RunFolder:
                 where=str(self.path),
                 why="It is a file." if not self.path.is_dir() else "It is not empty; nothing in it is overwritten.",
                 remedy="Give a new folder with --out, or continue the run in it with --resume.",
+            )
+        else:
+            self._check_place()
+
+    def _check_place(self) -> None:
+        """Refuses a folder that cannot be made where it is to be."""
+        above = next(one for one in self.path.absolute().parents if one.exists())
+        if not above.is_dir() or not os.access(above, os.W_OK):
+            raise UsageError(
+                "The output folder cannot be made there.",
+                where=str(self.path),
+                why=f"{above} is {'a folder that you may not write to' if above.is_dir() else 'not a folder'}.",
+                remedy="Give another folder with --out.",
             )
 
     def begin(self) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 from abd_app.audit.choices import choose_method, choose_student
 from abd_app.audit.folder import RunFolder
 from abd_app.audit.pace import measure_pace, steps_within
-from abd_app.audit.scoring import Bystander, Scorer
+from abd_app.audit.scoring import Bystander, Scorer, check_wishes
 from abd_app.audit.summary import Record
 from abd_app.distill.device import Compute, choose_compute, device_name
 from abd_app.distill.parallel import leads, wait
@@ -21,7 +21,7 @@ from abd_app.distill.recipe import Recipe, choose_recipe
 from abd_app.errors import UsageError
 from abd_app.events import Event, FindingMade, Measured, MethodChosen, PhaseStarted, Role, TeacherInspected
 from abd_app.intake import open_teacher
-from abd_app.plan import AuditPlan
+from abd_app.plan import PURIFIED, AuditPlan
 from abd_app.teacher import Finding, Teacher
 
 _FEWEST_STEPS = 20
@@ -71,6 +71,7 @@ def open_audit(plan: AuditPlan) -> Generator[Event, None, OpenAudit]:
     compute = choose_compute(plan.device, plan.precision)
     folder = RunFolder(plan)
     checkpoint = folder.load_checkpoint()
+    check_wishes(plan)
     yield PhaseStarted("intake", "teacher", 0)
     teacher = open_teacher(plan.teacher_file, plan.facts)
     yield TeacherInspected(teacher.card)
@@ -102,7 +103,8 @@ def _method(
 ) -> tuple[str, str]:
     """The image source and why; a run that goes on keeps its own, and must have the same teacher."""
     if checkpoint is None:
-        return choose_method(plan.method, teacher.card, compute.device.type)
+        purifies = plan.student == PURIFIED
+        return choose_method(plan.method, teacher.card, compute.device.type, purifies=purifies)
     if checkpoint["teacher_sha256"] != teacher.card.sha256:
         raise UsageError(
             "The teacher file has changed since the run was started.",

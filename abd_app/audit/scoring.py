@@ -10,7 +10,15 @@ from abd_app.distill.device import Compute
 from abd_app.distill.pictures import procedural_patches
 from abd_app.errors import UsageError
 from abd_app.events import Measured, Role
-from abd_app.measure import EvaluationSet, Meter, Scores, UniversalTriggerSearch, build_trigger, load_evaluation
+from abd_app.measure import (
+    EvaluationSet,
+    Meter,
+    Scores,
+    UniversalTriggerSearch,
+    build_trigger,
+    check_there,
+    load_evaluation,
+)
 from abd_app.plan import AuditPlan
 from abd_app.teacher import Finding, Teacher
 
@@ -19,6 +27,26 @@ LIVE_IMAGES = 300
 MEASUREMENTS = 20
 """Of a student, while it learns."""
 ESTIMATE_IMAGES = 512
+_USUAL_SIZE = (64, 64)
+
+
+def check_wishes(plan: AuditPlan) -> None:
+    """Refuses what can be seen to be wrong before the teacher is opened.
+
+    Raises:
+        UsageError: There are no images at the path, a trigger is none, or there are triggers and no images.
+    """
+    height, width = plan.facts.input_size or _USUAL_SIZE
+    for trigger in plan.triggers:
+        build_trigger(trigger, height=height, width=width, channels=3)
+    if plan.data is not None:
+        check_there(plan.data)
+    elif plan.triggers:
+        raise UsageError(
+            "A trigger can only be measured on labelled images.",
+            where="--trigger",
+            remedy="Give a folder per class or an .npz with --data, or leave the triggers out for an estimate.",
+        )
 
 
 class Scorer:
@@ -46,12 +74,6 @@ class Scorer:
                 where="--target",
                 why=f"The teacher has {spec.num_classes} classes, counted from 0.",
                 remedy=f"Give a number from 0 to {spec.num_classes - 1}.",
-            )
-        if plan.triggers and plan.data is None:
-            raise UsageError(
-                "A trigger can only be measured on labelled images.",
-                where="--trigger",
-                remedy="Give a folder per class or an .npz with --data, or leave the triggers out for an estimate.",
             )
         self.estimated = plan.data is None
         self.findings: tuple[Finding, ...] = ()

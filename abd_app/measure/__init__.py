@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abd_app.measure.estimate import UniversalTriggerSearch
-from abd_app.measure.evaluation import EvaluationSet, load_evaluation
+from abd_app.measure.evaluation import EvaluationSet, check_there, load_evaluation
 from abd_app.measure.scores import Meter, Rate, Scores, attack_success, clean_accuracy, wanted_answers
 from abd_app.measure.triggers import Stamp, Trigger, build_trigger
 
@@ -17,6 +17,7 @@ __all__ = [
     "UniversalTriggerSearch",
     "attack_success",
     "build_trigger",
+    "check_there",
     "clean_accuracy",
     "load_evaluation",
     "wanted_answers",

@@ -58,16 +58,25 @@ def load_evaluation(
         UsageError: Anything missing, unreadable, empty or outside the teacher's classes.
     """
     path = Path(path)
-    if path.is_dir():
-        return _from_folder(path, spec, class_names, called)
-    if path.is_file():
-        return _from_arrays(path, spec, class_names, called)
-    raise UsageError(
-        "There are no evaluation images at this path.",
-        where=f"--data {path}",
-        why="The path does not exist." if not path.exists() else "It is neither a folder nor a regular file.",
-        remedy="Give a folder with one sub-folder per class, or an .npz with images and labels.",
-    )
+    check_there(path)
+    read = _from_folder if path.is_dir() else _from_arrays
+    return read(path, spec, class_names, called)
+
+
+def check_there(path: str | Path) -> None:
+    """Refuses a path at which there is neither a folder nor a file.
+
+    Raises:
+        UsageError: There is neither.
+    """
+    path = Path(path)
+    if not path.is_dir() and not path.is_file():
+        raise UsageError(
+            "There are no evaluation images at this path.",
+            where=f"--data {path}",
+            why="The path does not exist." if not path.exists() else "It is neither a folder nor a regular file.",
+            remedy="Give a folder with one sub-folder per class, or an .npz with images and labels.",
+        )
 
 
 def _from_folder(root: Path, spec: ImageSpec, teacher_names: Sequence[str], called: str) -> EvaluationSet:

@@ -52,14 +52,24 @@ def test_a_file_in_place_of_the_folder_is_refused(make_plan: MakePlan, tmp_path:
     with pytest.raises(UsageError) as caught:
         RunFolder(make_plan(out=str(path)))
     assert caught.value.why == "It is a file."
-    with pytest.raises(RunFailedError) as failed:
-        _begun(make_plan(out=str(path / "below")))
-    assert failed.value.why == "Not a directory"
+    with pytest.raises(UsageError, match="cannot be made there") as below:
+        RunFolder(make_plan(out=str(path / "two" / "below")))
+    assert below.value.why == f"{path} is not a folder."
     assert path.read_text() == "mine"
 
 
+def test_a_place_that_is_not_the_users_is_refused(
+    make_plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)
+    with pytest.raises(UsageError, match="cannot be made there") as caught:
+        RunFolder(make_plan(out=str(tmp_path / "a" / "run")))
+    assert caught.value.why == f"{tmp_path} is a folder that you may not write to."
+
+
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a file system that refuses new folders")
-def test_a_place_that_cannot_be_written_to_is_named(make_plan: MakePlan) -> None:
+def test_a_place_that_cannot_be_written_to_is_named(make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: True)
     with pytest.raises(RunFailedError, match="cannot be written") as caught:
         _begun(make_plan(out="/proc/abd-app/run"))
     assert caught.value.where == "/proc/abd-app/run" and caught.value.why and caught.value.remedy

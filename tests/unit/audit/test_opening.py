@@ -47,6 +47,18 @@ def test_a_trigger_without_data(make_plan: MakePlan) -> None:
     assert "--data" in _refusal(make_plan(triggers=(TriggerSpec("blend"),))).remedy
 
 
+def test_wishes_are_checked_before_the_teacher_is_opened(make_plan: MakePlan, tmp_path: Path) -> None:
+    absent = str(tmp_path / "absent.png")
+    for changes, part in (
+        ({"data": absent}, "no evaluation images"),
+        ({"triggers": (TriggerSpec("badnets-grd"),)}, "Unknown trigger 'badnets-grd'"),
+        ({"triggers": (TriggerSpec(absent),), "data": str(tmp_path)}, "trigger picture does not exist"),
+        ({"triggers": (TriggerSpec("blend"),)}, "labelled images"),
+    ):
+        with pytest.raises(UsageError, match=part):
+            next(run_audit(make_plan(**changes)))
+
+
 def test_missing_facts(make_plan: MakePlan) -> None:
     error = _refusal(make_plan(facts=TeacherFacts()))
     assert isinstance(error, MissingFactsError)
@@ -145,6 +157,7 @@ def test_auto_explains_its_choice() -> None:
     assert method == "fast" and "13 BatchNorm" in reason
     method, reason = choose_method("auto", _card(5, "ONNX"), "cuda")
     assert method == "ood" and "folded" in reason
+    assert choose_method("auto", _card(13), "cpu", purifies=True)[0] == "fast"
     method, reason = choose_method("auto", _card(13), "cpu")
     assert method == "ood" and "CPU" in reason
     assert choose_method("zskt", _card(0), "cpu")[0] == "zskt"
