@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import torch
@@ -39,7 +39,8 @@ class BenchRow:
         images_per_s: Images that the student learns from.
         peak_memory_mb: While our steps run: of PyTorch on a GPU, else of the whole process; ``None`` where unknown.
         ratio_to_primitives: Our step / the sum of the bare forward and backward passes that it needs.
-        speedup_vs_naive: The published step in its plain form / ours; ``None`` where only we have this step.
+        speedup_vs_naive: The published step in its plain form, in float32 as its authors run it, / ours; ``None`` where
+            only we have this step.
     """
 
     source: str
@@ -92,9 +93,13 @@ def measure_row(case: Case, subject: Subject, compute: Compute, *, budget_s: flo
 
 
 def published_step(case: Case, subject: Subject, compute: Compute) -> Callable[[], float] | None:
-    """Times one published step of the student with its share of the generator's; ``None`` if there is none."""
+    """Times one published step of the student with its share of the generator's; ``None`` if there is none.
+
+    It runs in float32, whatever ``compute`` does: the authors use no lower precision.
+    """
     if not case.published:
         return None
+    compute = replace(compute, bf16=False)
     recipe, spec = case.recipe(subject.batch_size), subject.teacher.spec
     teacher = trainable(subject.teacher.network).to(compute.device)
     student = build_student(subject.student_name, spec, 0).train().to(compute.device)

@@ -46,6 +46,17 @@ def test_a_row_holds_what_the_step_cost(case: Case) -> None:
     assert row.peak_memory_mb is None or row.peak_memory_mb > 50
 
 
+def test_the_published_form_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    from abd_app.bench import rows
+
+    seen = []
+    original = rows.NaiveOod
+    monkeypatch.setattr(rows, "NaiveOod", lambda *given, **named: seen.append(given[2]) or original(*given, **named))
+    timed = rows.published_step(Case("ood", "none"), _subject(), Compute(torch.device("cpu"), bf16=True))
+    assert timed is not None and timed() > 0
+    assert [one.precision for one in seen] == ["fp32"]
+
+
 def test_the_defences_are_at_work_while_the_clock_runs() -> None:
     distillation = start(Case("zskt", "abd"), _subject(), _COMPUTE)
     assert distillation._source.vaccine is not None
