@@ -50,8 +50,7 @@ def main() -> None:
         rows.append((f"bounds, {stds:g} std", meter.measure(network)))
     answering, target = _purified(teacher, compute, options.seed)
     rows.append(("labels", meter.measure(_Labels(answering))))
-    if (unlearned := answering.second_opinion) is not None:
-        answering.network.load_state_dict(unlearned.network.state_dict())
+    answering.adopt_second_opinion()
     rows.append(("purified", meter.measure(answering.network)))
     pruning = {}
     for u in options.u:

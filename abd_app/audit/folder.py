@@ -50,12 +50,14 @@ class RunFolder:
 
     def _check_place(self) -> None:
         """Refuses a folder that cannot be made where it is to be."""
-        above = next(one for one in self.path.absolute().parents if one.exists())
-        if not above.is_dir() or not os.access(above, os.W_OK):
+        path = self.path.absolute()
+        nearest = next((one for one in (path, *path.parents) if one.exists()), path)
+        if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+            why = "is a folder that you may not write to" if nearest.is_dir() else "is not a folder"
             raise UsageError(
                 "The output folder cannot be made there.",
                 where=str(self.path),
-                why=f"{above} is {'a folder that you may not write to' if above.is_dir() else 'not a folder'}.",
+                why=f"{nearest} {why}.",
                 remedy="Give another folder with --out.",
             )
 

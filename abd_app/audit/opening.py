@@ -12,7 +12,7 @@ from torch import nn
 from abd_app.audit.choices import choose_method, choose_student
 from abd_app.audit.folder import RunFolder
 from abd_app.audit.pace import measure_pace, steps_within
-from abd_app.audit.scoring import Bystander, Scorer, check_wishes
+from abd_app.audit.scoring import Bystander, Scorer, check_measures
 from abd_app.audit.summary import Record
 from abd_app.distill.device import Compute, choose_compute, device_name
 from abd_app.distill.parallel import leads, wait
@@ -71,7 +71,7 @@ def open_audit(plan: AuditPlan) -> Generator[Event, None, OpenAudit]:
     compute = choose_compute(plan.device, plan.precision)
     folder = RunFolder(plan)
     checkpoint = folder.load_checkpoint()
-    check_wishes(plan)
+    check_measures(plan)
     yield PhaseStarted("intake", "teacher", 0)
     teacher = open_teacher(plan.teacher_file, plan.facts)
     yield TeacherInspected(teacher.card)

@@ -32,8 +32,7 @@ def purify(audit: OpenAudit) -> Generator[Event, None, nn.Module]:
         if isinstance(event, TargetSearched):
             audit.record.target_search = event
         yield audit.note(event.finding) if isinstance(event, FindingMade) else event
-    if (unlearned := answering.second_opinion) is not None:
-        answering.network.load_state_dict(unlearned.network.state_dict())
+    answering.adopt_second_opinion()
     network = answering.bounds.built_into(answering.network)
     audit.record.steps = steps
     audit.record.student_parameters = sum(parameter.numel() for parameter in network.parameters())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from torch import nn
 
@@ -19,7 +20,7 @@ from abd_app.measure import (
     check_there,
     load_evaluation,
 )
-from abd_app.plan import AuditPlan
+from abd_app.plan import BUILT_IN_TRIGGERS, AuditPlan
 from abd_app.teacher import Finding, Teacher
 
 LIVE_IMAGES = 300
@@ -27,18 +28,18 @@ LIVE_IMAGES = 300
 MEASUREMENTS = 20
 """Of a student, while it learns."""
 ESTIMATE_IMAGES = 512
-_USUAL_SIZE = (64, 64)
 
 
-def check_wishes(plan: AuditPlan) -> None:
+def check_measures(plan: AuditPlan) -> None:
     """Refuses what can be seen to be wrong before the teacher is opened.
 
     Raises:
         UsageError: There are no images at the path, a trigger is none, or there are triggers and no images.
     """
-    height, width = plan.facts.input_size or _USUAL_SIZE
     for trigger in plan.triggers:
-        build_trigger(trigger, height=height, width=width, channels=3)
+        # Whether it fits is asked later, of the teacher's size; a picture that is stretched over the image always does.
+        anyhow = trigger if trigger.name in BUILT_IN_TRIGGERS else replace(trigger, position="full")
+        build_trigger(anyhow, height=64, width=64, channels=3)
     if plan.data is not None:
         check_there(plan.data)
     elif plan.triggers:

@@ -44,7 +44,7 @@ class SecondOpinion:
     """Who is asked again about images that the teacher takes for a class that a backdoor may lead to.
 
     Attributes:
-        network: As the teacher's; it unlearned what leads to these classes.
+        network: A copy of the teacher's, hooks included, that unlearned what leads to these classes.
         classes: Their indices.
     """
 
@@ -55,7 +55,7 @@ class SecondOpinion:
 class AnsweringTeacher:
     """The teacher on its device. Calling it runs it once, under the caller's gradient mode.
 
-    Where there is a second opinion, images that the teacher takes for one of its classes get its logits instead. A
+    Where there is a second opinion, images that the teacher takes for one of its classes get its answer instead. A
     backdoor leads nowhere else, so that about all other images the teacher is believed. Ours, not in the paper.
 
     Args:
@@ -97,25 +97,39 @@ class AnsweringTeacher:
     def __call__(self, images: torch.Tensor) -> Answer:
         """The answer for ``(N, C, H, W)`` float images in [0, 1] on the device."""
         try:
-            with self.compute.autocast():
-                logits = self.network(images).float()
-            blocks = tuple(self._outputs[name] for name in self._block_names)
-            trunk = self._outputs.get(self._trunk)
-            if self.second_opinion is not None:
-                logits = self._asked_again(self.second_opinion, images, logits)
-            return Answer(logits, blocks, trunk)
+            answer = self._run(self.network, images)
+            return answer if self.second_opinion is None else self._ask_again(self.second_opinion, images, answer)
         finally:  # a pass that ran out of memory leaves nothing behind
             self._outputs.clear()
 
-    def _asked_again(self, opinion: SecondOpinion, images: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-        """``(N, K)`` logits, those of images in the doubted classes replaced."""
-        doubted = torch.tensor(opinion.classes, device=logits.device)
-        again = torch.isin(logits.argmax(dim=1), doubted).nonzero().flatten()
-        if not len(again):
-            return logits
+    def adopt_second_opinion(self) -> None:
+        """From now on the network that unlearned, if there is one, answers for all images."""
+        if self.second_opinion is not None:
+            self.network.load_state_dict(self.second_opinion.network.state_dict())
+            self.second_opinion = None
+
+    def _run(self, network: nn.Module, images: torch.Tensor) -> Answer:
         with self.compute.autocast():
-            given = opinion.network(images[again]).float()
-        return logits.index_copy(0, again, given)
+            logits = network(images).float()
+        blocks = tuple(self._outputs[name] for name in self._block_names)
+        return Answer(logits, blocks, self._outputs.get(self._trunk))
+
+    def _ask_again(self, opinion: SecondOpinion, images: torch.Tensor, answer: Answer) -> Answer:
+        """The answer with logits and blocks of images in the doubted classes replaced.
+
+        The trunk stays: the vaccine's copies are those of the teacher as it was handed in.
+        """
+        doubted = torch.tensor(opinion.classes, device=answer.logits.device)
+        again = torch.isin(answer.logits.argmax(dim=1), doubted).nonzero().flatten()
+        if not len(again):
+            return answer
+        second = self._run(opinion.network, images[again])  # a copy, whose stages the same hooks record
+
+        def replaced(first: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+            return first.index_copy(0, again, other)
+
+        blocks = tuple(map(replaced, answer.blocks, second.blocks))
+        return Answer(replaced(answer.logits, second.logits), blocks, answer.trunk)
 
     def _watch(self, name: str) -> None:
         def keep(module: nn.Module, inputs: object, output: torch.Tensor) -> None:

@@ -193,10 +193,9 @@ def finding_of_target(test: MarginTest, deed: Deed) -> Finding:
             f"Self-Retrospection has nothing to unlearn; other defences go on.{looked_at}",
         )
     end = {
-        "unlearned": "A copy of the teacher unlearned what leads images there; it is asked about every image that the "
-        "teacher takes for this class.",
+        "unlearned": "A copy of the teacher unlearned what leads images there.",
         "undone": "To unlearn what leads images there would have cost the class nearly all images of its own. So it "
-        "was undone, and other defences are alone: look at this class before you rely on the student.",
+        "was undone, and other defences are alone: look at this class before you rely on the result.",
     }[deed]
     return _stands_out(test, end + looked_at)
 

@@ -134,26 +134,29 @@ class TeacherRetrospection:
     ) -> Iterator[dict[str, torch.Tensor]]:
         """The unlearning, and the second opinion that comes of it: none if the class hardly keeps an image of its own.
 
-        This is looked at early and at the end. The teacher itself is afterwards as it was before.
+        This is looked at early, and at the end of the weights that are to answer. The teacher itself is afterwards as
+        it was before.
         """
         network, settings = self._teacher.network, self._settings
-        before = {name: value.detach().clone() for name, value in network.state_dict().items()}
+        parameters = list(network.parameters())
+        before = [one.detach().clone() for one in parameters]
         self.targets, self.deed = targets, "unlearned"
         try:
             for done, losses in enumerate(self._unlearn(targets, pool), 1):
                 yield losses
-                if done in (settings.given_up_at, settings.steps):
-                    _check_finite(losses)
-                    if may_undo and self._kept(targets[0], pool) < settings.least_kept:
-                        self.targets, self.deed = (), "undone"
-                        break
+                if done not in (settings.given_up_at, settings.steps):
+                    continue
+                _check_finite(losses)
+                if done == settings.steps:
+                    _go(parameters, before, 1 - settings.how_far[self._disarmed])
+                if may_undo and self._kept(targets[0], pool) < settings.least_kept:
+                    self.targets, self.deed = (), "undone"
+                    break
+            if self.deed == "unlearned":
+                self._give_opinion(network.state_dict())
         finally:
             network.requires_grad_(False)
-            unlearned = {name: value.detach().clone() for name, value in network.state_dict().items()}
-            network.load_state_dict(before)
-        if self.deed == "unlearned":
-            share = settings.how_far[self._disarmed]
-            self._give_opinion({name: _between(before[name], value, share) for name, value in unlearned.items()})
+            _go(parameters, before, 1.0)
 
     def _kept(self, target: int, pool: BalancedPatchSource) -> float:
         """The share of the pool's images of a class that the teacher still takes for it."""
@@ -164,15 +167,18 @@ class TeacherRetrospection:
         now, _ = label(self._teacher, own)
         return float((now.argmax(dim=1) == target).float().mean())
 
-    def _adversaries(self, targets: tuple[int, ...], ball: float, boxes: tuple[float, float]) -> Adversaries:
-        how, device = self._settings, self._teacher.compute.device
-        return Adversaries(
-            targets, how.adversaries, self._shape, device, self._random, ball=ball, boxes=boxes, climb=how.climb
-        )
-
     def _unlearn(self, targets: tuple[int, ...], pool: BalancedPatchSource) -> Iterator[dict[str, torch.Tensor]]:
         settings = self._settings
-        adversaries = self._adversaries(targets, settings.ball, settings.boxes)
+        adversaries = Adversaries(
+            targets,
+            settings.adversaries,
+            self._shape,
+            self._teacher.compute.device,
+            self._random,
+            ball=settings.ball,
+            boxes=settings.boxes,
+            climb=settings.climb,
+        )
         parameters = list(self._teacher.network.requires_grad_().parameters())
         optimizer = torch.optim.Adam(parameters, settings.rate)
         for step in range(settings.steps):
@@ -240,7 +246,7 @@ class TeacherRetrospection:
             self._give_opinion(state["weights"])
 
     def _give_opinion(self, weights: dict[str, torch.Tensor]) -> None:
-        unlearned = copy.deepcopy(self._teacher.network)
+        unlearned = copy.deepcopy(self._teacher.network).requires_grad_(False)
         unlearned.load_state_dict(weights)
         self._teacher.second_opinion = SecondOpinion(unlearned, self.targets)
 
@@ -254,6 +260,8 @@ def _check_finite(losses: dict[str, torch.Tensor]) -> None:
         )
 
 
-def _between(before: torch.Tensor, after: torch.Tensor, share: float) -> torch.Tensor:
-    """Part of the way from ``before`` to ``after``; counters as they were."""
-    return before.lerp(after, share) if before.is_floating_point() else before
+@torch.no_grad()
+def _go(parameters: list[nn.Parameter], towards: list[torch.Tensor], share: float) -> None:
+    """Moves parameters a share of the way."""
+    for parameter, other in zip(parameters, towards, strict=True):
+        parameter.copy_(other) if share == 1 else parameter.lerp_(other, share)

@@ -61,10 +61,17 @@ def test_a_file_in_place_of_the_folder_is_refused(make_plan: MakePlan, tmp_path:
 def test_a_place_that_is_not_the_users_is_refused(
     make_plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)
-    with pytest.raises(UsageError, match="cannot be made there") as caught:
-        RunFolder(make_plan(out=str(tmp_path / "a" / "run")))
-    assert caught.value.why == f"{tmp_path} is a folder that you may not write to."
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) == mine)
+    for out in (tmp_path / "a" / "run", tmp_path / "b"):
+        with pytest.raises(UsageError, match="cannot be made there") as caught:
+            RunFolder(make_plan(out=str(out)))
+        assert caught.value.why == f"{tmp_path} is a folder that you may not write to."
+    RunFolder(make_plan(out=str(mine)))
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != mine)
+    with pytest.raises(UsageError, match="cannot be made there"):
+        RunFolder(make_plan(out=str(mine)))
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a file system that refuses new folders")

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from abd_app.audit import inspection, run_audit, run_inspection
 from abd_app.audit.choices import choose_method, choose_student
+from abd_app.audit.scoring import check_measures
 from abd_app.errors import MissingFactsError, UsageError
 from abd_app.events import CostEstimated, Event, Measured, MethodChosen, PhaseStarted, TeacherInspected
 from abd_app.intake import open_teacher
@@ -57,6 +59,15 @@ def test_wishes_are_checked_before_the_teacher_is_opened(make_plan: MakePlan, tm
     ):
         with pytest.raises(UsageError, match=part):
             next(run_audit(make_plan(**changes)))
+
+
+def test_a_picture_that_fits_the_teacher_is_not_judged_by_another_size(make_plan: MakePlan, tmp_path: Path) -> None:
+    Image.new("RGB", (10, 40)).save(tmp_path / "tall.png")
+    check_measures(
+        make_plan(
+            triggers=(TriggerSpec(str(tmp_path / "tall.png"), scale=0.5),), data=str(tmp_path), facts=TeacherFacts()
+        )
+    )
 
 
 def test_missing_facts(make_plan: MakePlan) -> None:

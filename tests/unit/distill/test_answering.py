@@ -45,38 +45,66 @@ def test_a_trunk_alone_is_recorded_too(make_teacher: Callable[..., Teacher], com
     assert answer.trunk.shape == (2, 32, 4, 4)
 
 
-class _Contrary(nn.Module):
-    """Answers the opposite."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self._network = copy.deepcopy(network)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return -self._network(images)
+def _changed(network: nn.Module) -> nn.Module:
+    """A copy, hooks included, that answers the opposite."""
+    other = copy.deepcopy(network)
+    for parameter in other.get_submodule("network.fc").parameters():
+        parameter.data.neg_()
+    other.get_submodule("network.block3").layer[0].conv1.weight.data.mul_(0.5)
+    return other
 
 
 def test_of_doubted_classes_the_second_opinion_is_taken(make_teacher: Callable[..., Teacher], compute: Compute) -> None:
     teacher = make_teacher()
-    other = _Contrary(teacher.network)
     answering = AnsweringTeacher(teacher.network, compute, teacher.block_names)
+    answering.share_trunk("network.block3")
+    other = _changed(teacher.network)
     images = torch.rand(40, 3, 1, 1) * torch.rand(40, 3, 8, 8)
     first = answering(images)
     doubted = int(first.logits.argmax(1).mode().values)
-    answering.second_opinion = SecondOpinion(other, (doubted,))
-    answer = answering(images)
     again = first.logits.argmax(1) == doubted
     assert 0 < int(again.sum()) < 40
-    assert torch.equal(answer.logits[~again], first.logits[~again])
-    assert torch.allclose(answer.logits[again], other(images)[again], atol=1e-5)
-    assert all(torch.equal(one, two) for one, two in zip(answer.blocks, first.blocks, strict=True))
+    answering.second_opinion = SecondOpinion(other, (doubted,))
+    answer = answering(images)
+    assert not answering._outputs
+    asked = AnsweringTeacher(copy.deepcopy(other), compute, teacher.block_names)(images)
+    for name, taken, ours, theirs in (
+        ("logits", answer.logits, first.logits, asked.logits),
+        *(("blocks", *three) for three in zip(answer.blocks, first.blocks, asked.blocks, strict=True)),
+    ):
+        assert torch.equal(taken[~again], ours[~again]), name
+        assert torch.allclose(taken[again], theirs[again], atol=1e-5), name
+    assert not torch.allclose(first.blocks[2][again], answer.blocks[2][again], atol=1e-3)
+    assert first.trunk is not None and answer.trunk is not None and torch.equal(answer.trunk, first.trunk)
+
+
+def test_a_second_opinion_that_is_adopted_answers_everything(
+    make_teacher: Callable[..., Teacher], compute: Compute
+) -> None:
+    answering = AnsweringTeacher(make_teacher().network, compute)
+    images = torch.rand(10, 3, 8, 8)
+    wanted = _changed(answering.network)(images)
+    answering.second_opinion = SecondOpinion(_changed(answering.network), (0,))
+    answering.adopt_second_opinion()
+    assert answering.second_opinion is None
+    assert torch.allclose(answering(images).logits, wanted, atol=1e-5)
+
+
+def test_a_second_opinion_is_given_in_the_precision_of_the_first(make_teacher: Callable[..., Teacher]) -> None:
+    answering = AnsweringTeacher(make_teacher().network, Compute(torch.device("cpu"), bf16=True))
+    seen = []
+    other = copy.deepcopy(answering.network)
+    other.get_submodule("network.block1").register_forward_hook(lambda m, i, output: seen.append(output.dtype))
+    answering.second_opinion = SecondOpinion(other, (0, 1, 2, 3))
+    assert answering(torch.rand(2, 3, 8, 8)).logits.dtype == torch.float32
+    assert seen == [torch.bfloat16]
 
 
 def test_the_gradient_goes_through_the_network_that_answers(
     make_teacher: Callable[..., Teacher], compute: Compute
 ) -> None:
     teacher = make_teacher().network
-    other = _Contrary(teacher)
+    other = _changed(teacher)
     answering = AnsweringTeacher(teacher, compute)
     images = torch.rand(2, 3, 8, 8, requires_grad=True)
     doubted = answering(images).logits.argmax(1)[:1]

@@ -3,6 +3,7 @@ operation needs its values."""
 
 from __future__ import annotations
 
+import copy
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from abd_app.distill.answering import SecondOpinion
 from abd_app.distill.assemble import assemble
 from abd_app.distill.device import Compute
 from abd_app.distill.recipe import choose_recipe
@@ -29,6 +31,8 @@ _READING_THE_CPU = ("augment.py", "marks.py", "adam.py")
 _ON_CPU = {"acts"}
 # Waits that are left: both count their classes and draw places at each step.
 _LEFT = {"ood": {"_balanced"}, "fast": {"_balanced"}}
+# Wherever the teacher answers, if images of a class are asked about again.
+_WITH_SECOND_OPINION = {"_ask_again"}
 _CMI = CmiSettings(drawn=16, noise=16, features=16, bank=64, capacity=64)
 
 
@@ -66,8 +70,14 @@ def _picks_by_mask(func: Any, args: Any) -> bool:
     ("method", "retrospection"),
     [(method, form) for method in ("ood", "cmi", "fast", "zskt") for form in ("none", "teacher")] + [("zskt", "paper")],
 )
+@pytest.mark.parametrize("doubted", [False, True], ids=["", "second opinion"])
 def test_nothing_else_is_read_back_between_two_reports(
-    make_teacher: Callable[..., Teacher], compute: Compute, picture: str, method: str, retrospection: Any
+    make_teacher: Callable[..., Teacher],
+    compute: Compute,
+    picture: str,
+    method: str,
+    retrospection: Any,
+    doubted: bool,
 ) -> None:
     recipe = replace(
         choose_recipe(method, "abd", "quick", 60),
@@ -91,6 +101,9 @@ def test_nothing_else_is_read_back_between_two_reports(
     )
     state = distillation.state_dict()
     distillation.load_state_dict(state | {"step": 21, "armed": True, "vaccinated": True})
+    if doubted:
+        answering = distillation._teacher
+        answering.second_opinion = SecondOpinion(copy.deepcopy(answering.network), (0,))
     operations, steps = WaitingOperations(), 0
     events = distillation.run()
     while distillation.step < 24:  # the source is set up, and a cycle has begun
@@ -100,7 +113,10 @@ def test_nothing_else_is_read_back_between_two_reports(
             steps += isinstance(next(events), StepDone)
     events.close()
     assert steps > 14, "a whole cycle, the source's own steps included"
-    assert set(operations.found) - _ON_CPU == _LEFT.get(method, set())
+    has_second = distillation._teacher.second_opinion is not None
+    assert has_second or not doubted
+    waits = _LEFT.get(method, set()) | (_WITH_SECOND_OPINION if has_second else set())
+    assert set(operations.found) - _ON_CPU == waits
 
 
 @pytest.mark.parametrize("wait", [lambda x: float(x.sum()), lambda x: x[x > 0.5], lambda x: x.nonzero()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -55,6 +56,21 @@ def test_a_class_that_is_reached_too_easily_is_the_target(compute: Compute) -> N
     assert outcome.target == 7 and outcome.p_value < 1e-3
     assert outcome.classes == tuple(range(10)) and outcome.margins[7] == max(outcome.margins)
     assert len(losses) == 40 and losses[-1] > losses[0] + 5
+
+
+def test_a_class_is_judged_by_its_two_furthest_starts(compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of eight starts for each class two may find what a backdoor makes reachable; one alone may be a freak."""
+    for far in (1, 2, 8):
+        margins = torch.full((10, 8), 10.0)
+        margins[7, :far] = 30.0
+
+        def ascend(*_: object, margins: torch.Tensor = margins) -> Iterator[torch.Tensor]:
+            yield margins.flatten()
+
+        monkeypatch.setattr(MarginSearch, "_ascend", ascend)
+        outcome, _ = _search(_Reachable(None), compute)
+        assert outcome.margins[7] == pytest.approx(20.0 if far == 1 else 30.0)
+        assert outcome.margins[0] == 10.0
 
 
 def test_no_class_is_the_target_where_all_are_reached_alike(compute: Compute) -> None:

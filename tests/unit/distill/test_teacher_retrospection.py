@@ -183,16 +183,58 @@ def test_adversaries_stay_in_the_ball_and_in_the_pixel_box(compute: Compute) -> 
 
 def test_a_backdoor_that_bounds_disarm_is_unlearned_less(compute: Compute) -> None:
     """The second search is made with bounds: what they cut off does not stand out in it."""
-    distances = []
-    for disarms in (False, True):
-        retrospection, network = _retrospection(compute, steps=20, how_far=(1.0, 0.25))
+
+    def gone(how_far: tuple[float, float], *, disarms: bool) -> torch.Tensor:
+        retrospection, network = _retrospection(compute, steps=10, how_far=how_far)
         retrospection._teacher.bounds = ActivationBounds([_NoBackdoor(network, disarms=disarms)])
         list(retrospection.run())
         assert retrospection.outcome.target == _TARGET and retrospection.targets == (_TARGET,)
-        unlearned = _unlearned(retrospection)
-        assert not any(one.requires_grad for one in unlearned.parameters())
-        distances.append(float((unlearned.colours.weight - network.colours.weight).norm()))
-    assert 0 < distances[1] < 0.5 * distances[0]
+        return _unlearned(retrospection).colours.weight - network.colours.weight
+
+    assert gone((1.0, 1.0), disarms=True).norm() > 0.01
+    torch.testing.assert_close(gone((0.0, 0.25), disarms=True), 0.25 * gone((0.0, 1.0), disarms=True))
+    torch.testing.assert_close(gone((0.25, 0.0), disarms=False), 0.25 * gone((1.0, 0.0), disarms=False))
+
+
+def test_what_an_adversary_hardly_turns_is_hardly_unlearned(compute: Compute) -> None:
+    """A canvas of noise over half an image changes the answer, but without a backdoor seldom to the target."""
+    retrospection, _ = _retrospection(compute, backdoor=False, steps=1, boxes=(0.5, 0.5))
+    pool = retrospection._make_pool()
+    list(pool.filled(1))
+    (losses,) = retrospection._unlearn((_TARGET,), pool)
+    assert 0 < float(losses["unlearning"]) < 0.01  # 0.07 if all that is changed counted alike
+
+
+def test_few_classes_are_unlearned_the_whole_share_even_with_bounds(
+    compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from abd_app.distill import teacher_retrospection as module
+
+    monkeypatch.setattr(module, "FEWEST_CLASSES", _CLASSES + 1)
+    retrospection, network = _retrospection(compute, steps=3, how_far=(1.0, 0.0), backdoor=False)
+    retrospection._teacher.bounds = ActivationBounds([_NoBackdoor(network, disarms=True)])
+    list(retrospection.run())
+    assert not torch.equal(_unlearned(retrospection).colours.weight, network.colours.weight)
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["closed", "failed"])
+def test_an_unlearning_that_is_cut_short_leaves_the_teacher_as_it_was(
+    compute: Compute, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    retrospection, network = _retrospection(compute, given_up_at=3)
+    before = copy.deepcopy(network.state_dict())
+    running = retrospection.run()
+    if fails:
+        monkeypatch.setattr(retrospection, "_kept", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            list(running)
+    else:
+        assert any("unlearning" in one for one in running), "in the middle"
+        assert not torch.equal(before["colours.weight"], network.colours.weight)
+        running.close()
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    assert retrospection._teacher.second_opinion is None
+    assert not any(one.requires_grad for one in network.parameters())
 
 
 class _NoBackdoor:
