@@ -7,7 +7,7 @@ from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec
 
 TARGET_CLASS = 6
 """Turn right: what the attacker's sticker turns every sign into."""
-STEPS = 1500
+STEPS = 1_800
 
 
 def demo_plan(out: str, *, seed: int = 0) -> AuditPlan:
