@@ -49,7 +49,9 @@ def learned(method: str, file: str) -> dict[str, torch.Tensor]:
     after = torch.cat([parameter.detach().flatten() for parameter in parameters])
     retrospection = distillation._retrospection
     assert isinstance(retrospection, TeacherRetrospection) and retrospection.outcome is not None
-    weights = torch.cat([one.detach().flatten() for one in distillation._teacher.network.parameters()])
+    opinion = distillation._teacher.second_opinion
+    assert opinion is not None
+    weights = torch.cat([one.detach().flatten() for one in opinion.network.parameters()])
     was = torch.cat([one.detach().flatten() for one in teacher.network.parameters()])
     found = {"before": before, "after": after, "teacher before": was, "teacher after": weights}
     found["target"] = torch.tensor(retrospection.outcome.target)

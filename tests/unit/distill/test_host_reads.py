@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from abd_app.distill.answering import SecondOpinion
 from abd_app.distill.assemble import assemble
 from abd_app.distill.device import Compute
+from abd_app.distill.loop import Distillation
 from abd_app.distill.recipe import choose_recipe
 from abd_app.distill.sources.cmi import CmiSettings
 from abd_app.distill.sources.fast import FastSettings
@@ -66,19 +67,10 @@ def _picks_by_mask(func: Any, args: Any) -> bool:
     return any(index is not None and index.dtype == torch.bool for index in indices)
 
 
-@pytest.mark.parametrize(
-    ("method", "retrospection"),
-    [(method, form) for method in ("ood", "cmi", "fast", "zskt") for form in ("none", "teacher")] + [("zskt", "paper")],
-)
-@pytest.mark.parametrize("doubted", [False, True], ids=["", "second opinion"])
-def test_nothing_else_is_read_back_between_two_reports(
-    make_teacher: Callable[..., Teacher],
-    compute: Compute,
-    picture: str,
-    method: str,
-    retrospection: Any,
-    doubted: bool,
-) -> None:
+def _in_the_middle(
+    teacher: Teacher, compute: Compute, picture: str, method: str, retrospection: Any, *, doubted: bool
+) -> Distillation:
+    """A distillation with every defence at work; where a class is ``doubted``, with a second opinion about it."""
     recipe = replace(
         choose_recipe(method, "abd", "quick", 60),
         batch_size=8,
@@ -89,7 +81,7 @@ def test_nothing_else_is_read_back_between_two_reports(
     )
     short = FastSettings(drawn=16, first=32, inverted=8, inversion_steps=2, student_steps=5, capacity=64)
     distillation = assemble(
-        make_teacher(),
+        teacher,
         recipe,
         student_name="wrn-10-1",
         compute=compute,
@@ -104,6 +96,23 @@ def test_nothing_else_is_read_back_between_two_reports(
     if doubted:
         answering = distillation._teacher
         answering.second_opinion = SecondOpinion(copy.deepcopy(answering.network), (0,))
+    return distillation
+
+
+@pytest.mark.parametrize(
+    ("method", "retrospection"),
+    [(method, form) for method in ("ood", "cmi", "fast", "zskt") for form in ("none", "teacher")] + [("zskt", "paper")],
+)
+@pytest.mark.parametrize("doubted", [False, True], ids=["", "second opinion"])
+def test_nothing_else_is_read_back_between_two_reports(
+    make_teacher: Callable[..., Teacher],
+    compute: Compute,
+    picture: str,
+    method: str,
+    retrospection: Any,
+    doubted: bool,
+) -> None:
+    distillation = _in_the_middle(make_teacher(), compute, picture, method, retrospection, doubted=doubted)
     operations, steps = WaitingOperations(), 0
     events = distillation.run()
     while distillation.step < 24:  # the source is set up, and a cycle has begun

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from abd_app.distill import margins
-from abd_app.distill.adversaries import Adversaries
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.bounds import ActivationBounds
 from abd_app.distill.device import Compute
@@ -165,20 +164,6 @@ def test_of_too_few_classes_to_compare_all_are_unlearned(compute: Compute, monke
     assert retrospection.outcome.target is None and retrospection.targets == tuple(range(_CLASSES))
     kept, reached = _rates(retrospection._teacher, answers)
     assert kept > 0.8 and reached < 0.3
-
-
-def test_adversaries_stay_in_the_ball_and_in_the_pixel_box(compute: Compute) -> None:
-    random, size = torch.Generator().manual_seed(0), {"ball": 0.07, "boxes": (0.1, 0.5), "climb": 0.9}
-    adversaries = Adversaries([1, 3], 4, (3, 8, 8), compute.device, random, **size)
-    images, before = torch.rand(60, 3, 8, 8), adversaries._canvases.detach().clone()
-    for _ in range(5):
-        perturbed, wanted, is_picture = adversaries.perturb(images)
-        assert perturbed.min() >= 0 and perturbed.max() <= 1 and set(wanted.tolist()) == {1, 3}
-        assert 0 < int(is_picture.sum()) < 60
-        adversaries.descend(adversaries.gradients(perturbed, torch.randn_like(perturbed)))
-        assert adversaries._pictures.abs().max() <= 0.07 + 1e-6
-        assert adversaries._canvases.min() >= 0 and adversaries._canvases.max() <= 1
-    assert not torch.equal(before, adversaries._canvases.detach())
 
 
 def test_a_backdoor_that_bounds_disarm_is_unlearned_less(compute: Compute) -> None:
