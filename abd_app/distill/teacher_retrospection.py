@@ -84,7 +84,6 @@ class TeacherRetrospection:
         self._searching = Portions(teacher.compute, "The teacher is searched with", "The result is the same.")
         self._teacher, self._make_pool, self._shape, self._num_classes = teacher, pool, shape, num_classes
         self._random, self._settings = generator, settings
-        self._disarmed = False
 
     def most_steps(self, *, inverts: bool) -> int:
         """How much :meth:`run` yields at most; more where the pool holds inverted images, too."""
@@ -121,16 +120,16 @@ class TeacherRetrospection:
         targets = tuple(range(self._num_classes)) if few else () if target is None else (target,)
         if not targets:
             return
+        disarmed = False
         if self._teacher.bounds and not few:
-            bounded = yield from search.run(self._teacher)
-            self._disarmed = bounded.p_value > self._settings.disarmed_from
+            disarmed = (yield from search.run(self._teacher)).p_value > self._settings.disarmed_from
         pool = self._make_pool()
         for step in pool.filled(self._settings.renewals):
             yield step.losses
-        yield from self._unlearn_or_undo(targets, pool, may_undo=not few)
+        yield from self._unlearn_or_undo(targets, pool, self._settings.how_far[disarmed], may_undo=not few)
 
     def _unlearn_or_undo(
-        self, targets: tuple[int, ...], pool: BalancedPatchSource, *, may_undo: bool
+        self, targets: tuple[int, ...], pool: BalancedPatchSource, how_far: float, *, may_undo: bool
     ) -> Iterator[dict[str, torch.Tensor]]:
         """The unlearning, and the second opinion that comes of it: none if the class hardly keeps an image of its own.
 
@@ -148,7 +147,7 @@ class TeacherRetrospection:
                     continue
                 _check_finite(losses)
                 if done == settings.steps:
-                    _go(parameters, before, 1 - settings.how_far[self._disarmed])
+                    _go(parameters, before, 1 - how_far)
                 if may_undo and self._kept(targets[0], pool) < settings.least_kept:
                     self.targets, self.deed = (), "undone"
                     break
