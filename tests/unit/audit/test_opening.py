@@ -70,6 +70,12 @@ def test_a_picture_that_fits_the_teacher_is_not_judged_by_another_size(make_plan
     )
 
 
+def test_a_teacher_that_is_purified_on_a_cpu_unlearns_on_inverted_patches(make_plan: MakePlan) -> None:
+    plan = make_plan(student="purified", method="auto", steps=None, compare=False, device="cpu")
+    with contextlib.closing(run_audit(plan)) as run:
+        assert next(event.method for event in run if isinstance(event, MethodChosen)) == "fast"
+
+
 def test_missing_facts(make_plan: MakePlan) -> None:
     error = _refusal(make_plan(facts=TeacherFacts()))
     assert isinstance(error, MissingFactsError)
