@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -10,12 +11,14 @@ import torch
 from torch import nn
 
 from abd_app.bench.cases import FAST, Case, drawn, inverted
+from abd_app.bench.stopwatch import seconds
 from abd_app.bench.subject import Subject, smooth_noise
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.assemble import build_student, place_teacher
 from abd_app.distill.batchnorm import ClosedFormBatchNorm
 from abd_app.distill.device import Compute
 from abd_app.distill.generators import ZsktGenerator
+from abd_app.distill.recorded import RecordedPass
 from abd_app.distill.vaccine import ShufflingVaccine
 
 _ROUNDS, _FIXED_POINT_STEPS, _NOISE = 10, 5, 100
@@ -28,10 +31,22 @@ class Pass:
     Attributes:
         per_step: How often a step of the student needs it.
         run: Does it once.
+        recordable: Whether a GPU may replay it; what our step does not replay is not replayed here.
     """
 
     per_step: float
     run: Callable[[], object]
+    recordable: bool = True
+
+    def timed(self, compute: Compute) -> Callable[[], float]:
+        """Measures its seconds; on a GPU, from the third time on, those of its recording."""
+
+        def run() -> tuple[torch.Tensor, ...]:
+            self.run()
+            return ()
+
+        recorded = RecordedPass(run, compute, allowed=self.recordable)
+        return lambda: seconds(compute, recorded)
 
 
 class BarePasses:
@@ -110,13 +125,14 @@ class BarePasses:
 
     def _paper(self, student: list[nn.Parameter]) -> Iterator[Pass]:
         """The published Self-Retrospection: S(x), the search, the two losses, and the products with the Hessian."""
-        yield Pass(1, lambda: self._forward(self._student, self._images))
-        yield Pass(_ROUNDS, lambda: self._both(self._student, self._images, [], to_images=True))
-        yield Pass(1, lambda: self._both(self._student, self._images, student, to_images=True))
+        eager = functools.partial(Pass, recordable=False)
+        yield eager(1, lambda: self._forward(self._student, self._images))
+        yield eager(_ROUNDS, lambda: self._both(self._student, self._images, [], to_images=True))
+        yield eager(1, lambda: self._both(self._student, self._images, student, to_images=True))
         graph = _SecondOrder(self._student, self._images, self._compute)
-        yield Pass(1, graph.build)
-        yield Pass(_FIXED_POINT_STEPS - 1, lambda: graph.differentiate([graph.point]))
-        yield Pass(1, lambda: graph.differentiate(student))
+        yield eager(1, graph.build)
+        yield eager(_FIXED_POINT_STEPS - 1, lambda: graph.differentiate([graph.point]))
+        yield eager(1, lambda: graph.differentiate(student))
 
     def _trunk(self) -> torch.Tensor | None:
         with torch.no_grad():

@@ -18,7 +18,8 @@ from abd_app.bench.subject import Subject, smooth_noise
 from abd_app.distill.assemble import build_student
 from abd_app.distill.device import Compute
 from abd_app.distill.generators import ZsktGenerator
-from abd_app.distill.laps import timed_cycle
+from abd_app.distill.laps import seconds_per_step, timed_cycle
+from abd_app.distill.recorded import WARM_UPS
 from abd_app.distill.vaccine import LAYERS, shufflable_layers
 from abd_app.networks.catalog import stage_names
 from abd_app.networks.pixels import PixelNetwork
@@ -61,20 +62,27 @@ def measure_row(case: Case, subject: Subject, compute: Compute, *, budget_s: flo
         budget_s: After so many seconds no further round begins once three are done; at most nine are.
     """
     distillation = start(case, subject, compute)
-    passes = list(BarePasses(case, subject, compute).of_step())
+    on_gpu = compute.device.type == "cuda"
+    passes = [(one.per_step, one.timed(compute)) for one in BarePasses(case, subject, compute).of_step()]
     naive = published_step(case, subject, compute)
     ours, bare, theirs = [], [], []
 
+    def step_of_ours() -> float:
+        if on_gpu:  # works on while the host prepares the next step
+            return seconds_per_step(distillation, compute, case.student_steps)
+        return timed_cycle(distillation, compute).per_step(case.student_steps)
+
     def round_of_all() -> None:
-        ours.append(timed_cycle(distillation, compute).per_step(case.student_steps))
-        bare.append(sum(one.per_step * seconds(compute, one.run) for one in passes))
+        ours.append(step_of_ours())
+        bare.append(sum(per_step * measured() for per_step, measured in passes))
         if naive is not None:
             theirs.append(naive())
 
     forget_peak_memory(compute)
-    timed_cycle(distillation, compute)
+    step_of_ours()
     memory = peak_memory_mb(compute)
-    round_of_all()  # warms up
+    for _ in range(1 + WARM_UPS if on_gpu else 1):
+        round_of_all()  # warms up
     ours, bare, theirs = [], [], []
     began = time.perf_counter()
     while len(ours) < FEWEST_ROUNDS or (len(ours) < MOST_ROUNDS and time.perf_counter() - began < budget_s):

@@ -63,9 +63,11 @@ class AnsweringTeacher:
         compute: Device and precision.
         block_names: Stages whose outputs are kept in :attr:`Answer.blocks`.
         bounds: Those of its activations.
+        recordable: Whether its passes may be recorded as CUDA graphs.
 
     Attributes:
         bounds: As given; without them, none.
+        recordable: As given.
         portions: How many images are labelled at a time.
         second_opinion: ``None`` until there is one.
     """
@@ -76,8 +78,11 @@ class AnsweringTeacher:
         compute: Compute,
         block_names: Sequence[str] = (),
         bounds: ActivationBounds | None = None,
+        *,
+        recordable: bool = True,
     ) -> None:
         self.network = network
+        self.recordable = recordable
         self.bounds = bounds or ActivationBounds()
         self.compute = compute
         self.second_opinion: SecondOpinion | None = None
@@ -117,15 +122,20 @@ class AnsweringTeacher:
     def _ask_again(self, opinion: SecondOpinion, images: torch.Tensor, answer: Answer) -> Answer:
         """The answer with logits and blocks of images in the doubted classes replaced.
 
-        The trunk stays: the vaccine's copies are those of the teacher as it was handed in.
+        The trunk stays: the vaccine's copies are those of the teacher as it was handed in. A GPU is asked about all
+        images: to find out which are doubted it would have to be waited for.
         """
-        doubted = torch.tensor(opinion.classes, device=answer.logits.device)
-        again = torch.isin(answer.logits.argmax(dim=1), doubted).nonzero().flatten()
-        if not len(again):
+        classes = answer.logits.argmax(dim=1)
+        doubted = torch.stack([classes == one for one in opinion.classes]).any(dim=0)
+        again = None if images.is_cuda else doubted.nonzero().flatten()
+        if again is not None and not len(again):
             return answer
-        second = self._run(opinion.network, images[again])  # a copy, whose stages the same hooks record
+        # A copy, whose stages the same hooks record.
+        second = self._run(opinion.network, images if again is None else images[again])
 
         def replaced(first: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+            if again is None:
+                return torch.where(doubted.view(-1, *[1] * (first.dim() - 1)), other, first)
             return first.index_copy(0, again, other)
 
         blocks = tuple(map(replaced, answer.blocks, second.blocks))

@@ -59,6 +59,24 @@ class Cycle:
         return (self.source + self.first + (student_steps - 1) * self.later) / student_steps
 
 
+def seconds_per_step(distillation: Distillation, compute: Compute, student_steps: int) -> float:
+    """A student step with its share of the source, from one whole cycle of so many; the run stays where it was in time.
+
+    The device is waited for at the end alone, so that it works while the host prepares what comes next.
+    """
+    first = distillation.step
+    distillation.begin_cycle()
+    with contextlib.closing(distillation.run()) as events:
+        compute.synchronize()
+        started = time.perf_counter()
+        while distillation.step < first + student_steps:
+            next(events)
+        compute.synchronize()
+        seconds = time.perf_counter() - started
+    distillation.step = first
+    return seconds / student_steps
+
+
 def timed_cycle(distillation: Distillation, compute: Compute, *, later_steps: int = 2) -> Cycle:
     """Times the beginning of one cycle; the student's later steps, all alike, are represented by a few."""
     own, student = list[float](), list[float]()

@@ -71,7 +71,10 @@ class PaperRetrospection:
                 perturbation, parameters, inner_loss=inner_loss, outer_loss=outer_loss
             )
         for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+            if parameter.grad is None:
+                parameter.grad = gradient
+            else:
+                parameter.grad.add_(gradient)
         return last.detach()
 
     def state_dict(self) -> dict[str, torch.Tensor]:

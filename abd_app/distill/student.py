@@ -14,6 +14,7 @@ from abd_app.distill.losses import attention_transfer, distillation_loss, kl_per
 from abd_app.distill.microbatch import Portions
 from abd_app.distill.observe import recorded_outputs
 from abd_app.distill.recipe import Recipe
+from abd_app.distill.recorded import RecordedPass, forget_gradients, make_adam, make_rate, restore_optimizer, set_rate
 from abd_app.distill.shared_batchnorm import SharedBatchNorm
 from abd_app.distill.sources.base import Batch
 
@@ -36,7 +37,7 @@ class Student:
         self.network = network.train()
         self._compute, self._recipe = compute, recipe
         self._block_names = block_names if recipe.attention else ()
-        self._optimizer = self._make_optimizer(recipe.rate)
+        self.restart_optimizer()
         self.portions = Portions(
             compute,
             "The student learns from",
@@ -48,8 +49,17 @@ class Student:
     def add_gradient(self, batch: Batch) -> torch.Tensor:
         """Adds the gradient of the distillation loss, in as many portions as memory asks for; returns the loss.
 
-        Of several processes each adds the gradient of its own slice.
+        Of several processes each adds the gradient of its own slice. On a GPU a whole batch without suspicious images
+        is replayed.
         """
+        maps = batch.answer.attention if self._block_names else ()
+        if batch.suspicious is None and self.portions.most is None:
+            replayed = self._whole.replay(batch.images, batch.answer.logits, *maps)
+            if replayed is not None:
+                return replayed[0]
+        return self._add_in_portions(batch)
+
+    def _add_in_portions(self, batch: Batch) -> torch.Tensor:
         buffers = [buffer for buffer in self.network.buffers() if buffer.is_floating_point()]
         before = [buffer.clone() for buffer in buffers]
 
@@ -60,7 +70,7 @@ class Student:
             return loss.detach()
 
         def undo() -> None:
-            self._optimizer.zero_grad()
+            forget_gradients(self.network, self._compute)
             for buffer, value in zip(buffers, before, strict=True):
                 buffer.copy_(value)
 
@@ -75,29 +85,51 @@ class Student:
             batch: The batch.
             part: Only these images' share of it; the shares of all parts add up to the loss of the batch.
         """
-        recipe, among, count = self._recipe, batch.suspicious, len(batch.images)
+        among, count = batch.suspicious, len(batch.images)
         if part is not None and part != slice(0, count):
             batch = batch.part(part)
         fraction = len(batch.images) / count
-        with recorded_outputs(self.network, self._block_names) as blocks, self._compute.autocast():
-            logits = self.network(batch.images)
-        divergence = kl_per_image if recipe.loss == "mean" else distillation_loss
-        per_image = divergence(logits, batch.answer.logits, recipe.temperature)
-        loss = suspicious_mean(per_image, batch.suspicious, recipe.vaccine_weight, among)
+        maps = batch.answer.attention if self._block_names else ()
+        per_image, transfer = self._compare(batch.images, batch.answer.logits, *maps)
+        loss = suspicious_mean(per_image, batch.suspicious, self._recipe.vaccine_weight, among)
         loss = loss * fraction if among is None else loss
-        if self._block_names:
-            loss = loss + recipe.attention * fraction * attention_transfer(blocks, batch.answer.attention)
-        return loss
+        return loss + fraction * transfer
+
+    def _compare(
+        self, images: torch.Tensor, answers: torch.Tensor, *maps: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The divergence from the teacher's logits for each image, ``(N,)``, and the weighted attention transfer."""
+        recipe = self._recipe
+        with recorded_outputs(self.network, self._block_names) as blocks, self._compute.autocast():
+            logits = self.network(images)
+        divergence = kl_per_image if recipe.loss == "mean" else distillation_loss
+        per_image = divergence(logits, answers, recipe.temperature)
+        return per_image, recipe.attention * attention_transfer(blocks, maps)
+
+    def _add_whole(self, *batch: torch.Tensor) -> tuple[torch.Tensor]:
+        """Adds the gradient of a whole batch of trusted images, as a pass that can be recorded."""
+        per_image, transfer = self._compare(*batch)
+        loss = per_image.mean() + transfer
+        loss.backward()
+        return (loss.detach(),)
 
     def apply_gradients(self, step: int, *, clip: bool = True) -> None:
         """One optimiser step with the gradients that have been added up; ``step`` counts from 0 and sets the rate."""
         parallel.add_up([parameter.grad for parameter in self.network.parameters() if parameter.grad is not None])
+        set_rate(self._optimizer, self.rate(step))
         if clip:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self._recipe.clip)
-        for group in self._optimizer.param_groups:
-            group["lr"] = self.rate(step)
+            self._clipped()
+        else:
+            self._descend()
+
+    def _clip_and_descend(self) -> tuple[torch.Tensor, ...]:
+        nn.utils.clip_grad_norm_(self.network.parameters(), self._recipe.clip)
+        return self._descend()
+
+    def _descend(self) -> tuple[torch.Tensor, ...]:
         self._optimizer.step()
-        self._optimizer.zero_grad()
+        forget_gradients(self.network, self._compute)
+        return ()
 
     def rate(self, step: int) -> float:
         """Learning rate at ``step``: a linear rise, then a cosine to 0; a second one for retrospection's own rate."""
@@ -117,6 +149,8 @@ class Student:
     def restart_optimizer(self) -> None:
         """Forgets momenta, as the authors do when Self-Retrospection resumes from the plain student."""
         self._optimizer = self._make_optimizer(self._recipe.rate)
+        self._whole = RecordedPass(self._add_whole, self._compute)
+        self._clipped = RecordedPass(self._clip_and_descend, self._compute)
 
     def state_dict(self) -> dict[str, Any]:
         """Weights and optimiser."""
@@ -129,15 +163,17 @@ class Student:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores :meth:`state_dict`."""
         self.network.load_state_dict(state["network"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        self.restart_optimizer()
+        restore_optimizer(self._optimizer, state["optimizer"])
         self.portions.most = state.get("at_a_time")  # not in checkpoints of earlier versions
 
     def _make_optimizer(self, rate: float) -> torch.optim.Optimizer:
         parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         if self._recipe.optimizer == "sgd":
             decay, nesterov = self._recipe.weight_decay, self._recipe.nesterov
-            return torch.optim.SGD(parameters, rate, momentum=0.9, weight_decay=decay, nesterov=nesterov, fused=True)
-        return torch.optim.Adam(parameters, rate, fused=True)
+            start = make_rate(rate, self._compute)
+            return torch.optim.SGD(parameters, start, momentum=0.9, weight_decay=decay, nesterov=nesterov, fused=True)
+        return make_adam(parameters, rate, self._compute)
 
 
 def matching_blocks(

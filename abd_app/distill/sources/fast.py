@@ -8,7 +8,7 @@ from a few inversion steps an image, is that of Fang et al. ("Up to 100x Faster 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,9 +16,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from abd_app.distill import parallel
+from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.augment import jitter_colours, shift_and_flip
 from abd_app.distill.losses import kl_per_image
 from abd_app.distill.observe import batchnorm_distances, frozen_batchnorm
+from abd_app.distill.recorded import RecordedPass, make_adam, small
 from abd_app.distill.sources.base import GeneratorStep
 from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
 
@@ -64,6 +66,8 @@ class InvertedPatchSource(BalancedPatchSource):
     _settings: FastSettings
     _at_once: int | None = None
     """Images that memory holds, once it did not hold all."""
+    _inversion: Inversion | None = None
+    """Of the last round, for the next."""
 
     def _renew(self, student: nn.Module | None) -> Iterator[GeneratorStep]:
         yield from super()._renew(student)
@@ -79,46 +83,85 @@ class InvertedPatchSource(BalancedPatchSource):
             except torch.OutOfMemoryError:
                 if count <= _FEWEST or parallel.processes() > 1:
                     raise
-                self._at_once = count // 2
+                self._at_once, self._inversion = count // 2, None
             else:
                 return
 
     def _inverted(self, student: nn.Module | None, count: int) -> Iterator[GeneratorStep]:
         """Adam on the pixels of ``count`` images of the pool, which then are labelled and join it."""
-        settings = self._settings
         pixels, _ = self.balanced(count)
         start = jitter_colours(shift_and_flip(pixels, self._random, self._padding), self._random)
-        wanted = torch.randint(self._logits.shape[1], (count,), generator=self._random).to(start.device)
-        images = self._teacher.compute.images(start).clone().requires_grad_()
-        optimizer = torch.optim.Adam([images], settings.rate, betas=(0.5, 0.99), fused=True)
-        frozen = contextlib.nullcontext() if student is None else frozen_batchnorm(student)
-        with batchnorm_distances(self._teacher.network) as distances, frozen:
-            for _ in range(settings.inversion_steps):
-                distances.clear()
-                losses = self._losses(student, images, wanted, distances)
-                gradients = torch.autograd.grad(torch.stack(list(losses.values())).sum(), [images])
-                parallel.agree(gradients)
-                (images.grad,) = gradients
-                optimizer.step()
-                with torch.no_grad():
-                    images.clamp_(0, 1)
-                yield GeneratorStep({name: loss.detach() for name, loss in losses.items()})
-        self._store(images.detach())
+        wanted = torch.randint(self._logits.shape[1], (count,), generator=self._random)
+        if self._inversion is None or not self._inversion.fits(student, start):
+            self._inversion = Inversion(self._teacher, student, start, self._settings)
+        yield from self._inversion.run(start, wanted)
+        self._store(self._inversion.images.detach())
 
-    def _losses(
-        self, student: nn.Module | None, images: torch.Tensor, wanted: torch.Tensor, distances: list[torch.Tensor]
-    ) -> dict[str, torch.Tensor]:
-        """The weighted losses of a step by name; without a student none asks for its disagreement."""
-        settings = self._settings
-        answer = self._teacher(images)
-        losses = {
-            "statistics": settings.statistics * torch.stack(distances).sum(),
-            "one_hot": settings.one_hot * F.cross_entropy(answer.logits, wanted),
-        }
-        if student is not None:
-            with self._teacher.compute.autocast():
-                reply = student(images)
-            agrees = (reply.argmax(1) == answer.logits.argmax(1)).float()
-            divergence = kl_per_image(reply, answer.logits) * answer.logits.shape[1]
-            losses["adversarial"] = -settings.adversarial * (divergence * agrees).mean()
-        return losses
+
+class Inversion:
+    """Moves images towards the teacher's training data. The same tensors serve every round, so that it can be recorded.
+
+    Args:
+        teacher: With BatchNorm statistics.
+        student: Whose disagreement is asked for; ``None``: nobody's.
+        like: ``(N, C, H, W)`` images.
+        settings: Hyper-parameters.
+
+    Attributes:
+        images: ``(N, C, H, W)`` in [0, 1]; at the end of a round, the inverted ones.
+    """
+
+    def __init__(
+        self, teacher: AnsweringTeacher, student: nn.Module | None, like: torch.Tensor, settings: FastSettings
+    ) -> None:
+        self._teacher, self._student, self._settings = teacher, student, settings
+        self.images = teacher.compute.images(torch.zeros_like(like)).requires_grad_()
+        self._wanted = torch.zeros(len(like), dtype=torch.long, device=like.device)
+        self._optimizer = make_adam([self.images], settings.rate, teacher.compute, betas=(0.5, 0.99))
+        self._step = RecordedPass(self._descend, teacher.compute, allowed=teacher.recordable and small(like))
+
+    def fits(self, student: nn.Module | None, start: torch.Tensor) -> bool:
+        """Whether a round with this student and as many images can be its next."""
+        return student is self._student and start.shape == self.images.shape
+
+    def run(self, start: torch.Tensor, wanted: torch.Tensor) -> Iterator[GeneratorStep]:
+        """A round: from ``(N, C, H, W)`` images in [0, 1] towards ``(N,)`` class indices."""
+        with torch.no_grad():
+            self.images.copy_(start)
+        self._wanted.copy_(wanted)
+        for state in self._optimizer.state.values():  # every round begins with a new optimiser
+            for value in state.values():
+                value.zero_()
+        names = ("statistics", "one_hot") if self._student is None else ("statistics", "one_hot", "adversarial")
+        for _ in range(self._settings.inversion_steps):
+            yield GeneratorStep(dict(zip(names, self._step(), strict=True)))
+
+    def _descend(self) -> Sequence[torch.Tensor]:
+        """One step; returns the weighted losses before it."""
+        frozen = contextlib.nullcontext() if self._student is None else frozen_batchnorm(self._student)
+        with batchnorm_distances(self._teacher.network) as distances, frozen:
+            losses = torch.stack(list(self._losses(distances)))
+        gradients = torch.autograd.grad(losses.sum(), [self.images])
+        parallel.agree(gradients)
+        (self.images.grad,) = gradients
+        self._optimizer.step()
+        with torch.no_grad():
+            self.images.clamp_(0, 1)
+        return losses.detach().unbind()
+
+    def _losses(self, distances: list[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """The weighted losses of a step; without a student none asks for its disagreement.
+
+        Args:
+            distances: Which the teacher's pass fills.
+        """
+        settings, answer = self._settings, self._teacher(self.images)
+        yield settings.statistics * torch.stack(distances).sum()
+        yield settings.one_hot * F.cross_entropy(answer.logits, self._wanted)
+        if self._student is None:
+            return
+        with self._teacher.compute.autocast():
+            reply = self._student(self.images)
+        agrees = (reply.argmax(1) == answer.logits.argmax(1)).float()
+        divergence = kl_per_image(reply, answer.logits) * answer.logits.shape[1]
+        yield -settings.adversarial * (divergence * agrees).mean()

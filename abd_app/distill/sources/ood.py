@@ -75,6 +75,7 @@ class BalancedPatchSource:
         self.pool = ImagePool(capacity, shape, device)
         self._logits = torch.zeros(capacity, num_classes, device=device)
         self._suspicious = torch.zeros(capacity, dtype=torch.bool, device=device)
+        self._weights: torch.Tensor | None = None
         self._first = min(settings.first, capacity)
         self._padding = max(1, min(size) // 8)
         self._given = 0
@@ -129,16 +130,22 @@ class BalancedPatchSource:
         logits, suspicious = label(self._teacher, images, self.vaccine)
         places = self.pool.add(images)
         self._logits[places], self._suspicious[places] = logits, suspicious
+        self._weights = None
 
     def _balanced(self, count: int) -> torch.Tensor:
         """Places in the pool, ``(count,)``, drawn so that the teacher's classes come equally often; none suspicious."""
+        if self._weights is None:
+            self._weights = self._weigh()
+        chosen = torch.multinomial(self._weights, count, replacement=True, generator=self._random)
+        return chosen.to(self._logits.device)
+
+    def _weigh(self) -> torch.Tensor:
+        """How often each place is to be drawn, on the CPU, where the drawing is done."""
         classes = self._logits[: len(self.pool)].argmax(dim=1)
         trusted = (~self._suspicious[: len(self.pool)]).float()
         sizes = torch.bincount(classes, weights=trusted, minlength=self._logits.shape[1])
         least = max(1, round(len(self.pool) * self._settings.least_share))
-        weights = trusted / sizes.clamp_min(least)[classes]
-        chosen = torch.multinomial(weights.cpu(), count, replacement=True, generator=self._random)
-        return chosen.to(classes.device)
+        return (trusted / sizes.clamp_min(least)[classes]).cpu()
 
     def sample(self, count: int) -> torch.Tensor:
         """``(count, C, H, W)`` uint8 fresh patches."""
@@ -160,5 +167,5 @@ class BalancedPatchSource:
         self.pool.load_state_dict(state["pool"])
         self._logits[: len(self.pool)] = state["logits"]
         self._suspicious[: len(self.pool)] = state["suspicious"]
-        self._given = state["given"]
+        self._given, self._weights = state["given"], None
         self._random.set_state(state["generator"])

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from abd_app.distill import parallel
-from abd_app.distill.answering import AnsweringTeacher
+from abd_app.distill.answering import Answer, AnsweringTeacher
 from abd_app.distill.generators import ZsktGenerator
 from abd_app.distill.losses import kl_mean
+from abd_app.distill.recorded import RecordedPass, make_adam, restore_optimizer
 from abd_app.distill.sources.base import Batch, GeneratorStep
 from abd_app.distill.vaccine import ShufflingVaccine
 from abd_app.teacher import ImageSpec
@@ -57,7 +59,9 @@ class AdversarialSource:
         self.generator = teacher.compute.place(
             ZsktGenerator(spec.channels, spec.height, spec.width, noise=NOISE)
         ).train()
-        self._optimizer = torch.optim.Adam(self.generator.parameters(), GENERATOR_RATE, fused=True)
+        self._optimizer = make_adam(self.generator.parameters(), GENERATOR_RATE, teacher.compute)
+        self._step: tuple[nn.Module, ShufflingVaccine | None, RecordedPass] | None = None
+        self._answered = RecordedPass(self._answer, teacher.compute, allowed=teacher.recordable)
         self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, max(1, pseudo_batches))
         self._mean = torch.tensor(spec.mean, device=device).view(1, -1, 1, 1)
         self._std = torch.tensor(spec.std, device=device).view(1, -1, 1, 1)
@@ -70,12 +74,11 @@ class AdversarialSource:
                 self._drawn = torch.randn(self._batch_size, NOISE, generator=self._noise).to(
                     self._teacher.compute.device
                 )
-                step = self._step(student, self._drawn)
+                losses = self._step_against(student)(self._drawn)
                 self._schedule.step()
-                yield step
-            with torch.no_grad():
-                images = self.draw(self._drawn)
-                answer = self._teacher(images)
+                yield GeneratorStep(dict(zip(("disagreement", "vaccine"), losses, strict=False)))
+            images, logits, *blocks = self._answered(self._drawn)
+            answer = Answer(logits, tuple(blocks))
             for _ in range(self._given, STUDENT_STEPS):
                 self._given = (self._given + 1) % STUDENT_STEPS
                 yield Batch(images, answer)
@@ -86,17 +89,32 @@ class AdversarialSource:
             normalised = self.generator(noise)
         return self._teacher.compute.images(normalised.float() * self._std + self._mean)
 
-    def _step(self, student: nn.Module, noise: torch.Tensor) -> GeneratorStep:
+    def _step_against(self, student: nn.Module) -> RecordedPass:
+        """A step of the generator: the same as last time, unless the vaccine has been armed since."""
+        if self._step is None or self._step[:2] != (student, self.vaccine):
+            run = functools.partial(self._descend, student)
+            recorded = RecordedPass(run, self._teacher.compute, allowed=self._teacher.recordable)
+            self._step = student, self.vaccine, recorded
+        return self._step[2]
+
+    @torch.no_grad()
+    def _answer(self, noise: torch.Tensor) -> Sequence[torch.Tensor]:
+        """Images, the teacher's logits, and the outputs of its stages."""
+        images = self.draw(noise)
+        answer = self._teacher(images)
+        return images, answer.logits, *answer.blocks
+
+    def _descend(self, student: nn.Module, noise: torch.Tensor) -> Sequence[torch.Tensor]:
+        """One step of the generator; returns the disagreement and, with the vaccine, its penalty."""
         images = self.draw(noise)
         answer = self._teacher(images)
         with self._teacher.compute.autocast():
             disagreement = kl_mean(student(images), answer.logits)
-        losses = {"disagreement": disagreement.detach()}
-        loss = -disagreement
+        losses, loss = [disagreement.detach()], -disagreement
         if self.vaccine is not None:
             with self._teacher.compute.autocast():
                 penalty = self.vaccine.penalty(images, answer)
-            losses["vaccine"] = penalty.detach()
+            losses.append(penalty.detach())
             loss = loss - self._vaccine_weight * penalty
         parameters = list(self.generator.parameters())
         # Only the generator's gradients: the student's own optimiser must not see this pass.
@@ -106,7 +124,7 @@ class AdversarialSource:
             parameter.grad = gradient
         nn.utils.clip_grad_norm_(parameters, CLIP)
         self._optimizer.step()
-        return GeneratorStep(losses)
+        return losses
 
     @torch.no_grad()
     def sample(self, count: int) -> torch.Tensor:
@@ -129,7 +147,7 @@ class AdversarialSource:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores :meth:`state_dict`."""
         self.generator.load_state_dict(state["network"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        restore_optimizer(self._optimizer, state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
         self._drawn, self._given = state["drawn"].to(self._teacher.compute.device), state["given"]
         self._noise.set_state(state["generator"])

@@ -30,8 +30,8 @@ _WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "bincount", "_uni
 _READING_THE_CPU = ("augment.py", "marks.py", "adam.py")
 # Weights of the adversaries, which stay on the CPU.
 _ON_CPU = {"acts"}
-# Waits that are left: both count their classes and draw places at each step.
-_LEFT = {"ood": {"_balanced"}, "fast": {"_balanced"}}
+# Waits that are left: once a round both count the classes of what is in the pool.
+_LEFT = {"ood": {"_weigh"}, "fast": {"_weigh"}}
 # Wherever the teacher answers, if images of a class are asked about again.
 _WITH_SECOND_OPINION = {"_ask_again"}
 _CMI = CmiSettings(drawn=16, noise=16, features=16, bank=64, capacity=64)

@@ -16,7 +16,7 @@ from abd_app.distill.device import Compute
 from abd_app.distill.losses import kl_per_image
 from abd_app.distill.observe import batchnorm_distances
 from abd_app.distill.sources.base import GeneratorStep
-from abd_app.distill.sources.fast import FastSettings, InvertedPatchSource
+from abd_app.distill.sources.fast import FastSettings, Inversion, InvertedPatchSource
 from abd_app.teacher import Teacher
 from tests.unit.distill.sources.inversion import new_student, seeded
 
@@ -65,10 +65,10 @@ def test_the_pool_fills_with_patches_and_then_a_few_are_inverted_in_every_round(
 def test_the_losses_are_the_stated_ones(make_teacher: Callable[..., Teacher], compute: Compute) -> None:
     teacher = make_teacher()
     settings = FastSettings(**_SMALL, statistics=2.0, one_hot=0.5, adversarial=3.0)  # type: ignore[arg-type]
-    source, student = _source(teacher, compute, settings), new_student(teacher).eval()
+    student = new_student(teacher).eval()
     images, wanted = torch.rand(12, 3, 8, 8, generator=seeded(5)), torch.arange(12) % 4
-    with batchnorm_distances(teacher.network) as distances:
-        losses = source._losses(student, images, wanted, distances)
+    inversion = Inversion(AnsweringTeacher(teacher.network, compute), student, images, settings)
+    losses = next(inversion.run(images, wanted)).losses
     with batchnorm_distances(teacher.network) as fresh:
         answer = teacher.network(images)
     reply = student(images)
@@ -97,16 +97,12 @@ def test_inverting_leaves_no_gradient_and_no_statistics_in_the_student(
     assert all(parameter.grad is None for parameter in student.parameters())
 
 
-def test_closing_in_the_middle_of_an_inversion_takes_the_hooks_away(
-    make_teacher: Callable[..., Teacher], compute: Compute
-) -> None:
+def test_in_the_middle_of_an_inversion_no_hook_is_left(make_teacher: Callable[..., Teacher], compute: Compute) -> None:
     teacher = make_teacher()
     student = new_student(teacher)
     items: Any = _source(teacher, compute).batches(student)
     next(_of_inversion(items))
-    assert _hooks(teacher.network) > 0
-    assert not student.network.bn1.training
-    items.close()
+    assert student.network.bn1.training
     assert _hooks(teacher.network) == 0
     assert student.network.bn1.training
 

@@ -1,0 +1,133 @@
+"""Passes that a GPU replays: recorded once as a CUDA graph, then started by a single call.
+
+The kernels of a small network run for microseconds, and starting them one by one takes longer than running them. What
+is recorded must be free of waits for the host, must have inputs of one shape, and may read and write only those inputs
+and tensors that stay where they are: weights, gradients, states of optimisers. So optimisers that take part keep rate
+and count of steps on the device (:func:`make_adam`), and gradients are set to zero in place.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from abd_app.distill import parallel
+from abd_app.distill.device import Compute
+
+WARM_UPS = 2
+_MOST_VALUES = 2**21
+"""Of a pass's inputs: larger ones keep a GPU busy anyway, and a recording holds on to the memory that it needs."""
+
+_log = logging.getLogger(__name__)
+
+
+class RecordedPass:
+    """Runs a pass as it is, and on a GPU from the third time on as a recorded CUDA graph: the same kernels.
+
+    Runs before that count: they are steps like any other. Where a pass cannot be recorded it goes on as it is: with
+    several processes, other shapes than the first time, too little memory.
+
+    Args:
+        run: Of tensors on the device; returns tensors.
+        compute: Device.
+        allowed: ``False``: never record, as where a network of unknown make may wait for the host.
+    """
+
+    def __init__(self, run: Callable[..., Sequence[torch.Tensor]], compute: Compute, *, allowed: bool = True) -> None:
+        self._run = run
+        self._allowed = allowed and compute.device.type == "cuda"
+        self._runs = 0
+        self._shapes: tuple[torch.Size, ...] = ()
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._inputs: tuple[torch.Tensor, ...] = ()
+        self._outputs: Sequence[torch.Tensor] = ()
+
+    def __call__(self, *inputs: torch.Tensor) -> Sequence[torch.Tensor]:
+        """What the pass gives for ``inputs``."""
+        replayed = self.replay(*inputs)
+        return self._run(*inputs) if replayed is None else replayed
+
+    def replay(self, *inputs: torch.Tensor) -> Sequence[torch.Tensor] | None:
+        """The same by the recording; ``None`` where there is none yet, and the caller is to run the pass itself."""
+        if not self._suits(inputs):
+            return None
+        if self._graph is None:
+            self._runs += 1
+            if self._runs <= WARM_UPS or not self._record(inputs):
+                return None
+        assert self._graph is not None
+        for own, given in zip(self._inputs, inputs, strict=True):
+            own.copy_(given)
+        self._graph.replay()
+        return tuple(output.clone() for output in self._outputs)
+
+    def _suits(self, inputs: tuple[torch.Tensor, ...]) -> bool:
+        if not self._allowed or parallel.processes() > 1:
+            return False
+        shapes = tuple(one.shape for one in inputs)
+        if not self._runs:
+            self._shapes = shapes
+        return shapes == self._shapes and small(*inputs)
+
+    def _record(self, inputs: tuple[torch.Tensor, ...]) -> bool:
+        """Records the pass; nothing is computed yet."""
+        self._inputs = tuple(one.detach().clone() for one in inputs)
+        graph = torch.cuda.CUDAGraph()
+        try:
+            # Other threads may go on using the device.
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                self._outputs = self._run(*self._inputs)
+        except RuntimeError as error:  # out of memory included
+            self._allowed, self._inputs = False, ()
+            _log.warning("A pass is not recorded as a CUDA graph: %s", (str(error).splitlines() or [""])[0])
+            return False
+        self._graph = graph
+        return True
+
+
+def small(*inputs: torch.Tensor) -> bool:
+    """Whether a pass over these inputs is short enough for its recording to be worth the memory."""
+    return sum(one.numel() for one in inputs) <= _MOST_VALUES
+
+
+def make_adam(
+    parameters: Iterable[torch.Tensor], rate: float, compute: Compute, *, betas: tuple[float, float] = (0.9, 0.999)
+) -> torch.optim.Adam:
+    """Fused Adam whose steps can be recorded."""
+    on_gpu = compute.device.type == "cuda"
+    return torch.optim.Adam(parameters, make_rate(rate, compute), betas=betas, fused=True, capturable=on_gpu)
+
+
+def make_rate(rate: float, compute: Compute) -> float | torch.Tensor:
+    """A learning rate for an optimiser whose steps can be recorded."""
+    return torch.tensor(rate, device=compute.device) if compute.device.type == "cuda" else rate
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Changes the learning rate, in place where a recording may read it."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Loads what was saved, perhaps on another kind of device; all parameters have one learning rate."""
+    own: list[dict[str, Any]] = [
+        {key: group[key] for key in ("lr", "capturable") if key in group} for group in optimizer.param_groups
+    ]
+    optimizer.load_state_dict(state)
+    rate = float(optimizer.param_groups[0]["lr"])
+    for group, kept in zip(optimizer.param_groups, own, strict=True):
+        group.update(kept)
+    set_rate(optimizer, rate)
+
+
+def forget_gradients(network: nn.Module, compute: Compute) -> None:
+    """Gradients are 0 from here on; on a GPU they stay where they are."""
+    network.zero_grad(set_to_none=compute.device.type != "cuda")

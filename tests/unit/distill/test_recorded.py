@@ -1,0 +1,162 @@
+"""Passes that a GPU replays give what they give without it; the tests that need one are skipped where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from abd_app.distill import recorded
+from abd_app.distill.answering import AnsweringTeacher, SecondOpinion
+from abd_app.distill.assemble import assemble
+from abd_app.distill.device import Compute
+from abd_app.distill.loop import Distillation
+from abd_app.distill.recipe import choose_recipe
+from abd_app.distill.recorded import WARM_UPS, RecordedPass, make_adam, restore_optimizer
+from abd_app.distill.sources.fast import FastSettings
+from abd_app.distill.sources.ood import PatchSettings
+from abd_app.teacher import Teacher
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+STEPS = 40
+
+
+@pytest.fixture
+def gpu() -> Compute:
+    return Compute(torch.device("cuda"), False)
+
+
+@pytest.fixture(autouse=True)
+def _exact() -> Iterator[None]:
+    """Rounding in TF32 and by other orders of sums would hide what is compared."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32 = before
+
+
+def _never_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorded, "WARM_UPS", 10**9)
+
+
+def _distilled(teacher: Teacher, compute: Compute, method: str, defense: str, steps: int = STEPS) -> Distillation:
+    recipe = replace(choose_recipe(method, defense, "quick", STEPS), batch_size=8, vaccine_step=0, retrospection="none")
+    small: dict[str, Any] = {"drawn": 16, "first": 32, "capacity": 64, "student_steps": 5}
+    distillation = assemble(
+        teacher,
+        recipe,
+        student_name="wrn-10-1",
+        compute=compute,
+        seed=0,
+        pictures=torch.randint(256, (2, 3, 48, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)),
+        fast=FastSettings(**small, inverted=8, inversion_steps=3),
+        patches=PatchSettings(**small),
+    )
+    events = distillation.run()
+    while distillation.step < steps:
+        next(events)
+    events.close()
+    return distillation
+
+
+def _weights(distillation: Distillation) -> torch.Tensor:
+    return nn.utils.parameters_to_vector(distillation.student.network.parameters()).detach().cpu()
+
+
+def _recordings(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each attempt to record succeeded."""
+    outcomes: list[bool] = []
+    record = RecordedPass._record
+
+    def noted(self: RecordedPass, inputs: tuple[torch.Tensor, ...]) -> bool:
+        outcomes.append(record(self, inputs))
+        return outcomes[-1]
+
+    monkeypatch.setattr(RecordedPass, "_record", noted)
+    return outcomes
+
+
+def test_without_a_gpu_a_pass_just_runs(compute: Compute) -> None:
+    runs: list[int] = []
+
+    def run(values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        runs.append(1)
+        return (2 * values,)
+
+    doubling = RecordedPass(run, compute)
+    for _ in range(2 * WARM_UPS + 2):
+        assert doubling(torch.ones(3))[0].tolist() == [2, 2, 2]
+    assert len(runs) == 2 * WARM_UPS + 2
+    assert doubling.replay(torch.ones(3)) is None
+
+
+def test_an_optimiser_keeps_its_kind_of_rate_when_it_is_restored(compute: Compute) -> None:
+    saved = make_adam([torch.zeros(2, requires_grad=True)], 0.25, compute).state_dict()
+    saved["param_groups"][0].update(lr=torch.tensor(0.5), capturable=True)  # as from a GPU
+    optimizer = make_adam([torch.zeros(2, requires_grad=True)], 0.25, compute)
+    restore_optimizer(optimizer, saved)
+    assert optimizer.param_groups[0]["lr"] == 0.5 and isinstance(optimizer.param_groups[0]["lr"], float)
+    assert not optimizer.param_groups[0]["capturable"]
+
+
+@needs_gpu
+def test_a_recorded_pass_takes_new_inputs_and_leaves_earlier_results_alone(gpu: Compute) -> None:
+    total = torch.zeros(3, device="cuda")
+
+    def run(values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        total.add_(values)
+        return (2 * values,)
+
+    doubling = RecordedPass(run, gpu)
+    results = [doubling(torch.full((3,), float(one), device="cuda"))[0] for one in range(6)]
+    assert [one[0].item() for one in results] == [0, 2, 4, 6, 8, 10]
+    assert total.tolist() == [15, 15, 15]
+    assert doubling(torch.ones(5, device="cuda"))[0].tolist() == [2] * 5, "another shape runs as it is"
+
+
+@needs_gpu
+@pytest.mark.parametrize("method", ["ood", "fast", "zskt"])
+@pytest.mark.parametrize("defense", ["abd", "none"])
+def test_replayed_steps_lead_to_the_same_student(
+    make_teacher: Callable[..., Teacher], gpu: Compute, monkeypatch: pytest.MonkeyPatch, method: str, defense: str
+) -> None:
+    outcomes = _recordings(monkeypatch)
+    replayed = _weights(_distilled(make_teacher(), gpu, method, defense))
+    assert outcomes and all(outcomes)
+    with monkeypatch.context() as patch:
+        _never_recorded(patch)
+        plain = _weights(_distilled(make_teacher(), gpu, method, defense))
+        start = _weights(_distilled(make_teacher(), gpu, method, defense, steps=1))
+    way = (plain - start).norm()
+    assert way > 0.1
+    assert (replayed - plain).norm() < 0.02 * way
+
+
+@needs_gpu
+def test_a_run_goes_on_from_its_state_on_a_gpu(make_teacher: Callable[..., Teacher], gpu: Compute) -> None:
+    whole = _weights(_distilled(make_teacher(), gpu, "fast", "abd"))
+    half = _distilled(make_teacher(), gpu, "fast", "abd", steps=STEPS // 2)
+    state, rest = half.state_dict(), _distilled(make_teacher(), gpu, "fast", "abd", steps=WARM_UPS + 2)
+    rest.load_state_dict(state)
+    events = rest.run()
+    while rest.step < STEPS:
+        next(events)
+    assert (_weights(rest) - whole).norm() < 0.02 * whole.norm()
+
+
+@needs_gpu
+def test_a_gpu_asks_again_as_a_cpu_does(make_teacher: Callable[..., Teacher], gpu: Compute) -> None:
+    teacher, other = make_teacher(), make_teacher("wrn-16-1")
+    images = torch.rand(32, 3, 8, 8, generator=torch.Generator().manual_seed(2))
+    answers = []
+    for compute in (Compute(torch.device("cpu"), False), gpu):
+        answering = AnsweringTeacher(compute.place(teacher.network), compute)
+        first = answering(compute.images(images)).logits
+        doubted = int(first.argmax(dim=1).mode().values)
+        answering.second_opinion = SecondOpinion(compute.place(other.network), (doubted,))
+        answers.append(answering(compute.images(images)).logits.cpu())
+    assert torch.allclose(*answers, atol=1e-3)
