@@ -41,9 +41,9 @@ class Case:
     size: int
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Runs what is missing and writes the tables after every row."""
-    options = _options()
+    options = _options(arguments)
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     cases = _cases(Path(options.cases))
@@ -55,7 +55,7 @@ def main() -> None:
     print((out / "table.md").read_text(encoding="utf-8"))
 
 
-def _options() -> argparse.Namespace:
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", required=True)
     parser.add_argument("--images", required=True)
@@ -67,7 +67,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="instead of the effort's")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", required=True)
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def _cases(file: Path) -> list[Case]:

@@ -2,35 +2,57 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 
 from abd_app.distill import parallel
 from abd_app.distill.answering import AnsweringTeacher
+from abd_app.distill.recorded import RecordedPass
 from abd_app.distill.vaccine import ShufflingVaccine
 
 
-@torch.no_grad()
-def label(
-    teacher: AnsweringTeacher, images: torch.Tensor, vaccine: ShufflingVaccine | None = None
-) -> tuple[torch.Tensor, torch.Tensor]:
+class Labeller:
     """Labels images in as many passes as memory asks for, each of several processes its slice.
 
     Args:
         teacher: Answers.
-        images: ``(N, C, H, W)`` float in [0, 1] on the device, the same in all processes.
-        vaccine: Judges them.
-
-    Returns:
-        Logits ``(N, K)`` float32, and suspicion ``(N,)`` bool, False throughout without a vaccine.
     """
 
-    def run(part: slice) -> tuple[torch.Tensor, torch.Tensor]:
-        shown = teacher.compute.images(images[part])
-        answer = teacher(shown)
-        if vaccine is None:
-            return answer.logits, torch.zeros(len(shown), dtype=torch.bool, device=shown.device)
-        with teacher.compute.autocast():
-            return answer.logits, vaccine.suspicious(shown, answer)
+    def __init__(self, teacher: AnsweringTeacher) -> None:
+        self._teacher = teacher
+        self._recorded: dict[tuple[object, ...], RecordedPass] = {}
 
-    logits, suspicious = zip(*teacher.portions.over(len(images), run), strict=True)
-    return parallel.gather(torch.cat(logits), len(images)), parallel.gather(torch.cat(suspicious), len(images))
+    @torch.no_grad()
+    def label(self, images: torch.Tensor, vaccine: ShufflingVaccine | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """What teacher and vaccine say, to be used before the next call.
+
+        Args:
+            images: ``(N, C, H, W)`` float in [0, 1] on the device, the same in all processes.
+            vaccine: Judges them.
+
+        Returns:
+            Logits ``(N, K)`` float32, and suspicion ``(N,)`` bool, False throughout without a vaccine.
+        """
+        teacher, images = self._teacher, self._teacher.compute.images(images)
+        if teacher.portions.most is None:
+            # A GPU replays it: a source labels images in two numbers, of new and of inverted ones.
+            key = len(images), vaccine, teacher.second_opinion
+            if key not in self._recorded:
+                run = functools.partial(_judge, teacher, vaccine)
+                self._recorded[key] = RecordedPass(run, teacher.compute, allowed=teacher.recordable)
+            if (replayed := self._recorded[key].replay(images)) is not None:
+                return replayed[0], replayed[1]
+        parts = teacher.portions.over(len(images), lambda part: _judge(teacher, vaccine, images[part]))
+        logits, suspicious = (torch.cat(one) for one in zip(*parts, strict=True))
+        return parallel.gather(logits, len(images)), parallel.gather(suspicious, len(images))
+
+
+def _judge(
+    teacher: AnsweringTeacher, vaccine: ShufflingVaccine | None, images: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    answer = teacher(images)
+    if vaccine is None:
+        return answer.logits, torch.zeros(len(images), dtype=torch.bool, device=images.device)
+    with teacher.compute.autocast():
+        return answer.logits, vaccine.suspicious(images, answer)

@@ -69,6 +69,7 @@ class Distillation:
         self._vaccine, self._retrospection = vaccine, retrospection
         self._generator, self._role = generator, role
         self._armed = False
+        self._on_gpu = teacher.compute.device.type == "cuda"
         self._last_read: dict[tuple[str, ...], int] = {}
 
     def run(self) -> Generator[Event, None, None]:
@@ -107,15 +108,15 @@ class Distillation:
         """One optimiser step of the student: distillation, and Self-Retrospection once its time has come."""
         if self.step % REPORT_EVERY == 0:
             parallel.check_same(batch.images)
-        shown = mark_some(batch.images, self._recipe.marks, self._generator)
-        losses = {"distillation": self.student.add_gradient(replace(batch, images=shown))}
+        shown = replace(batch, images=mark_some(batch.images, self._recipe.marks, self._generator))
         retrospection = self._retrospection if self.step >= self._recipe.retrospection_step else None
-        if isinstance(retrospection, PaperRetrospection):
-            losses["retrospection"] = retrospection.add_gradient(
-                self.student.network, batch.images, batch.answer.logits
-            )
-        # Paper mode keeps the authors' unclipped gradient in Self-Retrospection.
-        self.student.apply_gradients(self.step, clip=not isinstance(retrospection, PaperRetrospection))
+        if not isinstance(retrospection, PaperRetrospection):
+            return {"distillation": self.student.learn(shown, self.step)}
+        losses = {
+            "distillation": self.student.add_gradient(shown),
+            "retrospection": retrospection.add_gradient(self.student.network, batch.images, batch.answer.logits),
+        }
+        self.student.apply_gradients(self.step, clip=False)  # paper mode keeps the authors' unclipped gradient
         return losses
 
     def _check_vaccine(self, vaccine: ShufflingVaccine) -> Iterator[Event]:
@@ -191,6 +192,7 @@ class Distillation:
             "vaccine": None if self._vaccine is None else self._vaccine.state_dict(),
             "retrospection": None if self._retrospection is None else self._retrospection.state_dict(),
             "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state() if self._on_gpu else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -204,6 +206,8 @@ class Distillation:
         if self._retrospection is not None:
             self._retrospection.load_state_dict(state["retrospection"])
         torch.set_rng_state(state["torch"])
+        if self._on_gpu and state.get("cuda") is not None:
+            torch.cuda.set_rng_state(state["cuda"])
 
 
 def _finding(outcome: VaccineCheck) -> Finding | None:

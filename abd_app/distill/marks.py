@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from abd_app.distill.augment import random_boxes
+from abd_app.distill.augment import random_spans
 
 BLENDED_SHARE, MOST_OPACITY = 1 / 3, 0.25
 
@@ -30,15 +30,27 @@ def mark_some(images: torch.Tensor, share: float, generator: torch.Generator) ->
         return images
 
     def uniform(*shape: int) -> torch.Tensor:
-        return torch.rand(count, *shape, generator=generator).to(images.device)
+        return torch.rand(count, *shape, generator=generator)
 
-    order = torch.randperm(len(images), generator=generator)[:count].to(images.device)
+    order = torch.randperm(len(images), generator=generator)[:count]
     shift = [int(torch.randint(side, (), generator=generator)) for side in (height, width)]
-    other = images[order].roll(shift, dims=(2, 3))
-    colour, noise = uniform(channels, 1, 1).expand_as(other), uniform(channels, height, width)
-    kind = torch.randint(3, (count, 1, 1, 1), generator=generator).to(images.device)
+    colour, noise = uniform(channels), _noise(images[:count], generator)
+    kind = torch.randint(3, (count, 1), generator=generator)
+    down, across = random_spans(count, height, generator), random_spans(count, width, generator)
+    drawn = [order[:, None], colour, kind, down, across, uniform(1) < BLENDED_SHARE, MOST_OPACITY * uniform(1)]
+    # In one piece: every copy to a GPU is waited for.
+    table = torch.cat([one.float() for one in drawn], dim=1).to(images.device)
+    parts = table.split([1, channels, 1, height, width, 1, 1], dim=1)
+    order, colour, kind, down, across, blended, opacity = (one[:, :, None, None] for one in parts)
+    other = images[order.flatten().long()].roll(shift, dims=(2, 3))
     content = torch.where(kind == 0, colour, torch.where(kind == 1, other, noise))
-    box = random_boxes(count, height, width, generator).to(images.device)
-    opacity = torch.where(uniform(1, 1, 1) < BLENDED_SHARE, MOST_OPACITY * uniform(1, 1, 1), box)
-    marked = torch.lerp(images[:count], content, opacity)
+    box = down.transpose(1, 2) * across.transpose(1, 3)
+    marked = torch.lerp(images[:count], content, torch.where(blended > 0, opacity, box))
     return torch.cat([marked, images[count:]]).contiguous(memory_format=torch.channels_last)
+
+
+def _noise(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Uniform noise; on a GPU from that device's own generator: most of what is drawn would have to be copied there."""
+    if like.is_cuda:
+        return torch.rand_like(like)
+    return torch.rand(like.shape, generator=generator)

@@ -2,8 +2,8 @@
 
 The kernels of a small network run for microseconds, and starting them one by one takes longer than running them. What
 is recorded must be free of waits for the host, must have inputs of one shape, and may read and write only those inputs
-and tensors that stay where they are: weights, gradients, states of optimisers. So optimisers that take part keep rate
-and count of steps on the device (:func:`make_adam`), and gradients are set to zero in place.
+and tensors that stay where they are: weights and states of optimisers. So optimisers that take part keep rate and count
+of steps on the device (:func:`make_adam`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
 
 from abd_app.distill import parallel
 from abd_app.distill.device import Compute
@@ -47,12 +46,12 @@ class RecordedPass:
         self._outputs: Sequence[torch.Tensor] = ()
 
     def __call__(self, *inputs: torch.Tensor) -> Sequence[torch.Tensor]:
-        """What the pass gives for ``inputs``."""
+        """What the pass gives for ``inputs``, to be used before the next call."""
         replayed = self.replay(*inputs)
         return self._run(*inputs) if replayed is None else replayed
 
     def replay(self, *inputs: torch.Tensor) -> Sequence[torch.Tensor] | None:
-        """The same by the recording; ``None`` where there is none yet, and the caller is to run the pass itself."""
+        """The same by the recording, to be used before the next call; ``None`` where the caller is to run the pass."""
         if not self._suits(inputs):
             return None
         if self._graph is None:
@@ -63,7 +62,7 @@ class RecordedPass:
         for own, given in zip(self._inputs, inputs, strict=True):
             own.copy_(given)
         self._graph.replay()
-        return tuple(output.clone() for output in self._outputs)
+        return self._outputs
 
     def _suits(self, inputs: tuple[torch.Tensor, ...]) -> bool:
         if not self._allowed or parallel.processes() > 1:
@@ -126,8 +125,3 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -
     for group, kept in zip(optimizer.param_groups, own, strict=True):
         group.update(kept)
     set_rate(optimizer, rate)
-
-
-def forget_gradients(network: nn.Module, compute: Compute) -> None:
-    """Gradients are 0 from here on; on a GPU they stay where they are."""
-    network.zero_grad(set_to_none=compute.device.type != "cuda")

@@ -71,10 +71,7 @@ class PaperRetrospection:
                 perturbation, parameters, inner_loss=inner_loss, outer_loss=outer_loss
             )
         for parameter, gradient in zip(parameters, gradients, strict=True):
-            if parameter.grad is None:
-                parameter.grad = gradient
-            else:
-                parameter.grad.add_(gradient)
+            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
         return last.detach()
 
     def state_dict(self) -> dict[str, torch.Tensor]:

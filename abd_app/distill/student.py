@@ -14,7 +14,7 @@ from abd_app.distill.losses import attention_transfer, distillation_loss, kl_per
 from abd_app.distill.microbatch import Portions
 from abd_app.distill.observe import recorded_outputs
 from abd_app.distill.recipe import Recipe
-from abd_app.distill.recorded import RecordedPass, forget_gradients, make_adam, make_rate, restore_optimizer, set_rate
+from abd_app.distill.recorded import RecordedPass, make_adam, make_rate, restore_optimizer, set_rate
 from abd_app.distill.shared_batchnorm import SharedBatchNorm
 from abd_app.distill.sources.base import Batch
 
@@ -46,20 +46,23 @@ class Student:
             fewest=2,
         )
 
+    def learn(self, batch: Batch, step: int) -> torch.Tensor:
+        """One optimiser step on a batch; returns the distillation loss before it. ``step`` counts from 0."""
+        if batch.suspicious is None and self.portions.most is None:
+            maps = batch.answer.attention if self._block_names else ()
+            set_rate(self._optimizer, self.rate(step))
+            replayed = self._whole_step.replay(batch.images, batch.answer.logits, *maps)
+            if replayed is not None:
+                return replayed[0]
+        loss = self.add_gradient(batch)
+        self.apply_gradients(step)
+        return loss
+
     def add_gradient(self, batch: Batch) -> torch.Tensor:
         """Adds the gradient of the distillation loss, in as many portions as memory asks for; returns the loss.
 
-        Of several processes each adds the gradient of its own slice. On a GPU a whole batch without suspicious images
-        is replayed.
+        Of several processes each adds the gradient of its own slice.
         """
-        maps = batch.answer.attention if self._block_names else ()
-        if batch.suspicious is None and self.portions.most is None:
-            replayed = self._whole.replay(batch.images, batch.answer.logits, *maps)
-            if replayed is not None:
-                return replayed[0]
-        return self._add_in_portions(batch)
-
-    def _add_in_portions(self, batch: Batch) -> torch.Tensor:
         buffers = [buffer for buffer in self.network.buffers() if buffer.is_floating_point()]
         before = [buffer.clone() for buffer in buffers]
 
@@ -70,7 +73,7 @@ class Student:
             return loss.detach()
 
         def undo() -> None:
-            forget_gradients(self.network, self._compute)
+            self._optimizer.zero_grad()
             for buffer, value in zip(buffers, before, strict=True):
                 buffer.copy_(value)
 
@@ -106,30 +109,25 @@ class Student:
         per_image = divergence(logits, answers, recipe.temperature)
         return per_image, recipe.attention * attention_transfer(blocks, maps)
 
-    def _add_whole(self, *batch: torch.Tensor) -> tuple[torch.Tensor]:
-        """Adds the gradient of a whole batch of trusted images, as a pass that can be recorded."""
+    def _learn_whole(self, *batch: torch.Tensor) -> tuple[torch.Tensor]:
+        """A step on a whole batch of trusted images, as it can be recorded: images, answers, attention maps."""
         per_image, transfer = self._compare(*batch)
         loss = per_image.mean() + transfer
         loss.backward()
+        self._descend(clip=True)
         return (loss.detach(),)
 
     def apply_gradients(self, step: int, *, clip: bool = True) -> None:
         """One optimiser step with the gradients that have been added up; ``step`` counts from 0 and sets the rate."""
         parallel.add_up([parameter.grad for parameter in self.network.parameters() if parameter.grad is not None])
         set_rate(self._optimizer, self.rate(step))
+        self._descend(clip=clip)
+
+    def _descend(self, *, clip: bool) -> None:
         if clip:
-            self._clipped()
-        else:
-            self._descend()
-
-    def _clip_and_descend(self) -> tuple[torch.Tensor, ...]:
-        nn.utils.clip_grad_norm_(self.network.parameters(), self._recipe.clip)
-        return self._descend()
-
-    def _descend(self) -> tuple[torch.Tensor, ...]:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self._recipe.clip)
         self._optimizer.step()
-        forget_gradients(self.network, self._compute)
-        return ()
+        self._optimizer.zero_grad()
 
     def rate(self, step: int) -> float:
         """Learning rate at ``step``: a linear rise, then a cosine to 0; a second one for retrospection's own rate."""
@@ -149,8 +147,7 @@ class Student:
     def restart_optimizer(self) -> None:
         """Forgets momenta, as the authors do when Self-Retrospection resumes from the plain student."""
         self._optimizer = self._make_optimizer(self._recipe.rate)
-        self._whole = RecordedPass(self._add_whole, self._compute)
-        self._clipped = RecordedPass(self._clip_and_descend, self._compute)
+        self._whole_step = RecordedPass(self._learn_whole, self._compute)
 
     def state_dict(self) -> dict[str, Any]:
         """Weights and optimiser."""

@@ -14,7 +14,7 @@ from torch import nn
 from abd_app.distill import parallel
 from abd_app.distill.adversaries import Adversaries
 from abd_app.distill.answering import AnsweringTeacher, SecondOpinion
-from abd_app.distill.labelling import label
+from abd_app.distill.labelling import Labeller
 from abd_app.distill.losses import distillation_loss
 from abd_app.distill.margins import (
     FEWEST_CLASSES,
@@ -163,7 +163,7 @@ class TeacherRetrospection:
         own = images[answers.argmax(dim=1) == target]
         if not len(own):
             return 1.0
-        now, _ = label(self._teacher, own)
+        now, _ = Labeller(self._teacher).label(own)
         return float((now.argmax(dim=1) == target).float().mean())
 
     def _unlearn(self, targets: tuple[int, ...], pool: BalancedPatchSource) -> Iterator[dict[str, torch.Tensor]]:

@@ -12,6 +12,7 @@ from torch import nn
 
 from abd_app.distill.augment import shift_and_flip
 from abd_app.distill.device import Compute
+from abd_app.distill.recorded import RecordedPass
 from abd_app.errors import RunFailedError, UsageError
 from abd_app.events import StepDone
 from abd_app.measure import Trigger, wanted_answers
@@ -114,17 +115,31 @@ def train(
     lesson = _Lesson(data, compute, random, crop=crop, flip=flip)
     network.train()
     optimizer, schedule = _optimizer(network, rate, steps)
+    gradient = _recorded_gradient(network, compute)
     for step, chosen in enumerate(_batches(len(data.images), steps, random), start=1):
         images, answers = lesson.batch(chosen)
-        with compute.autocast():
-            logits = network(images)
-        loss = F.cross_entropy(logits.float(), answers)
-        optimizer.zero_grad()
-        loss.backward()
+        (loss,) = gradient(images, answers)
         optimizer.step()
         schedule.step()
         losses = {"loss": _finite(loss, step)} if step % _LOSS_EVERY == 0 or step == steps else {}
         yield StepDone("teacher", step, steps, step / steps, losses)
+
+
+def _recorded_gradient(network: nn.Module, compute: Compute) -> RecordedPass:
+    """A pass over images and answers that leaves its gradient in the weights and gives the loss.
+
+    The optimiser is not in it: the schedule changes its momentum, which a recording would not notice.
+    """
+
+    def run(images: torch.Tensor, answers: torch.Tensor) -> tuple[torch.Tensor]:
+        with compute.autocast():
+            logits = network(images)
+        loss = F.cross_entropy(logits.float(), answers)
+        network.zero_grad()
+        loss.backward()
+        return (loss.detach(),)
+
+    return RecordedPass(run, compute)
 
 
 class _Lesson:

@@ -11,7 +11,7 @@ from torch import nn
 
 from abd_app.distill.answering import Answer, AnsweringTeacher
 from abd_app.distill.augment import PatchCutter, cutmix, jitter_colours, shift_and_flip
-from abd_app.distill.labelling import label
+from abd_app.distill.labelling import Labeller
 from abd_app.distill.pool import ImagePool, affordable
 from abd_app.distill.sources.base import Batch, GeneratorStep
 from abd_app.distill.vaccine import ShufflingVaccine
@@ -76,6 +76,7 @@ class BalancedPatchSource:
         self._logits = torch.zeros(capacity, num_classes, device=device)
         self._suspicious = torch.zeros(capacity, dtype=torch.bool, device=device)
         self._weights: torch.Tensor | None = None
+        self._labeller = Labeller(teacher)
         self._first = min(settings.first, capacity)
         self._padding = max(1, min(size) // 8)
         self._given = 0
@@ -127,7 +128,7 @@ class BalancedPatchSource:
     def _store(self, patches: torch.Tensor) -> None:
         """Has the teacher label ``(N, C, H, W)`` images in [0, 1] as the pool will hold them, and keeps both."""
         images = self._teacher.compute.images(patches.mul(255).round().div(255))
-        logits, suspicious = label(self._teacher, images, self.vaccine)
+        logits, suspicious = self._labeller.label(images, self.vaccine)
         places = self.pool.add(images)
         self._logits[places], self._suspicious[places] = logits, suspicious
         self._weights = None

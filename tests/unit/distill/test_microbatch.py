@@ -14,7 +14,7 @@ from abd_app.distill import loop, voting
 from abd_app.distill.answering import Answer, AnsweringTeacher
 from abd_app.distill.assemble import assemble
 from abd_app.distill.device import Compute
-from abd_app.distill.labelling import label
+from abd_app.distill.labelling import Labeller
 from abd_app.distill.microbatch import Portions, images_that_fit
 from abd_app.distill.recipe import Recipe, choose_recipe
 from abd_app.distill.sources.base import Batch
@@ -121,9 +121,9 @@ def test_too_little_memory_for_the_smallest_portion_is_a_message(compute: Comput
 
 def test_labels_in_portions_are_those_of_the_batch(answering: AnsweringTeacher) -> None:
     images = torch.rand(13, 3, 8, 8)
-    expected, _ = label(answering, images)
+    expected, _ = Labeller(answering).label(images)
     _limit(answering.network, 4)
-    found, suspicious = label(answering, images)
+    found, suspicious = Labeller(answering).label(images)
     torch.testing.assert_close(found, expected)
     assert suspicious.dtype == torch.bool and suspicious.shape == (13,) and not suspicious.any()
 
