@@ -120,7 +120,7 @@ def draw(rows: list[dict[str, Any]], file: Path, heading: str) -> None:
             axes[:, column], ("ms_per_step", "peak_memory_mb"), ("ms / step", "peak MB"), strict=True
         ):
             axis.plot(at, [row[key] for row in chosen], "o-")
-            axis.set_ylim(0, 1.1 * max(row[key] or 1 for row in chosen))
+            axis.set_ylim(0, 1.1 * max((row[key] or 1 for row in chosen), default=1))
             axis.set_ylabel(label)
             axis.set_xlabel("teacher, million weights" if name == "teacher" else name)
     figure.savefig(file, dpi=120)

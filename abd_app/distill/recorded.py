@@ -3,14 +3,13 @@
 The kernels of a small network run for microseconds, and starting them one by one takes longer than running them. What
 is recorded must be free of waits for the host, must have inputs of one shape, and may read and write only those inputs
 and tensors that stay where they are: weights and states of optimisers. So optimisers that take part keep rate and count
-of steps on the device (:func:`make_adam`).
+of steps on the device (:mod:`abd_app.distill.optimizers`).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -91,37 +90,3 @@ class RecordedPass:
 def small(*inputs: torch.Tensor) -> bool:
     """Whether a pass over these inputs is short enough for its recording to be worth the memory."""
     return sum(one.numel() for one in inputs) <= _MOST_VALUES
-
-
-def make_adam(
-    parameters: Iterable[torch.Tensor], rate: float, compute: Compute, *, betas: tuple[float, float] = (0.9, 0.999)
-) -> torch.optim.Adam:
-    """Fused Adam whose steps can be recorded."""
-    on_gpu = compute.device.type == "cuda"
-    return torch.optim.Adam(parameters, make_rate(rate, compute), betas=betas, fused=True, capturable=on_gpu)
-
-
-def make_rate(rate: float, compute: Compute) -> float | torch.Tensor:
-    """A learning rate for an optimiser whose steps can be recorded."""
-    return torch.tensor(rate, device=compute.device) if compute.device.type == "cuda" else rate
-
-
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Changes the learning rate, in place where a recording may read it."""
-    for group in optimizer.param_groups:
-        if isinstance(group["lr"], torch.Tensor):
-            group["lr"].fill_(rate)
-        else:
-            group["lr"] = rate
-
-
-def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Loads what was saved, perhaps on another kind of device; all parameters have one learning rate."""
-    own: list[dict[str, Any]] = [
-        {key: group[key] for key in ("lr", "capturable") if key in group} for group in optimizer.param_groups
-    ]
-    optimizer.load_state_dict(state)
-    rate = float(optimizer.param_groups[0]["lr"])
-    for group, kept in zip(optimizer.param_groups, own, strict=True):
-        group.update(kept)
-    set_rate(optimizer, rate)

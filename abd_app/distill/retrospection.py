@@ -10,6 +10,7 @@ from abd_app.distill.device import Compute
 from abd_app.distill.hypergradient import Loss, fixed_point_hypergradient
 from abd_app.distill.losses import kl_mean
 from abd_app.distill.observe import SeenBatch
+from abd_app.distill.optimizers import give_gradients
 
 
 class PaperRetrospection:
@@ -70,8 +71,8 @@ class PaperRetrospection:
             gradients = fixed_point_hypergradient(
                 perturbation, parameters, inner_loss=inner_loss, outer_loss=outer_loss
             )
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+        learned = [torch.zeros_like(one) if one.grad is None else one.grad for one in parameters]
+        give_gradients(parameters, torch._foreach_add(learned, gradients))
         return last.detach()
 
     def state_dict(self) -> dict[str, torch.Tensor]:
@@ -85,6 +86,6 @@ class PaperRetrospection:
         perturbation = start.clone().requires_grad_(True)
         optimizer = torch.optim.Adam([perturbation], lr=0.1, fused=True)
         for _ in range(self._rounds):
-            (perturbation.grad,) = torch.autograd.grad(inner_loss(perturbation), [perturbation])
+            give_gradients([perturbation], torch.autograd.grad(inner_loss(perturbation), [perturbation]))
             optimizer.step()
         return perturbation.detach()

@@ -20,7 +20,8 @@ from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.augment import jitter_colours, shift_and_flip
 from abd_app.distill.losses import kl_per_image
 from abd_app.distill.observe import batchnorm_distances, frozen_batchnorm
-from abd_app.distill.recorded import RecordedPass, make_adam, small
+from abd_app.distill.optimizers import give_gradients, make_adam
+from abd_app.distill.recorded import RecordedPass, small
 from abd_app.distill.sources.base import GeneratorStep
 from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
 
@@ -143,7 +144,7 @@ class Inversion:
             losses = torch.stack(list(self._losses(distances)))
         gradients = torch.autograd.grad(losses.sum(), [self.images])
         parallel.agree(gradients)
-        (self.images.grad,) = gradients
+        give_gradients([self.images], gradients)
         self._optimizer.step()
         with torch.no_grad():
             self.images.clamp_(0, 1)

@@ -13,7 +13,8 @@ from abd_app.distill import parallel
 from abd_app.distill.answering import Answer, AnsweringTeacher
 from abd_app.distill.generators import ZsktGenerator
 from abd_app.distill.losses import kl_mean
-from abd_app.distill.recorded import RecordedPass, make_adam, restore_optimizer
+from abd_app.distill.optimizers import give_gradients, make_adam, restore_optimizer
+from abd_app.distill.recorded import RecordedPass
 from abd_app.distill.sources.base import Batch, GeneratorStep
 from abd_app.distill.vaccine import ShufflingVaccine
 from abd_app.teacher import ImageSpec
@@ -120,8 +121,7 @@ class AdversarialSource:
         # Only the generator's gradients: the student's own optimiser must not see this pass.
         gradients = torch.autograd.grad(loss, parameters)
         parallel.agree(gradients)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
+        give_gradients(parameters, gradients)
         nn.utils.clip_grad_norm_(parameters, CLIP)
         self._optimizer.step()
         return losses

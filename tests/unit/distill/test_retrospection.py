@@ -87,6 +87,15 @@ def test_the_papers_gradient_is_that_of_a_naive_form(compute: Compute, count: in
         assert torch.allclose(parameter.grad, expected, rtol=1e-4, atol=1e-7)
 
 
+def test_the_papers_search_goes_the_same_way_in_every_memory_layout(compute: Compute) -> None:
+    slope, found = torch.randn(1, 3, 8, 8), list[torch.Tensor]()
+    for layout in (torch.contiguous_format, torch.channels_last):
+        start = torch.zeros(2, 3, 8, 8).to(memory_format=layout)[:1]
+        found.append(PaperRetrospection(compute, _STD)._search(lambda d: (d * slope + d.square()).sum(), start))
+    assert found[0].abs().min() > 0.1
+    assert torch.allclose(*found, atol=1e-5)
+
+
 def test_the_papers_gradient_is_added_to_what_is_there(compute: Compute) -> None:
     images, student, twin = torch.rand(8, 3, 8, 8), _student(), _student()
     for parameter in twin.parameters():
