@@ -91,7 +91,7 @@ def test_the_papers_search_goes_the_same_way_in_every_memory_layout(compute: Com
     slope, found = torch.randn(1, 3, 8, 8), list[torch.Tensor]()
     for layout in (torch.contiguous_format, torch.channels_last):
         start = torch.zeros(2, 3, 8, 8).to(memory_format=layout)[:1]
-        found.append(PaperRetrospection(compute, _STD)._search(lambda d: (d * slope + d.square()).sum(), start))
+        found.append(PaperRetrospection(compute, _STD)._search(lambda d: (d * slope).sum(), start))
     assert found[0].abs().mean() > 0.1
     assert torch.allclose(*found, atol=1e-5)
 
