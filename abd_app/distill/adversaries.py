@@ -42,27 +42,22 @@ class Adversaries:
         self._pictures = ((draw[0] - 0.5) * 2 * self._ball).requires_grad_()
         self._canvases = draw[1].clone().requires_grad_()
 
-    def perturb(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Each of ``(N, C, H, W)`` images with a picture or a box of a canvas, with a graph.
-
-        Returns:
-            The images, the classes wanted, ``(N,)``, and whether a picture was added, ``(N,)`` bool.
-        """
+    def perturb(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Each of ``(N, C, H, W)`` images with a picture or a box of a canvas, with a graph; the classes wanted."""
         count, _, height, width = images.shape
         which = torch.randint(len(self._targets), (count,), generator=self._random).to(images.device)
         added = (torch.rand(count, 1, 1, 1, generator=self._random) < 0.5).to(images.device)
         box = random_boxes(count, height, width, self._random, self._boxes).to(images.device)
         shifted = (images + self._pictures[which]).clamp(0, 1)
         covered = torch.lerp(images, self._canvases[which], box)
-        return torch.where(added, shifted, covered), self._targets[which], added.flatten()
+        return torch.where(added, shifted, covered), self._targets[which]
 
-    def gradients(self, perturbed: torch.Tensor, slope: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def gradients(self, perturbed: torch.Tensor, slope: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """By pictures and by canvases, from the slope by what :meth:`perturb` gave."""
-        by_picture, by_canvas = torch.autograd.grad(perturbed, [self._pictures, self._canvases], slope)
-        return by_picture, by_canvas
+        return torch.autograd.grad(perturbed, [self._pictures, self._canvases], slope)
 
     @torch.no_grad()
-    def descend(self, gradients: tuple[torch.Tensor, torch.Tensor]) -> None:
+    def descend(self, gradients: Sequence[torch.Tensor]) -> None:
         """One signed step down, back into the ball and the pixel box."""
         by_picture, by_canvas = gradients
         self._pictures.sub_(self._climb * self._ball * by_picture.sign()).clamp_(-self._ball, self._ball)

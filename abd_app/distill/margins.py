@@ -189,15 +189,20 @@ def finding_of_target(test: MarginTest, deed: Deed) -> Finding:
         return Finding(
             "warning" if some else "info",
             "No class stands out as the target of a backdoor",
-            f"No class can be driven much further ahead of all others than the rest ({_chance(test)}), so "
-            f"Self-Retrospection has nothing to unlearn; other defences go on.{looked_at}",
+            f"No class can be driven much further ahead of all others than the rest ({_chance(test)}), and bending "
+            "images by half a pixel does not turn most of them to one class, so Self-Retrospection has nothing to "
+            f"unlearn; other defences go on.{looked_at}",
         )
-    end = {
+    return _stands_out(test, what_was_done(deed) + looked_at)
+
+
+def what_was_done(deed: Deed) -> str:
+    """What became of a class that stands out, for a finding."""
+    return {
         "unlearned": "A copy of the teacher unlearned what leads images there.",
         "undone": "To unlearn what leads images there would have cost the class nearly all images of its own. So it "
         "was undone, and other defences are alone: look at this class before you rely on the result.",
     }[deed]
-    return _stands_out(test, end + looked_at)
 
 
 def _stands_out(test: MarginTest, end: str) -> Finding:

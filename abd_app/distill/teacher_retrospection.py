@@ -14,6 +14,8 @@ from torch import nn
 from abd_app.distill import parallel
 from abd_app.distill.adversaries import Adversaries
 from abd_app.distill.answering import AnsweringTeacher, SecondOpinion
+from abd_app.distill.bending import STEPS as BEND_STEPS
+from abd_app.distill.bending import Bends, BendSearch, BendTest, finding_of_bending
 from abd_app.distill.labelling import Labeller
 from abd_app.distill.losses import distillation_loss
 from abd_app.distill.margins import (
@@ -59,6 +61,7 @@ class TeacherRetrospection:
         settings: Hyper-parameters.
 
     Attributes:
+        bending: What the search for a class to which bending leads gave; ``None`` where nobody looked.
         outcome: What the search for the target class gave, on the teacher without its bounds; ``None`` before it.
         targets: The classes that were unlearned.
         deed: What became of a class that stands out: ``unlearned``, or ``undone``: unlearned, and taken back.
@@ -75,6 +78,7 @@ class TeacherRetrospection:
         settings: UnlearningSettings,
     ) -> None:
         self.outcome: MarginTest | None = None
+        self.bending: BendTest | None = None
         self.targets: tuple[int, ...] = ()
         self.deed: Deed = "unlearned"
         weights = sum(parameter.numel() * parameter.element_size() for parameter in teacher.network.parameters())
@@ -92,13 +96,17 @@ class TeacherRetrospection:
         filling = -(-settings.patches // settings.drawn) + settings.renewals * (
             1 + inverts * FastSettings.inversion_steps
         )
-        return searches + filling + settings.steps
+        return searches + filling + BEND_STEPS + settings.steps
 
     def report(self) -> Iterator[Event]:
         """What came out of :meth:`run`, as events."""
         if (found := self.outcome) is not None:
-            yield TargetSearched(found.target, found.p_value, self.targets, found.classes, found.margins)
-            yield FindingMade(finding_of_target(found, self.deed))
+            bending = BendTest((), ()) if self.bending is None else self.bending
+            by_bending = None if self.bending is None else self.bending.target
+            target = found.target if by_bending is None else by_bending
+            yield TargetSearched(target, found.p_value, self.targets, found.classes, found.margins, bending.shares)
+            bent = None if by_bending is None else finding_of_bending(bending, self.deed)
+            yield FindingMade(bent or finding_of_target(found, self.deed))
         for finding in self.portions.findings():
             yield FindingMade(finding)
 
@@ -116,14 +124,19 @@ class TeacherRetrospection:
         with self._teacher.bounds.lifted():
             self.outcome = yield from search.run(self._teacher)
         few = self._num_classes < FEWEST_CLASSES  # too few for one to stand out: all are unlearned
-        target = self.outcome.target
+        target, disarmed = self.outcome.target, False
+        if self._teacher.bounds and target is not None:
+            disarmed = (yield from search.run(self._teacher)).p_value > self._settings.disarmed_from
+        pool = self._make_pool()
+        if target is None and not few:
+            for step in pool.filled(0):
+                yield step.losses
+            bends = BendSearch(self.outcome.classes, self._shape[1:], random, portions=self._searching)
+            self.bending = yield from bends.run(self._teacher, pool)
+            target = self.bending.target
         targets = tuple(range(self._num_classes)) if few else () if target is None else (target,)
         if not targets:
             return
-        disarmed = False
-        if self._teacher.bounds and not few:
-            disarmed = (yield from search.run(self._teacher)).p_value > self._settings.disarmed_from
-        pool = self._make_pool()
         for step in pool.filled(self._settings.renewals):
             yield step.losses
         yield from self._unlearn_or_undo(targets, pool, self._settings.how_far[disarmed], may_undo=not few)
@@ -167,17 +180,7 @@ class TeacherRetrospection:
         return float((now.argmax(dim=1) == target).float().mean())
 
     def _unlearn(self, targets: tuple[int, ...], pool: BalancedPatchSource) -> Iterator[dict[str, torch.Tensor]]:
-        settings = self._settings
-        adversaries = Adversaries(
-            targets,
-            settings.adversaries,
-            self._shape,
-            self._teacher.compute.device,
-            self._random,
-            ball=settings.ball,
-            boxes=settings.boxes,
-            climb=settings.climb,
-        )
+        settings, adversaries = self._settings, self._adversaries(targets)
         parameters = list(self._teacher.network.requires_grad_().parameters())
         optimizer = torch.optim.Adam(parameters, settings.rate)
         for step in range(settings.steps):
@@ -188,13 +191,30 @@ class TeacherRetrospection:
             optimizer.zero_grad()
             yield losses
 
+    def _adversaries(self, targets: tuple[int, ...]) -> Adversaries | Bends:
+        """Of the kind by which the class was found."""
+        settings, device = self._settings, self._teacher.compute.device
+        if self.bending is not None:
+            size = self._shape[1:]
+            return Bends(targets, settings.adversaries, size, device, self._random, climb=settings.climb)
+        return Adversaries(
+            targets,
+            settings.adversaries,
+            self._shape,
+            device,
+            self._random,
+            ball=settings.ball,
+            boxes=settings.boxes,
+            climb=settings.climb,
+        )
+
     def _add_gradients(
-        self, pool: BalancedPatchSource, adversaries: Adversaries, parameters: list[nn.Parameter]
+        self, pool: BalancedPatchSource, adversaries: Adversaries | Bends, parameters: list[nn.Parameter]
     ) -> dict[str, torch.Tensor]:
         """The losses of one step, their gradients by the weights in ``parameters``; the adversaries move, too."""
         settings, count = self._settings, self._settings.batch_size
         images, answers = pool.balanced(2 * count)
-        perturbed, wanted, _ = adversaries.perturb(images[count:])
+        perturbed, wanted = adversaries.perturb(images[count:])
         shown = self._teacher.compute.images(torch.cat([images[:count], perturbed.detach()]))
         clean = torch.arange(2 * count, device=shown.device) < count
         targets = torch.cat([wanted, wanted])  # of the clean half none is used
@@ -234,12 +254,15 @@ class TeacherRetrospection:
         opinion = self._teacher.second_opinion
         weights = None if opinion is None else opinion.network.state_dict()
         outcome = None if self.outcome is None else asdict(self.outcome)
-        return {"outcome": outcome, "targets": self.targets, "deed": self.deed, "weights": weights}
+        bending = None if self.bending is None else asdict(self.bending)
+        return {"outcome": outcome, "bending": bending, "targets": self.targets, "deed": self.deed, "weights": weights}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores :meth:`state_dict`."""
         outcome = state.get("outcome")  # an earlier version had none
         self.outcome = None if outcome is None else MarginTest(**outcome)
+        bending = state.get("bending")
+        self.bending = None if bending is None else BendTest(**bending)
         self.targets, self.deed = tuple(state.get("targets", ())), state.get("deed", "unlearned")
         if state.get("weights") is not None:
             self._give_opinion(state["weights"])

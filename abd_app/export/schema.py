@@ -51,12 +51,13 @@ class VaccineReport(TypedDict):
 
 
 class TargetSearchReport(TypedDict):
-    """As :class:`abd_app.events.TargetSearched`; ``margins`` by class index."""
+    """As :class:`abd_app.events.TargetSearched`; ``margins`` and ``bends`` by class index."""
 
     target: int | None
     p_value: float
     unlearned: list[int]
     margins: dict[str, float]
+    bends: dict[str, float]
 
 
 class FindingReport(TypedDict):

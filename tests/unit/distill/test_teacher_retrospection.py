@@ -142,7 +142,8 @@ def test_portions_give_the_weights_of_the_whole(compute: Compute) -> None:
 @pytest.mark.parametrize("backdoor", [True, False])
 def test_a_restored_one_has_the_outcome_and_the_weights(compute: Compute, backdoor: bool) -> None:
     first, _ = _retrospection(compute, steps=5, backdoor=backdoor)
-    assert first.state_dict() == {"outcome": None, "targets": (), "deed": "unlearned", "weights": None}
+    empty = {"outcome": None, "bending": None, "targets": (), "deed": "unlearned", "weights": None}
+    assert first.state_dict() == empty
     list(first.run())
     second, _ = _retrospection(compute, steps=5, backdoor=backdoor)
     second.load_state_dict(copy.deepcopy(first.state_dict()))
