@@ -17,6 +17,7 @@ from abd_app.distill.loop import Distillation
 from abd_app.distill.margins import MOST_CLASSES, starts
 from abd_app.distill.pool import affordable
 from abd_app.distill.recipe import CMI_EPOCH, STEPS, Recipe, choose_recipe
+from abd_app.distill.recorded import WARM_UPS
 from abd_app.distill.sources.cmi import CmiSettings
 from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.sources.ood import PatchSettings
@@ -181,7 +182,8 @@ class _Rehearsal:
 
     def pace(self) -> Pace:
         """All parts, counted up to whole batches."""
-        timed_cycle(self._distillation, self._compute, later_steps=1)  # warms up
+        for _ in range(1 + WARM_UPS if self._compute.device.type == "cuda" else 1):
+            timed_cycle(self._distillation, self._compute, later_steps=1)  # warms up; a GPU records its passes
         plain = retrospecting = self._cycle()
         if self._recipe.retrospection == "paper":
             self._distillation.step = _RETROSPECTION_STEP + 1
