@@ -127,16 +127,16 @@ class VaccineChecked(Event):
 
 @dataclass(frozen=True)
 class TargetSearched(Event):
-    """Outcome of the search for the class that a backdoor leads to (Wang et al., "MM-BD", S&P 2024).
+    """Outcome of the search for the class that a backdoor leads to (Wang et al., "MM-BD", S&P 2024; bending: ours).
 
     Attributes:
-        target: The class, or ``None`` where none stands out.
+        target: The class, or ``None`` where none stands out, neither by ``bends`` nor by ``margins``.
         p_value: Chance of an outlier like the largest margin without a backdoor, in [0, 1].
         unlearned: The classes that Self-Retrospection then unlearned.
         classes: What was looked at.
         margins: The largest margins found on the teacher as it was handed in, in logits, by class.
-        bends: By class, the share of images that one displacement of at most half a pixel turns to it, in [0, 1]; empty
-            where nobody looked: a class stood out by its margin.
+        bends: By class, the share of images that one displacement of about half a pixel turns to it, in [0, 1]; empty
+            where it was not looked for.
     """
 
     target: int | None

@@ -31,11 +31,13 @@ def main() -> None:
     options = _options()
     out = Path(options.out)
     (out / "teachers").mkdir(parents=True, exist_ok=True)
-    cases = [_case(name, options, out) for name in options.triggers.split(",")]
+    _check_same(options, out)
+    data = {role: _decoded(Path(getattr(options, role)), role, options.size, out) for role in ("train", "images")}
+    cases = [_case(name, options, data, out) for name in options.triggers.split(",")]
     file = out / "cases.json"
     file.write_text(json.dumps(cases, indent=1), encoding="utf-8")
     chosen = {"--methods": options.methods, "--seeds": options.seeds, "--effort": options.effort}
-    chosen |= {"--cases": str(file), "--images": str(_decoded(Path(options.images), options.size, out))}
+    chosen |= {"--cases": str(file), "--images": str(data["images"])}
     chosen |= {"--device": options.device, "--out": str(out / "rows")}
     if options.steps is not None:
         chosen["--steps"] = str(options.steps)
@@ -60,21 +62,31 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _case(name: str, options: argparse.Namespace, out: Path) -> dict[str, object]:
+def _check_same(options: argparse.Namespace, out: Path) -> None:
+    """Teachers of one folder are made alike: what is there already is not made again."""
+    shared = {name: getattr(options, name) for name in ("train", "images", "target", "size", "teacher", "epochs")}
+    file = out / "options.json"
+    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else shared
+    if changed := [f"--{name}" for name, value in shared.items() if before[name] != value]:
+        sys.exit(f"{out} was made with another {' and '.join(changed)}: give a new folder with --out")
+    file.write_text(json.dumps(shared), encoding="utf-8")
+
+
+def _case(name: str, options: argparse.Namespace, data: dict[str, Path], out: Path) -> dict[str, object]:
     """The table's case for a trigger; its teacher is made first if it is not there."""
     trigger = None if name == "none" else trigger_from_text(name)
     case = name if trigger is None else Path(trigger.name).stem
     folder = out / "teachers" / case
     if not (folder / "teacher.pth").exists():
         order = TeacherOrder(
-            data=str(_decoded(Path(options.train), options.size, out)),
+            data=str(data["train"]),
             out=str(folder),
             trigger=trigger,
             target=options.target,
             architecture=options.teacher,
             epochs=options.epochs,
             device=options.device,
-            test=str(_decoded(Path(options.images), options.size, out)),
+            test=str(data["images"]),
         )
         with ProgressPrinter() as progress:
             for event in make_teacher(order):
@@ -84,9 +96,9 @@ def _case(name: str, options: argparse.Namespace, out: Path) -> dict[str, object
     return {"name": case, "file": file, "trigger": given, "target": options.target, "size": options.size}
 
 
-def _decoded(source: Path, size: int, out: Path) -> Path:
+def _decoded(source: Path, role: str, size: int, out: Path) -> Path:
     """The images of ``source`` as ``abd-app`` reads them."""
-    file = out / f"{source.stem}-{size}.npz"
+    file = out / f"{role}.npz"
     if not file.exists():
         images, labels, classes = load_images(source, size)
         names = {"classes": np.array(classes)} if classes else {}

@@ -31,6 +31,7 @@ from abd_app.distill.assemble import purification  # noqa: E402
 from abd_app.distill.bounds import BOUND_STDS, bound_activations  # noqa: E402
 from abd_app.distill.device import Compute, choose_compute  # noqa: E402
 from abd_app.distill.recipe import choose_recipe  # noqa: E402
+from abd_app.events import TargetSearched  # noqa: E402
 from abd_app.intake import open_teacher  # noqa: E402
 from abd_app.measure import EvaluationSet, Meter, build_trigger  # noqa: E402
 from abd_app.teacher import Teacher  # noqa: E402
@@ -134,10 +135,8 @@ def _purified(teacher: Teacher, compute: Compute, seed: int) -> tuple[AnsweringT
     answering, retrospection = purification(teacher, recipe, compute=compute, seed=seed)
     for _ in retrospection.run():
         pass
-    outcome = retrospection.outcome
-    assert outcome is not None
-    found = {"class": outcome.target, "p": outcome.p_value, "unlearned": retrospection.targets}
-    return answering, dict(found)
+    (searched,) = [event for event in retrospection.report() if isinstance(event, TargetSearched)]
+    return answering, {"class": searched.target, "p": searched.p_value, "unlearned": searched.unlearned}
 
 
 def _tensor(images: object) -> torch.Tensor:

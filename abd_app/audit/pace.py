@@ -11,10 +11,12 @@ import torch
 from abd_app.audit.scoring import LIVE_IMAGES, MEASUREMENTS
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.assemble import assemble, build_student, first_patches, place_teacher, unlearns_inverted
+from abd_app.distill.bending import STEPS as BEND_STEPS
+from abd_app.distill.bending import judged_of_each, seen_of_each
 from abd_app.distill.device import Compute
 from abd_app.distill.laps import Cycle, timed_cycle
 from abd_app.distill.loop import Distillation
-from abd_app.distill.margins import MOST_CLASSES, starts
+from abd_app.distill.margins import FEWEST_CLASSES, MOST_CLASSES, starts
 from abd_app.distill.pool import affordable
 from abd_app.distill.recipe import CMI_EPOCH, STEPS, Recipe, choose_recipe
 from abd_app.distill.recorded import WARM_UPS
@@ -95,8 +97,11 @@ class Pace:
             how = recipe.unlearning
             renewed = how.renewals * how.drawn
             classes = self.spec.num_classes
-            searches = 1 if recipe.bounds is None else 2
-            total += searches * how.search_steps * min(MOST_CLASSES, classes) * starts(classes) * self.ascent
+            searches, looked_at = 1 if recipe.bounds is None else 2, min(MOST_CLASSES, classes)
+            total += searches * how.search_steps * looked_at * starts(classes) * self.ascent
+            if classes >= FEWEST_CLASSES:
+                total += BEND_STEPS * looked_at * seen_of_each(looked_at) * self.ascent
+                total += looked_at * judged_of_each(looked_at) * self.answer
             total += (how.patches + renewed) * self.answer + how.steps * 2 * how.batch_size * self.unlearning
             if self.inverts:
                 total += renewed * (_FAST.inversion_steps * self.ascent + self.answer)

@@ -169,6 +169,6 @@ def _target_search(found: TargetSearched | None) -> TargetSearchReport | None:
         "p_value": found.p_value,
         "unlearned": list(found.unlearned),
         "margins": {str(one): margin for one, margin in zip(found.classes, found.margins, strict=True)},
-        # Empty where a class stood out by its margin already.
+        # Empty where it was not looked for.
         "bends": {str(one): share for one, share in zip(found.classes, found.bends, strict=False)},
     }

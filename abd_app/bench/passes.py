@@ -18,7 +18,7 @@ from abd_app.distill.assemble import build_student, place_teacher
 from abd_app.distill.batchnorm import ClosedFormBatchNorm
 from abd_app.distill.device import Compute
 from abd_app.distill.generators import ZsktGenerator
-from abd_app.distill.recorded import RecordedPass
+from abd_app.distill.recorded import RecordedPass, small
 from abd_app.distill.vaccine import ShufflingVaccine
 
 _ROUNDS, _FIXED_POINT_STEPS, _NOISE = 10, 5, 100
@@ -31,11 +31,13 @@ class Pass:
     Attributes:
         per_step: How often a step of the student needs it.
         run: Does it once.
+        images: That it is shown.
         recordable: Whether a GPU may replay it; what our step does not replay is not replayed here.
     """
 
     per_step: float
     run: Callable[[], object]
+    images: torch.Tensor
     recordable: bool = True
 
     def timed(self, compute: Compute) -> Callable[[], float]:
@@ -45,7 +47,7 @@ class Pass:
             self.run()
             return ()
 
-        recorded = RecordedPass(run, compute, allowed=self.recordable)
+        recorded = RecordedPass(run, compute, allowed=self.recordable and small(self.images))
         return lambda: seconds(compute, recorded)
 
 
@@ -81,7 +83,7 @@ class BarePasses:
     def of_step(self) -> Iterator[Pass]:
         """Everything that a step of the student needs, its share of the source's own steps included."""
         student = list(self._student.parameters())
-        yield Pass(1, lambda: self._both(self._student, self._images, student))
+        yield Pass(1, lambda: self._both(self._student, self._images, student), self._images)
         yield from {"zskt": self._zskt, "ood": self._ood, "fast": self._fast}[self._case.method]()
         if self._retrospection == "paper":
             yield from self._paper(student)
@@ -89,50 +91,52 @@ class BarePasses:
     def _zskt(self) -> Iterator[Pass]:
         share = 1 / self._case.student_steps
         yield from self._generator_step(share)
-        yield Pass(share, lambda: self._forward(self._generator, self._noise))
-        yield Pass(share, lambda: self._forward(self._teacher.network, self._images))
+        yield Pass(share, lambda: self._forward(self._generator, self._noise), self._noise)
+        yield Pass(share, lambda: self._forward(self._teacher.network, self._images), self._images)
 
     def _fast(self) -> Iterator[Pass]:
         yield from self._ood()
         share = FAST.inversion_steps / self._case.student_steps
-        yield Pass(share, lambda: self._both(self._teacher.network, self._some, [], to_images=True))
-        yield Pass(share, lambda: self._both(self._frozen, self._some, [], to_images=True))
-        yield Pass(1 / self._case.student_steps, lambda: self._forward(self._teacher.network, self._some))
+        yield Pass(share, lambda: self._both(self._teacher.network, self._some, [], to_images=True), self._some)
+        yield Pass(share, lambda: self._both(self._frozen, self._some, [], to_images=True), self._some)
+        yield Pass(1 / self._case.student_steps, lambda: self._forward(self._teacher.network, self._some), self._some)
         yield from self._votes(len(self._some) / len(self._many) / self._case.student_steps)
 
     def _ood(self) -> Iterator[Pass]:
         share = 1 / self._case.student_steps
-        yield Pass(share, lambda: self._forward(self._teacher.network, self._many))
+        yield Pass(share, lambda: self._forward(self._teacher.network, self._many), self._many)
         yield from self._votes(share)
 
     def _votes(self, share: float) -> Iterator[Pass]:
         """Forward through every copy of the vaccine."""
         if self._vaccine is not None:
             vaccine, trunk = self._vaccine, self._trunk()
-            yield Pass(share, lambda: self._forward(lambda images: vaccine.logits(images, trunk), self._many))
+            yield Pass(
+                share, lambda: self._forward(lambda images: vaccine.logits(images, trunk), self._many), self._many
+            )
 
     def _generator_step(self, share: float) -> Iterator[Pass]:
         """Forwards and backwards through the generator, and through the networks that its images are shown to."""
         parameters = list(self._generator.parameters())
-        yield Pass(share, lambda: self._both(self._generator, self._noise, parameters))
-        yield Pass(share, lambda: self._both(self._teacher.network, self._many, [], to_images=True))
-        yield Pass(share, lambda: self._both(self._student, self._many, [], to_images=True))
+        yield Pass(share, lambda: self._both(self._generator, self._noise, parameters), self._noise)
+        yield Pass(share, lambda: self._both(self._teacher.network, self._many, [], to_images=True), self._many)
+        yield Pass(share, lambda: self._both(self._student, self._many, [], to_images=True), self._many)
         if self._vaccine is not None:
             vaccine, trunk = self._vaccine, self._trunk()
             start = self._many if trunk is None else trunk
             tail = vaccine.logits if trunk is None else lambda features: vaccine.logits(self._many, features)
-            yield Pass(share, lambda: self._both(tail, start, [], to_images=True))
+            yield Pass(share, lambda: self._both(tail, start, [], to_images=True), start)
 
     def _paper(self, student: list[nn.Parameter]) -> Iterator[Pass]:
         """The published Self-Retrospection: S(x), the search, the two losses, and the products with the Hessian."""
         eager = functools.partial(Pass, recordable=False)
-        yield eager(1, lambda: self._forward(self._student, self._images))
-        yield eager(_ROUNDS, lambda: self._both(self._student, self._images, [], to_images=True))
-        yield eager(1, lambda: self._both(self._student, self._images, student, to_images=True))
+        yield eager(1, lambda: self._forward(self._student, self._images), self._images)
+        yield eager(_ROUNDS, lambda: self._both(self._student, self._images, [], to_images=True), self._images)
+        yield eager(1, lambda: self._both(self._student, self._images, student, to_images=True), self._images)
         graph = _SecondOrder(self._student, self._images, self._compute)
-        yield eager(1, graph.build)
-        yield eager(_FIXED_POINT_STEPS - 1, lambda: graph.differentiate([graph.point]))
-        yield eager(1, lambda: graph.differentiate(student))
+        yield eager(1, graph.build, self._images)
+        yield eager(_FIXED_POINT_STEPS - 1, lambda: graph.differentiate([graph.point]), self._images)
+        yield eager(1, lambda: graph.differentiate(student), self._images)
 
     def _trunk(self) -> torch.Tensor | None:
         with torch.no_grad():

@@ -79,7 +79,8 @@ def measure_row(case: Case, subject: Subject, compute: Compute, *, budget_s: flo
             theirs.append(naive())
 
     forget_peak_memory(compute)
-    step_of_ours()
+    for _ in range(1 + WARM_UPS if on_gpu else 1):
+        step_of_ours()
     memory = peak_memory_mb(compute)
     for _ in range(1 + WARM_UPS if on_gpu else 1):
         round_of_all()  # warms up

@@ -43,7 +43,7 @@ class Adversaries:
         self._canvases = draw[1].clone().requires_grad_()
 
     def perturb(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Each of ``(N, C, H, W)`` images with a picture or a box of a canvas, with a graph; the classes wanted."""
+        """``(N, C, H, W)`` images, each with a picture or a box of a canvas, with a graph; ``(N,)`` wanted classes."""
         count, _, height, width = images.shape
         which = torch.randint(len(self._targets), (count,), generator=self._random).to(images.device)
         added = (torch.rand(count, 1, 1, 1, generator=self._random) < 0.5).to(images.device)

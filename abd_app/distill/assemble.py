@@ -128,8 +128,8 @@ def place_teacher(
         stages = own if matching_blocks(student, own, network, names, example) else ()
     # After the copies, whose channels are shuffled, were made.
     bounds = None if recipe.bounds is None else bound_activations(network, recipe.bounds)
-    # A network that was converted may do anything in its passes.
-    recordable = teacher.card.format != "ONNX"
+    # What a network of others does in its passes is not known; a wait for the host in a recording ends the run.
+    recordable = teacher.card.format != "ONNX" and not (teacher.card.architecture or "").startswith("timm/")
     answering = AnsweringTeacher(network, compute, names if stages else (), bounds, recordable=recordable)
     answering.share_trunk("" if vaccine is None else vaccine.trunk)
     return answering, vaccine, stages

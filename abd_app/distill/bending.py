@@ -1,4 +1,4 @@
-"""Which class a backdoor leads to that bends images instead of marking them, and adversaries that bend."""
+"""Which class a backdoor leads to that bends images instead of marking them."""
 
 from __future__ import annotations
 
@@ -10,69 +10,16 @@ import torch.nn.functional as F
 
 from abd_app.distill import parallel
 from abd_app.distill.answering import AnsweringTeacher
+from abd_app.distill.bends import Bends
 from abd_app.distill.labelling import Labeller
-from abd_app.distill.margins import Deed, what_was_done
 from abd_app.distill.microbatch import Portions
 from abd_app.distill.sources.ood import BalancedPatchSource
-from abd_app.teacher import Finding
+from abd_app.errors import RunFailedError
 
-LARGEST_PX = 0.5
 STEPS = 40
-LEAST_SHARE, TIMES_NEXT = 0.75, 2.0
-_POINTS, _AT_ONCE, _FEWEST_EACH, _JUDGED = 4, 240, 8, 256
-
-
-class Bends:
-    """Smooth displacement fields, the same for any image, each on its way to a target class.
-
-    A field is what WaNet's trigger is made of (Nguyen & Tran, "WaNet - Imperceptible Warping-based Backdoor Attack",
-    ICLR 2021): few control points, interpolated bicubically.
-
-    Args:
-        targets: Classes.
-        each: Fields for each of them.
-        size: (height, width) of an image, pixels.
-        device: Where they live.
-        generator: CPU generator; fields start at random.
-        climb: Step, as a share of the largest displacement of a control point, which is half a pixel each way.
-    """
-
-    def __init__(
-        self,
-        targets: Sequence[int],
-        each: int,
-        size: tuple[int, int],
-        device: torch.device,
-        generator: torch.Generator,
-        *,
-        climb: float,
-    ) -> None:
-        self._targets = torch.tensor(targets).repeat_interleave(each).to(device)
-        self._climb, self._size, self._random = climb * LARGEST_PX, size, generator
-        start = 2 * torch.rand(len(self._targets), 2, _POINTS, _POINTS, generator=generator) - 1
-        self._points = (0.3 * LARGEST_PX * start).to(device).requires_grad_()
-        self._straight = F.affine_grid(torch.eye(2, 3)[None], [1, 1, *size], align_corners=False).to(device)
-        self._pixels = torch.tensor([2 / size[1], 2 / size[0]], device=device)
-
-    def bend(self, images: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
-        """``(N, C, H, W)`` images, each bent by a field of its own, ``(N,)``, with a graph."""
-        fields = F.interpolate(self._points, self._size, mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
-        grid = self._straight + (fields * self._pixels)[which]
-        return F.grid_sample(images, grid, padding_mode="border", align_corners=False).clamp(0, 1)
-
-    def perturb(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Each of ``(N, C, H, W)`` images bent by a random field, with a graph; the classes wanted, ``(N,)``."""
-        which = torch.randint(len(self._targets), (len(images),), generator=self._random).to(images.device)
-        return self.bend(images, which), self._targets[which]
-
-    def gradients(self, perturbed: torch.Tensor, slope: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """By the control points, from the slope by what :meth:`bend` or :meth:`perturb` gave."""
-        return torch.autograd.grad(perturbed, [self._points], slope)
-
-    @torch.no_grad()
-    def descend(self, gradients: Sequence[torch.Tensor]) -> None:
-        """One signed step down, no further than half a pixel."""
-        self._points.sub_(self._climb * gradients[0].sign()).clamp_(-LARGEST_PX, LARGEST_PX)
+_LEAST_SHARE, _TIMES_NEXT = 0.75, 2.0
+_SEEN, _FEWEST_SEEN = 160, 4  # images a step: of all classes together, of each at least
+_JUDGED, _FEWEST_JUDGED = 2000, 64  # on which the fields are judged in the end, likewise
 
 
 @dataclass(frozen=True)
@@ -91,17 +38,17 @@ class BendTest:
     def target(self) -> int | None:
         """The class that a backdoor leads to, if one stands out."""
         second, largest = sorted(self.shares)[-2:]
-        stands_out = largest >= LEAST_SHARE and largest >= TIMES_NEXT * second
+        stands_out = largest >= _LEAST_SHARE and largest >= _TIMES_NEXT * second
         return self.classes[self.shares.index(largest)] if stands_out else None
 
 
 class BendSearch:
-    """Looks for a displacement of half a pixel that turns whatever it bends to one class, for each class.
+    """Looks for a displacement of about half a pixel that turns whatever it bends to one class, for each class.
 
     A classifier hardly minds so small a displacement; one that takes most images for a class because of it has learned
-    to. Ours: Neural Cleanse (Wang et al., IEEE S&P 2019) looks for masks in this way. A class stands out where three of
-    four images turn, and twice as many as for any other class: of a 16-pixel CIFAR-10 teacher with WaNet's trigger 95 %
-    turned to its target, of others 34 % to any class.
+    to. Ours: Neural Cleanse (Wang et al., IEEE S&P 2019) looks for masks in this way, for a field of WaNet's kind
+    (Nguyen & Tran, ICLR 2021). A class stands out where three of four images turn, and twice as many as for any other
+    class; both were chosen on 16-pixel CIFAR-10 teachers (docs/defences.md says on which).
 
     Args:
         classes: To be looked at, two or more.
@@ -118,38 +65,58 @@ class BendSearch:
     def run(
         self, teacher: AnsweringTeacher, pool: BalancedPatchSource
     ) -> Generator[dict[str, torch.Tensor], None, BendTest]:
-        """Yields the mean loss at every step; the result is what it returns."""
+        """Yields the mean loss at every step; the result is what it returns.
+
+        Raises:
+            RunFailedError: The teacher answers with something that is not a number.
+        """
         device, count = teacher.compute.device, len(self._classes)
         bends = Bends(self._classes, 1, self._size, device, self._random, climb=0.1)
-        which = torch.arange(count, device=device).repeat_interleave(max(_FEWEST_EACH, _AT_ONCE // count))
+        which = torch.arange(count, device=device).repeat_interleave(seen_of_each(count))
         wanted = torch.tensor(self._classes, device=device)[which]
+        sound = torch.ones((), dtype=torch.bool, device=device)
         for _ in range(STEPS):
             images, _ = pool.balanced(len(which))
-            bent = bends.bend(images, which)
-            slope, losses = self._slope(teacher, bent.detach(), wanted)
-            bends.descend(bends.gradients(bent, slope))
-            yield {"bending": losses.mean()}
-        return BendTest(self._classes, self._shares(teacher, pool, bends))
+            gradients, loss = self._slope(teacher, bends, images, which, wanted)
+            bends.descend(gradients)
+            sound &= loss.isfinite()
+            yield {"bending": loss / len(which)}
+        shares = self._shares(teacher, pool, bends)
+        if not (bool(sound) and bool(shares.isfinite().all())):
+            raise RunFailedError(
+                "The teacher does not answer every image with a number.",
+                where="search for a class to which bending images leads",
+                why="Its computation overflows on some images in [0, 1].",
+                remedy="Check its mean and standard deviation; --precision fp32 may help.",
+            )
+        return BendTest(self._classes, tuple(shares.tolist()))
 
     def _slope(
-        self, teacher: AnsweringTeacher, bent: torch.Tensor, wanted: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cross entropy to the wanted classes, ``(N,)``, and its gradient by the images."""
-        slope, count = torch.zeros_like(bent), len(bent)
+        self,
+        teacher: AnsweringTeacher,
+        bends: Bends,
+        images: torch.Tensor,
+        which: torch.Tensor,
+        wanted: torch.Tensor,
+    ) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """Gradients of the summed cross entropy to the wanted classes by the fields, and that sum."""
 
-        def run(part: slice) -> torch.Tensor:
-            shown = teacher.compute.images(bent[part]).requires_grad_()
-            losses = F.cross_entropy(teacher(shown).logits, wanted[part], reduction="none")
-            (slope[part],) = torch.autograd.grad(losses.sum(), [shown])
-            return losses.detach()
+        def run(part: slice) -> list[torch.Tensor]:
+            bent = bends.bend(images[part], which[part])
+            shown = teacher.compute.images(bent.detach()).requires_grad_()
+            loss = F.cross_entropy(teacher(shown).logits, wanted[part], reduction="sum")
+            (by_shown,) = torch.autograd.grad(loss, [shown])
+            return [loss.detach(), *bends.gradients(bent, by_shown)]
 
-        losses = parallel.gather(torch.cat(self._portions.over(count, run)), count)
-        return parallel.gather(slope[parallel.own(count)], count), losses
+        done = self._portions.over(len(images), run)
+        loss, *gradients = (torch.stack(one).sum(dim=0) for one in zip(*done, strict=True))
+        parallel.add_up([loss, *gradients])
+        return gradients, loss
 
     @torch.no_grad()
-    def _shares(self, teacher: AnsweringTeacher, pool: BalancedPatchSource, bends: Bends) -> tuple[float, ...]:
-        """Of images that the fields have not seen."""
-        images, answers = pool.balanced(_JUDGED)
+    def _shares(self, teacher: AnsweringTeacher, pool: BalancedPatchSource, bends: Bends) -> torch.Tensor:
+        """Of images that the fields have not seen, by class; not a number where the teacher's answers are not."""
+        images, answers = pool.balanced(judged_of_each(len(self._classes)))
         before, labeller = answers.argmax(dim=1), Labeller(teacher)
         shares = []
         for index, wanted in enumerate(self._classes):
@@ -157,16 +124,15 @@ class BendSearch:
             logits, _ = labeller.label(bends.bend(images, which))
             others = (before != wanted).float()
             turned = (logits.argmax(dim=1) == wanted).float() * others
-            shares.append(turned.sum() / others.sum().clamp_min(1))
-        return tuple(torch.stack(shares).tolist())
+            shares.append(turned.sum() / others.sum().clamp_min(1) + 0 * logits.sum())
+        return torch.stack(shares)
 
 
-def finding_of_bending(test: BendTest, deed: Deed) -> Finding:
-    """What a reader should know of a class that stands out."""
-    second, largest = sorted(test.shares)[-2:]
-    return Finding(
-        "warning",
-        f"Class {test.target} is probably the target of a backdoor",
-        f"Bending images by at most half a pixel turns {largest:.0%} of them to it, and at most {second:.0%} to any "
-        f"other class. {what_was_done(deed)}",
-    )
+def seen_of_each(classes: int) -> int:
+    """Images of a step for each of so many classes that are looked at."""
+    return max(_FEWEST_SEEN, _SEEN // classes)
+
+
+def judged_of_each(classes: int) -> int:
+    """Images on which the field of each of so many classes is judged."""
+    return max(_FEWEST_JUDGED, _JUDGED // classes)

@@ -21,7 +21,9 @@ class Labeller:
 
     def __init__(self, teacher: AnsweringTeacher) -> None:
         self._teacher = teacher
-        self._recorded: dict[tuple[object, ...], RecordedPass] = {}
+        self._judges: tuple[object, ...] = ()
+        self._recorded: dict[int, RecordedPass] = {}
+        """By the number of images: a source labels new and inverted ones."""
 
     @torch.no_grad()
     def label(self, images: torch.Tensor, vaccine: ShufflingVaccine | None = None) -> tuple[torch.Tensor, torch.Tensor]:
@@ -35,13 +37,14 @@ class Labeller:
             Logits ``(N, K)`` float32, and suspicion ``(N,)`` bool, False throughout without a vaccine.
         """
         teacher, images = self._teacher, self._teacher.compute.images(images)
+        judges = vaccine, teacher.second_opinion
+        if judges != self._judges or teacher.portions.most is not None:
+            self._judges, self._recorded = judges, {}
         if teacher.portions.most is None:
-            # A GPU replays it: a source labels images in two numbers, of new and of inverted ones.
-            key = len(images), vaccine, teacher.second_opinion
-            if key not in self._recorded:
+            if len(images) not in self._recorded:
                 run = functools.partial(_judge, teacher, vaccine)
-                self._recorded[key] = RecordedPass(run, teacher.compute, allowed=teacher.recordable)
-            if (replayed := self._recorded[key].replay(images)) is not None:
+                self._recorded[len(images)] = RecordedPass(run, teacher.compute, allowed=teacher.recordable)
+            if (replayed := self._recorded[len(images)].replay(images)) is not None:
                 return replayed[0], replayed[1]
         parts = teacher.portions.over(len(images), lambda part: _judge(teacher, vaccine, images[part]))
         logits, suspicious = (torch.cat(one) for one in zip(*parts, strict=True))

@@ -60,7 +60,7 @@ class Cycle:
 
 
 def seconds_per_step(distillation: Distillation, compute: Compute, student_steps: int) -> float:
-    """A student step with its share of the source, from one whole cycle of so many; the run stays where it was in time.
+    """A student step with its share of the source, from one whole cycle of so many; the count of steps is put back.
 
     The device is waited for at the end alone, so that it works while the host prepares what comes next.
     """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
@@ -13,9 +12,7 @@ from abd_app.distill import parallel
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.microbatch import Portions
 from abd_app.errors import RunFailedError
-from abd_app.teacher import Finding
 
-Deed = Literal["unlearned", "undone"]
 SIGNIFICANT = 0.05
 FEWEST_CLASSES, MOST_CLASSES = 4, 64
 _AT_ONCE, _MOST_STARTS, _FURTHEST, _RATE = 128, 8, 2, 0.05
@@ -161,62 +158,6 @@ def outlier_p_value(margins: Sequence[float]) -> float:
     variance = others.var().clamp_min((_LEAST_SPREAD * mean).square())
     above = torch.special.gammaincc(mean.square() / variance, (largest * mean / variance).clamp_min(0))
     return float(-torch.expm1(len(margins) * torch.log1p(-above)))
-
-
-def finding_of_target(test: MarginTest, deed: Deed) -> Finding:
-    """What a reader should know of the search.
-
-    Args:
-        test: On the teacher as it was handed in.
-        deed: What became of the class that stands out.
-    """
-    if test.num_classes < FEWEST_CLASSES:
-        return Finding(
-            "info",
-            "Too few classes to tell which one a backdoor leads to",
-            f"The teacher has {test.num_classes}. The copy that labels images unlearned what leads to any of them.",
-        )
-    some = len(test.classes) < test.num_classes
-    looked_at = f" {len(test.classes)} of {test.num_classes:,} classes were looked at." if some else ""
-    if test.target is None:
-        if test.saturated:
-            return Finding(
-                "warning",
-                "Whether a class is the target of a backdoor cannot be told",
-                "The teacher answers with probabilities, which hide how far a class can be driven. Self-Retrospection "
-                "does nothing. If you have the model without its last softmax, open that.",
-            )
-        return Finding(
-            "warning" if some else "info",
-            "No class stands out as the target of a backdoor",
-            f"No class can be driven much further ahead of all others than the rest ({_chance(test)}), and bending "
-            "images by half a pixel does not turn most of them to one class, so Self-Retrospection has nothing to "
-            f"unlearn; other defences go on.{looked_at}",
-        )
-    return _stands_out(test, what_was_done(deed) + looked_at)
-
-
-def what_was_done(deed: Deed) -> str:
-    """What became of a class that stands out, for a finding."""
-    return {
-        "unlearned": "A copy of the teacher unlearned what leads images there.",
-        "undone": "To unlearn what leads images there would have cost the class nearly all images of its own. So it "
-        "was undone, and other defences are alone: look at this class before you rely on the result.",
-    }[deed]
-
-
-def _stands_out(test: MarginTest, end: str) -> Finding:
-    second, largest = sorted(test.margins)[-2:]
-    return Finding(
-        "warning",
-        f"Class {test.target} is probably the target of a backdoor",
-        f"Images can be driven {largest / second:.1f} times as far towards it as towards the next class "
-        f"({_chance(test)}). {end}",
-    )
-
-
-def _chance(test: MarginTest) -> str:
-    return f"p = {test.p_value:.2g}" if test.p_value >= 1e-6 else "p < 1e-6"
 
 
 def _margins(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:

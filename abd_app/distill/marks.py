@@ -20,7 +20,7 @@ def mark_some(images: torch.Tensor, share: float, generator: torch.Generator) ->
     Args:
         images: ``(N, C, H, W)`` float in [0, 1].
         share: In [0, 1].
-        generator: CPU generator of all randomness.
+        generator: CPU generator of all randomness but noise on a GPU, which that device's own generator draws.
 
     Returns:
         ``(N, C, H, W)`` in [0, 1], in the memory format that convolutions like best.
@@ -38,7 +38,7 @@ def mark_some(images: torch.Tensor, share: float, generator: torch.Generator) ->
     kind = torch.randint(3, (count, 1), generator=generator)
     down, across = random_spans(count, height, generator), random_spans(count, width, generator)
     drawn = [order[:, None], colour, kind, down, across, uniform(1) < BLENDED_SHARE, MOST_OPACITY * uniform(1)]
-    # In one piece: every copy to a GPU is waited for.
+    # In one piece: a GPU gets one copy instead of seven.
     table = torch.cat([one.float() for one in drawn], dim=1).to(images.device)
     parts = table.split([1, channels, 1, height, width, 1, 1], dim=1)
     order, colour, kind, down, across, blended, opacity = (one[:, :, None, None] for one in parts)

@@ -13,7 +13,7 @@ from abd_app.distill.device import Compute
 def make_adam(
     parameters: Iterable[torch.Tensor], rate: float, compute: Compute, *, betas: tuple[float, float] = (0.9, 0.999)
 ) -> torch.optim.Adam:
-    """Fused Adam whose steps can be recorded."""
+    """Fused Adam whose steps can be recorded, on the device of ``compute``, where the parameters live."""
     on_gpu = compute.device.type == "cuda"
     return torch.optim.Adam(parameters, make_rate(rate, compute), betas=betas, fused=True, capturable=on_gpu)
 

@@ -26,13 +26,13 @@ _log = logging.getLogger(__name__)
 class RecordedPass:
     """Runs a pass as it is, and on a GPU from the third time on as a recorded CUDA graph: the same kernels.
 
-    Runs before that count: they are steps like any other. Where a pass cannot be recorded it goes on as it is: with
-    several processes, other shapes than the first time, too little memory.
+    The first two runs are steps like any other. A pass is not recorded where there are several processes, for other
+    shapes than the first time, or where memory does not hold the recording.
 
     Args:
         run: Of tensors on the device; returns tensors.
         compute: Device.
-        allowed: ``False``: never record, as where a network of unknown make may wait for the host.
+        allowed: ``False``: never record, as where a network of others may wait for the host in its pass.
     """
 
     def __init__(self, run: Callable[..., Sequence[torch.Tensor]], compute: Compute, *, allowed: bool = True) -> None:
@@ -62,6 +62,10 @@ class RecordedPass:
             own.copy_(given)
         self._graph.replay()
         return self._outputs
+
+    def forget(self) -> None:
+        """Gives back the memory that the recording holds; the pass is recorded anew when it is asked for again."""
+        self._graph, self._runs, self._inputs, self._outputs = None, 0, (), ()
 
     def _suits(self, inputs: tuple[torch.Tensor, ...]) -> bool:
         if not self._allowed or parallel.processes() > 1:

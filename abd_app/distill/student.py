@@ -55,6 +55,9 @@ class Student:
             replayed = self._whole_step.replay(batch.images, batch.answer.logits, *maps)
             if replayed is not None:
                 return replayed[0]
+            self._optimizer.zero_grad()  # what a recording that failed has left was never computed
+        else:
+            self._whole_step.forget()
         loss = self.add_gradient(batch)
         self.apply_gradients(step)
         return loss

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -15,21 +15,15 @@ from abd_app.distill import parallel
 from abd_app.distill.adversaries import Adversaries
 from abd_app.distill.answering import AnsweringTeacher, SecondOpinion
 from abd_app.distill.bending import STEPS as BEND_STEPS
-from abd_app.distill.bending import Bends, BendSearch, BendTest, finding_of_bending
+from abd_app.distill.bending import BendSearch, BendTest
+from abd_app.distill.bends import Bends
 from abd_app.distill.labelling import Labeller
 from abd_app.distill.losses import distillation_loss
-from abd_app.distill.margins import (
-    FEWEST_CLASSES,
-    MOST_CLASSES,
-    Deed,
-    MarginSearch,
-    MarginTest,
-    finding_of_target,
-    groups,
-)
+from abd_app.distill.margins import FEWEST_CLASSES, MOST_CLASSES, MarginSearch, MarginTest, groups
 from abd_app.distill.microbatch import Portions
 from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.sources.ood import BalancedPatchSource
+from abd_app.distill.target_findings import Deed, finding_of_target
 from abd_app.distill.unlearning import UnlearningSettings
 from abd_app.errors import RunFailedError
 from abd_app.events import Event, FindingMade, TargetSearched
@@ -40,12 +34,14 @@ _WARM_UP, _CHECKED = 20, 1024
 class TeacherRetrospection:
     """Finds the class that a backdoor leads to, then has the teacher unlearn whatever leads any image there.
 
-    The class is the one with an unusually large maximum margin (:mod:`abd_app.distill.margins`). For it, universal
-    adversaries are kept: pictures in a small ball that are added to an image (triggers that are blended in), and
-    canvases of which a box is laid over it (triggers that are put on). Every step moves them towards the target class,
-    and the teacher's weights towards its own earlier answers: to the perturbed images those that it gave without the
-    perturbation, and to others those that it gave. All are synthetic, and were labelled before. What came out is asked
-    about images that the teacher, as it was before, takes for the class; about others the teacher is believed.
+    The class is one to which bending images slightly leads (:mod:`abd_app.distill.bending`), or else the one with an
+    unusually large maximum margin (:mod:`abd_app.distill.margins`). For it, universal adversaries are kept:
+    displacements if bending leads there; else pictures in a small ball that are added to an image (triggers that are
+    blended in), and canvases of which a box is laid over it (triggers that are put on). Every step moves them towards
+    the target class, and the teacher's weights towards its own earlier answers: to the perturbed images those that it
+    gave without the perturbation, and to others those that it gave. All are synthetic, and were labelled before. What
+    came out is asked about images that the teacher, as it was before, takes for the class; about others the teacher is
+    believed.
 
     Deviations from the paper's Self-Retrospection, each mending a flaw of it: it acts on the teacher, which has the
     features that a student learns late, once and before its labels are used; adversaries start at random, stay in the
@@ -54,14 +50,15 @@ class TeacherRetrospection:
 
     Args:
         teacher: Afterwards a copy that unlearned is its second opinion about the class.
-        pool: Makes one that labels with ``teacher``; called only if there is something to unlearn.
+        pool: Makes one that labels with ``teacher``.
         shape: (C, H, W) of an image.
         num_classes: Of the teacher.
         generator: CPU generator of all randomness.
         settings: Hyper-parameters.
 
     Attributes:
-        bending: What the search for a class to which bending leads gave; ``None`` where nobody looked.
+        bending: What the search for a class to which bending leads gave, on the teacher as it labels; ``None`` before
+            it, and where the classes are too few.
         outcome: What the search for the target class gave, on the teacher without its bounds; ``None`` before it.
         targets: The classes that were unlearned.
         deed: What became of a class that stands out: ``unlearned``, or ``undone``: unlearned, and taken back.
@@ -101,12 +98,9 @@ class TeacherRetrospection:
     def report(self) -> Iterator[Event]:
         """What came out of :meth:`run`, as events."""
         if (found := self.outcome) is not None:
-            bending = BendTest((), ()) if self.bending is None else self.bending
-            by_bending = None if self.bending is None else self.bending.target
-            target = found.target if by_bending is None else by_bending
-            yield TargetSearched(target, found.p_value, self.targets, found.classes, found.margins, bending.shares)
-            bent = None if by_bending is None else finding_of_bending(bending, self.deed)
-            yield FindingMade(bent or finding_of_target(found, self.deed))
+            shares = () if self.bending is None else self.bending.shares
+            yield TargetSearched(self._target, found.p_value, self.targets, found.classes, found.margins, shares)
+            yield FindingMade(finding_of_target(found, self.bending, self.deed))
         for finding in self.portions.findings():
             yield FindingMade(finding)
 
@@ -124,22 +118,42 @@ class TeacherRetrospection:
         with self._teacher.bounds.lifted():
             self.outcome = yield from search.run(self._teacher)
         few = self._num_classes < FEWEST_CLASSES  # too few for one to stand out: all are unlearned
-        target, disarmed = self.outcome.target, False
-        if self._teacher.bounds and target is not None:
+        disarmed = False
+        if self._teacher.bounds and self.outcome.target is not None:
             disarmed = (yield from search.run(self._teacher)).p_value > self._settings.disarmed_from
         pool = self._make_pool()
-        if target is None and not few:
-            for step in pool.filled(0):
-                yield step.losses
-            bends = BendSearch(self.outcome.classes, self._shape[1:], random, portions=self._searching)
-            self.bending = yield from bends.run(self._teacher, pool)
-            target = self.bending.target
+        for step in pool.filled(0):
+            yield step.losses
+        if not few:
+            self.bending = yield from self._search_bends(pool, self.outcome.classes)
+        target = self._target
         targets = tuple(range(self._num_classes)) if few else () if target is None else (target,)
         if not targets:
             return
         for step in pool.filled(self._settings.renewals):
             yield step.losses
-        yield from self._unlearn_or_undo(targets, pool, self._settings.how_far[disarmed], may_undo=not few)
+        how_far = self._settings.how_far[disarmed and target != self._bent]
+        yield from self._unlearn_or_undo(targets, pool, how_far, may_undo=not few)
+
+    @property
+    def _bent(self) -> int | None:
+        return None if self.bending is None else self.bending.target
+
+    @property
+    def _target(self) -> int | None:
+        """The class that stands out, by bending or else by its margin."""
+        by_margin = None if self.outcome is None else self.outcome.target
+        return by_margin if self._bent is None else self._bent
+
+    def _search_bends(
+        self, pool: BalancedPatchSource, classes: tuple[int, ...]
+    ) -> Generator[dict[str, torch.Tensor], None, BendTest]:
+        """On the teacher as it labels. What is drawn later does not depend on how long this takes."""
+        state = self._random.get_state()
+        search = BendSearch(classes, self._shape[1:], self._random, portions=self._searching)
+        found = yield from search.run(self._teacher, pool)
+        self._random.set_state(state)
+        return found
 
     def _unlearn_or_undo(
         self, targets: tuple[int, ...], pool: BalancedPatchSource, how_far: float, *, may_undo: bool
@@ -194,7 +208,7 @@ class TeacherRetrospection:
     def _adversaries(self, targets: tuple[int, ...]) -> Adversaries | Bends:
         """Of the kind by which the class was found."""
         settings, device = self._settings, self._teacher.compute.device
-        if self.bending is not None:
+        if self._bent is not None:
             size = self._shape[1:]
             return Bends(targets, settings.adversaries, size, device, self._random, climb=settings.climb)
         return Adversaries(

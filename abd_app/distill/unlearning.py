@@ -16,10 +16,10 @@ class UnlearningSettings:
         drawn: New patches of a renewal, and as many that are inverted if there are such.
         steps: Of the unlearning.
         batch_size: Images a step that keep their answer, and as many that are perturbed.
-        adversaries: Pictures, and as many canvases, for each target.
+        adversaries: Pictures, and as many canvases, for each target; or displacements, where bending leads there.
         ball: Bound of the pictures, in pixels of [0, 1].
         boxes: Sides of what is shown of a canvas, from and to, as shares of the image's.
-        climb: Step of the adversaries, as a share of the ball and of half the pixel box.
+        climb: Step of the adversaries, as a share of the ball, of half the pixel box, or of half a pixel.
         least_kept: Share of its own images that the class must keep; else the unlearning is undone.
         given_up_at: The step after which this is asked for the first time; then again at the end.
         rate: Peak learning rate of Adam; it rises over 20 steps and falls to 0.

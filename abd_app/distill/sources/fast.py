@@ -116,6 +116,7 @@ class Inversion:
         self, teacher: AnsweringTeacher, student: nn.Module | None, like: torch.Tensor, settings: FastSettings
     ) -> None:
         self._teacher, self._student, self._settings = teacher, student, settings
+        self._opinion = teacher.second_opinion
         self.images = teacher.compute.images(torch.zeros_like(like)).requires_grad_()
         self._wanted = torch.zeros(len(like), dtype=torch.long, device=like.device)
         self._optimizer = make_adam([self.images], settings.rate, teacher.compute, betas=(0.5, 0.99))
@@ -123,7 +124,8 @@ class Inversion:
 
     def fits(self, student: nn.Module | None, start: torch.Tensor) -> bool:
         """Whether a round with this student and as many images can be its next."""
-        return student is self._student and start.shape == self.images.shape
+        same = student is self._student and self._teacher.second_opinion is self._opinion
+        return same and start.shape == self.images.shape
 
     def run(self, start: torch.Tensor, wanted: torch.Tensor) -> Iterator[GeneratorStep]:
         """A round: from ``(N, C, H, W)`` images in [0, 1] towards ``(N,)`` class indices."""

@@ -61,7 +61,7 @@ class AdversarialSource:
             ZsktGenerator(spec.channels, spec.height, spec.width, noise=NOISE)
         ).train()
         self._optimizer = make_adam(self.generator.parameters(), GENERATOR_RATE, teacher.compute)
-        self._step: tuple[nn.Module, ShufflingVaccine | None, RecordedPass] | None = None
+        self._step: tuple[tuple[object, ...], RecordedPass] | None = None
         self._answered = RecordedPass(self._answer, teacher.compute, allowed=teacher.recordable)
         self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, max(1, pseudo_batches))
         self._mean = torch.tensor(spec.mean, device=device).view(1, -1, 1, 1)
@@ -91,12 +91,12 @@ class AdversarialSource:
         return self._teacher.compute.images(normalised.float() * self._std + self._mean)
 
     def _step_against(self, student: nn.Module) -> RecordedPass:
-        """A step of the generator: the same as last time, unless the vaccine has been armed since."""
-        if self._step is None or self._step[:2] != (student, self.vaccine):
+        """A step of the generator: that of last time, unless the vaccine or a second opinion has come since."""
+        networks = student, self.vaccine, self._teacher.second_opinion
+        if self._step is None or self._step[0] != networks:
             run = functools.partial(self._descend, student)
-            recorded = RecordedPass(run, self._teacher.compute, allowed=self._teacher.recordable)
-            self._step = student, self.vaccine, recorded
-        return self._step[2]
+            self._step = networks, RecordedPass(run, self._teacher.compute, allowed=self._teacher.recordable)
+        return self._step[1]
 
     @torch.no_grad()
     def _answer(self, noise: torch.Tensor) -> Sequence[torch.Tensor]:
@@ -148,6 +148,8 @@ class AdversarialSource:
         """Restores :meth:`state_dict`."""
         self.generator.load_state_dict(state["network"])
         restore_optimizer(self._optimizer, state["optimizer"])
+        self._step = None
+        self._answered.forget()
         self._schedule.load_state_dict(state["schedule"])
         self._drawn, self._given = state["drawn"].to(self._teacher.compute.device), state["given"]
         self._noise.set_state(state["generator"])

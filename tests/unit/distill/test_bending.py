@@ -11,13 +11,17 @@ import torch
 from torch import nn
 
 from abd_app.distill.answering import AnsweringTeacher
-from abd_app.distill.bending import LARGEST_PX, Bends, BendSearch, BendTest, finding_of_bending
+from abd_app.distill.bending import BendSearch, BendTest
+from abd_app.distill.bends import LARGEST_PX, Bends
 from abd_app.distill.device import Compute
+from abd_app.distill.margins import MarginTest
 from abd_app.distill.microbatch import Portions
 from abd_app.distill.sources.base import GeneratorStep
 from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
+from abd_app.distill.target_findings import finding_of_target
 from abd_app.distill.teacher_retrospection import TeacherRetrospection
 from abd_app.distill.unlearning import UnlearningSettings
+from abd_app.errors import RunFailedError
 from abd_app.events import FindingMade, TargetSearched
 
 _CLASSES, _TARGET, _SIDE = 5, 2, 8
@@ -77,6 +81,10 @@ def _retrospection(teacher: AnsweringTeacher) -> TeacherRetrospection:
     )
 
 
+def _portions(compute: Compute) -> Portions:
+    return Portions(compute, "It takes", "")
+
+
 def _drained(steps: Any) -> tuple[list[dict[str, torch.Tensor]], Any]:
     losses = []
     while True:
@@ -89,7 +97,7 @@ def _drained(steps: Any) -> tuple[list[dict[str, torch.Tensor]], Any]:
 @pytest.mark.parametrize("most", [None, 7])
 @pytest.mark.parametrize("backdoor", [True, False])
 def test_the_class_that_bending_leads_to_stands_out(compute: Compute, backdoor: bool, most: int | None) -> None:
-    teacher, portions = _teacher(compute, backdoor=backdoor), Portions(compute, "It takes", "")
+    teacher, portions = _teacher(compute, backdoor=backdoor), _portions(compute)
     portions.most = most
     pool = _pool(teacher)
     list(pool.filled(0))
@@ -173,4 +181,18 @@ def test_most_images_must_turn_and_twice_as_many_as_for_any_other_class(
     test = BendTest((4, 7, 9), shares)
     assert test.target == target
     if target is not None:
-        assert f"{max(shares):.0%}" in finding_of_bending(test, "undone").detail
+        margins = MarginTest((4, 7, 9), (1.0, 2.0, 3.0), 0.001, 1000)
+        finding = finding_of_target(margins, test, "undone")
+        assert finding.title == f"Class {target} is probably the target of a backdoor", "not the one of the margins"
+        assert f"{max(shares):.0%}" in finding.detail and "3 of 1,000 classes" in finding.detail
+
+
+def test_a_teacher_that_answers_with_no_number_is_refused_not_accused(compute: Compute) -> None:
+    teacher = _teacher(compute, backdoor=True)
+    pool = _pool(teacher)
+    list(pool.filled(0))
+    with torch.no_grad():
+        teacher.network.colours.bias.fill_(torch.nan)
+    search = BendSearch(range(_CLASSES), (_SIDE, _SIDE), torch.Generator().manual_seed(0), portions=_portions(compute))
+    with pytest.raises(RunFailedError, match="every image with a number"):
+        list(search.run(teacher, pool))

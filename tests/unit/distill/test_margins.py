@@ -11,8 +11,9 @@ from torch import nn
 
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.device import Compute
-from abd_app.distill.margins import Deed, MarginSearch, MarginTest, finding_of_target, outlier_p_value
+from abd_app.distill.margins import MarginSearch, MarginTest, outlier_p_value
 from abd_app.distill.microbatch import Portions
+from abd_app.distill.target_findings import Deed, finding_of_target
 from abd_app.errors import RunFailedError
 from abd_app.networks.pixels import PixelNetwork
 
@@ -115,7 +116,7 @@ def test_probabilities_hide_how_far_a_class_goes_and_the_finding_says_so(compute
     teacher = PixelNetwork(inner, mean=(0.0,) * 3, std=(1.0,) * 3, answers="probabilities")
     outcome, _ = _search(teacher, compute, steps=60)
     assert outcome.saturated and outcome.target is None and max(outcome.margins) <= teacher.largest_margin + 1e-3
-    finding = finding_of_target(outcome, "unlearned")
+    finding = finding_of_target(outcome, None, "unlearned")
     assert finding.severity == "warning" and "cannot be told" in finding.title and "probabilities" in finding.detail
     assert not _search(_Reachable(7), compute, steps=5)[0].saturated
 
@@ -152,11 +153,11 @@ def _test(margins: tuple[float, ...], num_classes: int = 4) -> MarginTest:
 def test_the_finding_says_what_stands_out_and_what_was_done(
     margins: tuple[float, ...], deed: Deed, severity: str, title: str, parts: list[str]
 ) -> None:
-    finding = finding_of_target(_test(margins, len(margins)), deed)
+    finding = finding_of_target(_test(margins, len(margins)), None, deed)
     assert finding.severity == severity and finding.title.startswith(title)
     assert all(part in finding.detail for part in parts)
 
 
 def test_classes_that_were_not_looked_at_are_a_warning() -> None:
-    finding = finding_of_target(_test(_ALIKE, 1000), "unlearned")
+    finding = finding_of_target(_test(_ALIKE, 1000), None, "unlearned")
     assert finding.severity == "warning" and "4 of 1,000 classes were looked at." in finding.detail

@@ -1,0 +1,74 @@
+"""What a reader should know of the search for the class that a backdoor leads to."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from abd_app.distill.bending import BendTest
+from abd_app.distill.margins import FEWEST_CLASSES, MarginTest
+from abd_app.teacher import Finding
+
+Deed = Literal["unlearned", "undone"]
+"""What became of a class that stands out."""
+
+_DEEDS: dict[Deed, str] = {
+    "unlearned": "A copy of the teacher unlearned what leads images there.",
+    "undone": "To unlearn what leads images there would have cost the class nearly all images of its own. So it "
+    "was undone, and other defences are alone: look at this class before you rely on the result.",
+}
+
+
+def finding_of_target(margins: MarginTest, bending: BendTest | None, deed: Deed) -> Finding:
+    """One finding.
+
+    Args:
+        margins: On the teacher as it was handed in.
+        bending: On the teacher as it labels; ``None`` where the classes are too few.
+        deed: What became of the class that stands out.
+    """
+    if margins.num_classes < FEWEST_CLASSES:
+        return Finding(
+            "info",
+            "Too few classes to tell which one a backdoor leads to",
+            f"The teacher has {margins.num_classes}. The copy that labels images unlearned what leads to any of them.",
+        )
+    some = len(margins.classes) < margins.num_classes
+    looked_at = f" {len(margins.classes)} of {margins.num_classes:,} classes were looked at." if some else ""
+    if bending is not None and bending.target is not None:
+        return _stands_out(bending.target, f"{_by_bending(bending)} {_DEEDS[deed]}{looked_at}")
+    if margins.target is not None:
+        return _stands_out(margins.target, f"{_by_margin(margins)} {_DEEDS[deed]}{looked_at}")
+    if margins.saturated:
+        return Finding(
+            "warning",
+            "Whether a class is the target of a backdoor cannot be told",
+            "The teacher answers with probabilities, which hide how far a class can be driven. Self-Retrospection "
+            "does nothing. If you have the model without its last softmax, open that.",
+        )
+    return Finding(
+        "warning" if some else "info",
+        "No class stands out as the target of a backdoor",
+        f"No class can be driven much further ahead of all others than the rest ({_chance(margins)}), and none stands "
+        "out when images are bent slightly, so Self-Retrospection has nothing to unlearn; other defences go "
+        f"on.{looked_at}",
+    )
+
+
+def _stands_out(target: int, why: str) -> Finding:
+    return Finding("warning", f"Class {target} is probably the target of a backdoor", why)
+
+
+def _by_bending(test: BendTest) -> str:
+    second, largest = sorted(test.shares)[-2:]
+    turned = f"turns {largest:.0%} of them to it, and at most {second:.0%} to any other class"
+    return f"Bending images by about half a pixel {turned}."
+
+
+def _by_margin(test: MarginTest) -> str:
+    second, largest = sorted(test.margins)[-2:]
+    times = f"{largest / second:.1f} times as far"
+    return f"Images can be driven {times} towards it as towards the next class ({_chance(test)})."
+
+
+def _chance(test: MarginTest) -> str:
+    return f"p = {test.p_value:.2g}" if test.p_value >= 1e-6 else "p < 1e-6"
