@@ -132,7 +132,7 @@ class TeacherRetrospection:
             return
         for step in pool.filled(self._settings.renewals):
             yield step.losses
-        how_far = self._settings.how_far[disarmed and target != self._bent]
+        how_far = self._settings.how_far[disarmed] if self._bent is None else 1.0
         yield from self._unlearn_or_undo(targets, pool, how_far, may_undo=not few)
 
     @property
