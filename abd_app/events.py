@@ -43,11 +43,13 @@ class CostEstimated(Event):
         method: What ``auto`` would choose.
         reason: Why it would.
         seconds: By effort; for the student alone, a twin doubles it.
+        to_purify: Method and reason where no student is to learn; ``None``: the same.
     """
 
     method: str
     reason: str
     seconds: dict[str, float]
+    to_purify: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)

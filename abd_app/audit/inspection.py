@@ -33,4 +33,4 @@ def run_inspection(file: str, facts: TeacherFacts, device: str = "auto") -> Gene
     compute = choose_compute(device, "auto")
     method, reason = choose_method("auto", card, compute.device.type)
     seconds = seconds_by_effort(teacher, method, choose_student("auto", teacher), compute)
-    yield CostEstimated(method, reason, seconds)
+    yield CostEstimated(method, reason, seconds, choose_method("auto", card, compute.device.type, purifies=True))

@@ -59,8 +59,7 @@ class PlanPanel(Card):
         """Shows what ``auto`` would choose and what each effort costs."""
         self._cost = cost
         self.budget.show_cost(cost)
-        self._show_reason()
-        self.method.offer((name, self._method_name(name)) for name in METHODS)
+        self._show_automatic()
 
     def show_devices(self, event: DevicesListed) -> None:
         """Offers the devices of this machine."""
@@ -79,6 +78,7 @@ class PlanPanel(Card):
         """A purified teacher is not distilled: it has no twin and no steps."""
         without = {"compare": False, "effort": "quick", "steps": None, "minutes": None} if student == PURIFIED else {}
         self._choose(student=student, **without)
+        self._show_automatic()
         self._show()
         self.budget.show_cost(self._cost)
 
@@ -91,8 +91,19 @@ class PlanPanel(Card):
         self.compare.setChecked(self._draft["compare"])
         self._show_reason()
 
+    def _automatic(self) -> tuple[str, str]:
+        """What ``auto`` would choose and why; empty while nobody knows."""
+        if self._cost is None:
+            return "", ""
+        purifies = self._draft["student"] == PURIFIED
+        return (self._cost.to_purify if purifies else None) or (self._cost.method, self._cost.reason)
+
+    def _show_automatic(self) -> None:
+        self.method.offer((name, self._method_name(name)) for name in METHODS)
+        self._show_reason()
+
     def _show_reason(self) -> None:
-        reason = visible(self._cost.reason) if self._cost is not None and self.method.value == "auto" else ""
+        reason = visible(self._automatic()[1]) if self.method.value == "auto" else ""
         self._reason.setText(reason)
         self._reason.setVisible(bool(reason))
 
@@ -104,8 +115,8 @@ class PlanPanel(Card):
             "ood": self.tr("Patches of unrelated pictures (ood)"),
             "zskt": self.tr("Adversarial generator (zskt)"),
         }
-        if method == "auto" and self._cost is not None:
-            return self.tr("Automatic: {method}").format(method=self._cost.method)
+        if method == "auto" and (automatic := self._automatic()[0]):
+            return self.tr("Automatic: {method}").format(method=automatic)
         return names[method]
 
     def _student_name(self, student: str) -> str:

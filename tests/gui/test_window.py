@@ -147,6 +147,22 @@ def test_automatic_is_explained_for_the_device_that_was_chosen(
     assert stand_in.jobs[-1] == InspectJob(str(tmp_path / "other.pth"), TeacherFacts(), "cuda")
 
 
+def test_automatic_is_explained_for_a_purified_teacher_too(
+    window: MainWindow, stand_in: StandInEngine, tmp_path: Path
+) -> None:
+    make_ready(window, stand_in, str(tmp_path / "t.pth"))
+    cost = CostEstimated("ood", "On a CPU it learns most.", {"quick": 5.0}, ("fast", "It has statistics."))
+    window.setup.plan.show_cost(cost)
+    for student, method, why in (
+        ("purified", "fast", "It has statistics."),
+        ("auto", "ood", "On a CPU it learns most."),
+    ):
+        window.setup.plan.student.show_value(student)
+        window.setup.plan.student.chosen.emit(student)
+        assert window.setup.plan.method.currentText() == f"Automatic: {method}"
+        assert why in shown_texts(window)
+
+
 def test_questions_are_asked_in_place_with_guess_and_reason(
     window: MainWindow, stand_in: StandInEngine, qtbot: QtBot
 ) -> None:

@@ -53,7 +53,7 @@ PLAN = AuditPlan(
 MESSAGES: list[Any] = [
     TeacherInspected(CARD),
     DevicesListed((("cpu", "CPU", 10**12),)),
-    CostEstimated("ood", "why", {"quick": 1.5}),
+    CostEstimated("ood", "why", {"quick": 1.5}, ("fast", "other")),
     Measured("student", 3, 0.5, 10, {"sig": 0.25}, {"sig": 9}, estimated=True),
     StepDone("twin", 1, 2, 0.5, {"kd": math.inf}),
     FindingMade(Finding("info", "t")),
