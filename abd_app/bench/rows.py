@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -64,41 +65,45 @@ def measure_row(case: Case, subject: Subject, compute: Compute, *, budget_s: flo
     distillation = start(case, subject, compute)
     on_gpu = compute.device.type == "cuda"
     passes = [(one.per_step, one.timed(compute)) for one in BarePasses(case, subject, compute).of_step()]
-    naive = published_step(case, subject, compute)
-    ours, bare, theirs = [], [], []
+    naive = published_step(case, subject, compute) or (lambda: math.nan)
 
-    def step_of_ours() -> float:
+    def ours() -> float:
         if on_gpu:  # works on while the host prepares the next step
             return seconds_per_step(distillation, compute, case.student_steps)
         return timed_cycle(distillation, compute).per_step(case.student_steps)
 
-    def round_of_all() -> None:
-        ours.append(step_of_ours())
-        bare.append(sum(per_step * measured() for per_step, measured in passes))
-        if naive is not None:
-            theirs.append(naive())
+    def all_three() -> tuple[float, float, float]:
+        return ours(), sum(per_step * measured() for per_step, measured in passes), naive()
 
+    warm_ups = 1 + WARM_UPS if on_gpu else 1
     forget_peak_memory(compute)
-    for _ in range(1 + WARM_UPS if on_gpu else 1):
-        step_of_ours()
+    for _ in range(warm_ups):
+        ours()
     memory = peak_memory_mb(compute)
-    for _ in range(1 + WARM_UPS if on_gpu else 1):
-        round_of_all()  # warms up
-    ours, bare, theirs = [], [], []
-    began = time.perf_counter()
-    while len(ours) < FEWEST_ROUNDS or (len(ours) < MOST_ROUNDS and time.perf_counter() - began < budget_s):
-        round_of_all()
+    for _ in range(warm_ups):
+        all_three()
+    rounds = _timed_rounds(all_three, budget_s)
+    step = median(our for our, _, _ in rounds)
     return BenchRow(
         source=case.source,
         defense=case.defense,
         device=compute.device.type,
         precision=compute.precision,
-        ms_per_step=1e3 * median(ours),
-        images_per_s=subject.batch_size / median(ours),
+        ms_per_step=1e3 * step,
+        images_per_s=subject.batch_size / step,
         peak_memory_mb=memory,
-        ratio_to_primitives=median(our / least for our, least in zip(ours, bare, strict=True)),
-        speedup_vs_naive=median(their / our for their, our in zip(theirs, ours, strict=True)) if theirs else None,
+        ratio_to_primitives=median(our / bare for our, bare, _ in rounds),
+        speedup_vs_naive=median(theirs / our for our, _, theirs in rounds) if case.published else None,
     )
+
+
+def _timed_rounds(
+    all_three: Callable[[], tuple[float, float, float]], budget_s: float
+) -> list[tuple[float, float, float]]:
+    rounds, began = [all_three()], time.perf_counter()
+    while len(rounds) < FEWEST_ROUNDS or (len(rounds) < MOST_ROUNDS and time.perf_counter() - began < budget_s):
+        rounds.append(all_three())
+    return rounds
 
 
 def published_step(case: Case, subject: Subject, compute: Compute) -> Callable[[], float] | None:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from abd_app.distill.augment import random_boxes
+from abd_app.distill.bends import Bends
+from abd_app.distill.unlearning import UnlearningSettings
 
 
 class Adversaries:
@@ -62,3 +64,19 @@ class Adversaries:
         by_picture, by_canvas = gradients
         self._pictures.sub_(self._climb * self._ball * by_picture.sign()).clamp_(-self._ball, self._ball)
         self._canvases.sub_(self._climb / 2 * by_canvas.sign()).clamp_(0, 1)
+
+
+def make_adversaries(
+    targets: Sequence[int],
+    settings: UnlearningSettings,
+    shape: tuple[int, int, int],
+    device: torch.device,
+    generator: torch.Generator,
+    *,
+    bend: bool,
+) -> Adversaries | Bends:
+    """Adversaries as the settings want them, for images of ``shape`` (C, H, W); those that ``bend``, or the others."""
+    each, climb = settings.adversaries, settings.climb
+    if bend:
+        return Bends(targets, each, shape[1:], device, generator, climb=climb)
+    return Adversaries(targets, each, shape, device, generator, ball=settings.ball, boxes=settings.boxes, climb=climb)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from abd_app.distill import parallel
-from abd_app.distill.adversaries import Adversaries
+from abd_app.distill.adversaries import Adversaries, make_adversaries
 from abd_app.distill.answering import AnsweringTeacher, SecondOpinion
 from abd_app.distill.bending import STEPS as BEND_STEPS
 from abd_app.distill.bending import BendSearch, BendTest
@@ -194,7 +194,9 @@ class TeacherRetrospection:
         return float((now.argmax(dim=1) == target).float().mean())
 
     def _unlearn(self, targets: tuple[int, ...], pool: BalancedPatchSource) -> Iterator[dict[str, torch.Tensor]]:
-        settings, adversaries = self._settings, self._adversaries(targets)
+        settings, device = self._settings, self._teacher.compute.device
+        bend = self._bent is not None  # adversaries of the kind by which the class was found
+        adversaries = make_adversaries(targets, settings, self._shape, device, self._random, bend=bend)
         parameters = list(self._teacher.network.requires_grad_().parameters())
         optimizer = torch.optim.Adam(parameters, settings.rate)
         for step in range(settings.steps):
@@ -204,23 +206,6 @@ class TeacherRetrospection:
             optimizer.step()
             optimizer.zero_grad()
             yield losses
-
-    def _adversaries(self, targets: tuple[int, ...]) -> Adversaries | Bends:
-        """Of the kind by which the class was found."""
-        settings, device = self._settings, self._teacher.compute.device
-        if self._bent is not None:
-            size = self._shape[1:]
-            return Bends(targets, settings.adversaries, size, device, self._random, climb=settings.climb)
-        return Adversaries(
-            targets,
-            settings.adversaries,
-            self._shape,
-            device,
-            self._random,
-            ball=settings.ball,
-            boxes=settings.boxes,
-            climb=settings.climb,
-        )
 
     def _add_gradients(
         self, pool: BalancedPatchSource, adversaries: Adversaries | Bends, parameters: list[nn.Parameter]

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from abd_app.distill import bending, margins
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.bending import BendSearch, BendTest
 from abd_app.distill.bends import LARGEST_PX, Bends
@@ -59,9 +60,9 @@ class _Stripes(BalancedPatchSource):
         yield GeneratorStep({})
 
 
-def _pool(teacher: AnsweringTeacher) -> BalancedPatchSource:
-    settings = PatchSettings(first=512, capacity=512, drawn=64)
-    pictures, random = torch.zeros(1, 3, 16, 16, dtype=torch.uint8), torch.Generator().manual_seed(1)
+def _pool(teacher: AnsweringTeacher, random: torch.Generator | None = None) -> BalancedPatchSource:
+    settings, pictures = PatchSettings(first=512, capacity=512, drawn=64), torch.zeros(1, 3, 16, 16, dtype=torch.uint8)
+    random = torch.Generator().manual_seed(1) if random is None else random
     return _Stripes(teacher, pictures, size=(_SIDE, _SIDE), num_classes=_CLASSES, generator=random, settings=settings)
 
 
@@ -71,12 +72,13 @@ def _teacher(compute: Compute, *, backdoor: bool) -> AnsweringTeacher:
 
 def _retrospection(teacher: AnsweringTeacher) -> TeacherRetrospection:
     settings = UnlearningSettings(search_steps=20, steps=120, batch_size=32, rate=0.05, how_far=(1.0, 1.0))
+    random = torch.Generator().manual_seed(2)
     return TeacherRetrospection(
         teacher,
-        lambda: _pool(teacher),
+        lambda: _pool(teacher, random),
         shape=(3, _SIDE, _SIDE),
         num_classes=_CLASSES,
-        generator=torch.Generator().manual_seed(2),
+        generator=random,
         settings=settings,
     )
 
@@ -161,6 +163,21 @@ def test_where_no_margin_stands_out_bends_are_looked_for_and_unlearned(compute: 
     assert torch.equal(restored._teacher(bent).logits, teacher(bent).logits)
 
 
+def test_how_bends_are_looked_for_changes_nothing_that_is_drawn_later(
+    compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(margins, "SIGNIFICANT", 1.1)  # some class stands out by its margin
+    weights = []
+    for steps in (1, 4):
+        monkeypatch.setattr(bending, "STEPS", steps)
+        retrospection = _retrospection(_teacher(compute, backdoor=False))
+        assert sum("bending" in one for one in retrospection.run()) == steps
+        opinion = retrospection._teacher.second_opinion
+        assert opinion is not None
+        weights.append(torch.cat([one.detach().flatten() for one in opinion.network.parameters()]))
+    assert torch.equal(*weights)
+
+
 def test_a_teacher_that_does_not_mind_bending_stays_as_it_is(compute: Compute) -> None:
     retrospection = _retrospection(_teacher(compute, backdoor=False))
     assert not any("unlearning" in one for one in retrospection.run())
@@ -181,8 +198,8 @@ def test_most_images_must_turn_and_twice_as_many_as_for_any_other_class(
     test = BendTest((4, 7, 9), shares)
     assert test.target == target
     if target is not None:
-        margins = MarginTest((4, 7, 9), (1.0, 2.0, 3.0), 0.001, 1000)
-        finding = finding_of_target(margins, test, "undone")
+        by_margin = MarginTest((4, 7, 9), (1.0, 2.0, 3.0), 0.001, 1000)
+        finding = finding_of_target(by_margin, test, "undone")
         assert finding.title == f"Class {target} is probably the target of a backdoor", "not the one of the margins"
         assert f"{max(shares):.0%}" in finding.detail and "3 of 1,000 classes" in finding.detail
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from abd_app.distill import loop, margins, vaccine, voting
+from abd_app.distill import bending, loop, margins, vaccine, voting
 from abd_app.distill.assemble import assemble
 from abd_app.distill.device import Compute
 from abd_app.distill.loop import Distillation
@@ -195,6 +195,7 @@ def test_only_a_class_that_stands_out_is_unlearned_and_a_finding_says_which(
     make: Make, monkeypatch: pytest.MonkeyPatch, stands_out: bool
 ) -> None:
     monkeypatch.setattr(margins, "SIGNIFICANT", 1.1 if stands_out else 0.0)
+    monkeypatch.setattr(bending, "_LEAST_SHARE", 1.1)
     distillation = make(_recipe("ood", 4))
     before = copy.deepcopy(distillation._teacher.network.state_dict())
     events = list(distillation.run())

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from abd_app.distill import bending, margins
+from abd_app.distill import margins
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.bounds import ActivationBounds
 from abd_app.distill.device import Compute
@@ -105,18 +105,6 @@ def test_the_target_is_found_and_what_leads_there_is_unlearned(compute: Compute)
     kept, reached = _rates(retrospection._teacher, answers)
     assert kept > 0.9 and reached < 0.2
     assert len(losses) == 120 and float(losses[-1]["unlearning"]) < float(losses[20]["unlearning"])
-
-
-def test_how_bends_are_looked_for_changes_nothing_that_is_drawn_later(
-    compute: Compute, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    weights = []
-    for steps in (1, 4):
-        monkeypatch.setattr(bending, "STEPS", steps)
-        retrospection, _ = _retrospection(compute, steps=3)
-        assert sum("bending" in one for one in retrospection.run()) == steps
-        weights.append(_unlearned(retrospection).colours.weight)
-    assert torch.equal(*weights)
 
 
 def test_a_teacher_without_a_backdoor_stays_as_it_is(compute: Compute) -> None:
