@@ -83,7 +83,9 @@ class Scorer:
         if plan.data is None:
             unseen = procedural_patches(ESTIMATE_IMAGES, spec, seed=plan.seed + 1)
             images = compute.images(unseen).float() / 255
-            search = UniversalTriggerSearch(network, images, spec.num_classes, seed=plan.seed)
+            search = UniversalTriggerSearch(
+                network, images, spec.num_classes, seed=plan.seed, precision=compute.precision
+            )
             self._live = self._full = search.replay
         else:
             evaluation = load_evaluation(plan.data, spec, class_names=teacher.card.class_names)

@@ -63,17 +63,25 @@ class UniversalTriggerSearch:
         steps: Optimiser steps; each costs a pass over 8 images per class for the shift and five times that for the
             patches.
         seed: Same seed, same triggers.
+        precision: In which the search runs, ``fp32`` or ``bf16``; all figures come from ``fp32``.
 
     Raises:
         UsageError: Fewer than 8 images.
     """
 
     def __init__(
-        self, teacher_network: nn.Module, images: torch.Tensor, num_classes: int, *, steps: int = 10, seed: int = 0
+        self,
+        teacher_network: nn.Module,
+        images: torch.Tensor,
+        num_classes: int,
+        *,
+        steps: int = 10,
+        seed: int = 0,
+        precision: str = "fp32",
     ) -> None:
         if len(images) < 8:
             raise UsageError(f"{len(images)} synthetic images are too few for an estimate.", remedy="Use 8 or more.")
-        self._random = torch.Generator().manual_seed(seed)
+        self._random, self._precision = torch.Generator().manual_seed(seed), precision
         half = len(images) // 2
         self._searched, self._images = images[:half].float(), images[half:].float()
         with evaluating(teacher_network, images.device):
@@ -115,7 +123,7 @@ class UniversalTriggerSearch:
         return [((_classify(network, trigger(self._images)) == target) & victims).sum(), victims.sum()]
 
     def _worst(self, teacher: nn.Module, candidates: list[tuple[Trigger, int]]) -> tuple[Trigger, int]:
-        with evaluating(teacher, self._images.device):
+        with evaluating(teacher, self._images.device, self._precision):
             counts = torch.stack([torch.stack(self._turned(teacher, *candidate)) for candidate in candidates])
         return candidates[int((counts[:, 0] / counts[:, 1].clamp_min(1)).argmax())]
 
@@ -135,7 +143,7 @@ class UniversalTriggerSearch:
             return list(range(num_classes))
         mask = masks[torch.randint(len(masks), (len(self._searched),), generator=self._random).to(masks.device)]
         disturbed = self._searched * (1 - mask) + self._uniform(*self._searched.shape) * mask
-        with evaluating(teacher, disturbed.device):
+        with evaluating(teacher, disturbed.device, self._precision):
             drawn = torch.cat([teacher(batch).softmax(1) for batch in torch.split(disturbed, BATCH_SIZE)]).mean(0)
         return drawn.topk(MAX_CLASSES).indices.tolist()
 
@@ -163,8 +171,9 @@ class UniversalTriggerSearch:
         for _ in range(steps):
             keep, add = (part.repeat_interleave(_IMAGES_PER_CANDIDATE, 0) for part in shape.parts(free, masks))
             chosen = torch.randint(len(self._searched), (len(labels),), generator=self._random).to(masks.device)
-            logits = teacher((self._searched[chosen] * keep + add).clamp(0, 1))
-            (free.grad,) = torch.autograd.grad(F.cross_entropy(logits, labels), [free])
+            with torch.autocast(masks.device.type, torch.bfloat16, enabled=self._precision == "bf16"):
+                logits = teacher((self._searched[chosen] * keep + add).clamp(0, 1))
+            (free.grad,) = torch.autograd.grad(F.cross_entropy(logits.float(), labels), [free])
             optimizer.step()
         return shape.parts(free.detach(), masks)
 

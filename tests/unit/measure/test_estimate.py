@@ -46,6 +46,18 @@ def test_a_planted_trigger_is_found_and_replayed(num_classes: int) -> None:
     assert on_student.asr_images["found-patch"] == on_teacher.asr_images["found-patch"] == victims < 32
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_search_runs_in_the_precision_asked_for_and_figures_in_fp32(precision: str) -> None:
+    teacher, seen = _Planted(4, target=3), list[bool]()
+    teacher.register_forward_pre_hook(lambda module, inputs: seen.append(torch.is_autocast_enabled("cpu")))
+    search = UniversalTriggerSearch(teacher, _images(), 4, steps=2, precision=precision)
+    assert not seen.pop(0), "the answers that figures compare with"
+    assert len(seen) > 4 and set(seen) == {precision == "bf16"}
+    seen.clear()
+    search.replay(teacher)
+    assert seen and not any(seen)
+
+
 def test_the_same_seed_finds_the_same_triggers_and_another_seed_others() -> None:
     teacher = _Planted(4, target=1)
     first, second, other = (
