@@ -121,7 +121,7 @@ class TeacherRetrospection:
         disarmed = False
         if self._teacher.bounds and self.outcome.target is not None:
             disarmed = (yield from search.run(self._teacher)).p_value > self._settings.disarmed_from
-        pool = self._make_pool()
+        pool, state = self._make_pool(), random.get_state()
         for step in pool.filled(0):
             yield step.losses
         if not few:
@@ -129,6 +129,7 @@ class TeacherRetrospection:
         target = self._target
         targets = tuple(range(self._num_classes)) if few else () if target is None else (target,)
         if not targets:
+            random.set_state(state)  # as if the pool had not been needed
             return
         for step in pool.filled(self._settings.renewals):
             yield step.losses

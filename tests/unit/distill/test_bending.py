@@ -60,6 +60,21 @@ class _Stripes(BalancedPatchSource):
         yield GeneratorStep({})
 
 
+class _Drawing(_Stripes):
+    """Draws so many numbers more while it is filled."""
+
+    _more = 0
+
+    @classmethod
+    def of(cls, pool: BalancedPatchSource, more: int) -> BalancedPatchSource:
+        pool.__class__, pool._more = cls, more  # type: ignore[attr-defined]
+        return pool
+
+    def filled(self, renewals: int) -> Iterator[GeneratorStep]:
+        torch.rand(self._more, generator=self._random)
+        yield from super().filled(renewals)
+
+
 def _pool(teacher: AnsweringTeacher, random: torch.Generator | None = None) -> BalancedPatchSource:
     settings, pictures = PatchSettings(first=512, capacity=512, drawn=64), torch.zeros(1, 3, 16, 16, dtype=torch.uint8)
     random = torch.Generator().manual_seed(1) if random is None else random
@@ -186,6 +201,18 @@ def test_a_teacher_that_does_not_mind_bending_stays_as_it_is(compute: Compute) -
     assert isinstance(searched, TargetSearched) and isinstance(finding, FindingMade)
     assert searched.target is None and len(searched.bends) == _CLASSES
     assert finding.finding.title == "No class stands out as the target of a backdoor"
+
+
+def test_where_nothing_is_unlearned_what_is_drawn_later_does_not_depend_on_the_pool(compute: Compute) -> None:
+    drawn = []
+    for patches in (0, 100):
+        retrospection = _retrospection(_teacher(compute, backdoor=False))
+        make, random = retrospection._make_pool, retrospection._random
+        retrospection._make_pool = lambda make=make: _Drawing.of(make(), patches)  # type: ignore[misc]
+        list(retrospection.run())
+        assert retrospection.bending is not None and retrospection.targets == ()
+        drawn.append(torch.rand(3, generator=random))
+    assert torch.equal(*drawn)
 
 
 @pytest.mark.parametrize(
