@@ -208,7 +208,7 @@ def test_where_nothing_is_unlearned_what_is_drawn_later_does_not_depend_on_the_p
     for patches in (0, 100):
         retrospection = _retrospection(_teacher(compute, backdoor=False))
         make, random = retrospection._make_pool, retrospection._random
-        retrospection._make_pool = lambda make=make: _Drawing.of(make(), patches)  # type: ignore[misc]
+        retrospection._make_pool = lambda make=make, more=patches: _Drawing.of(make(), more)  # type: ignore[misc]
         list(retrospection.run())
         assert retrospection.bending is not None and retrospection.targets == ()
         drawn.append(torch.rand(3, generator=random))
