@@ -27,10 +27,16 @@ def main() -> None:
     options = parser.parse_args()
     if options.out.exists():
         parser.error(f"{options.out} is there already")
-    images, labels, classes = load_images(options.source, options.size)
-    names = {"classes": np.array(classes)} if classes else {}
-    np.savez(options.out, images=images, labels=labels, **names)
+    images = decode(options.source, options.out, options.size)
     print(f"{len(images)} images of {images.shape[1]}x{images.shape[2]} pixels: {options.out}")
+
+
+def decode(source: Path, out: Path, size: int) -> npt.NDArray[np.uint8]:
+    """Writes the images of :func:`load_images`, which it returns, with their labels and class names."""
+    images, labels, classes = load_images(source, size)
+    names = {"classes": np.array(classes)} if classes else {}
+    np.savez(out, images=images, labels=labels, **names)
+    return images
 
 
 def load_images(file: Path, size: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], tuple[str, ...]]:

@@ -4,7 +4,8 @@
 
 For each trigger (``none``: a clean teacher) a teacher is made, then its undefended twin and its student, and their rows
 are written as by ``table.py``. What is in DIR already is not done again. The files are as ``cifar10_npz.py`` takes
-them, CIFAR-10 or any other labelled images. Meant for a GPU; ``--epochs 1 --steps 20`` tries it on a CPU.
+them, CIFAR-10 or any other labelled images. All other options are those of ``table.py``, by default ``--methods fast
+--effort standard``. Meant for a GPU; ``--epochs 1 --steps 20`` tries it on a CPU.
 """
 
 from __future__ import annotations
@@ -14,12 +15,10 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
-
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 
 import table  # noqa: E402
-from cifar10_npz import load_images  # noqa: E402
+from cifar10_npz import decode  # noqa: E402
 
 from abd_app.command import trigger_from_text  # noqa: E402
 from abd_app.console import ProgressPrinter  # noqa: E402
@@ -28,7 +27,7 @@ from abd_app.redteam import TeacherOrder, make_teacher  # noqa: E402
 
 def main() -> None:
     """Makes the teachers that are missing, then the table."""
-    options = _options()
+    options, others = _options()
     out = Path(options.out)
     (out / "teachers").mkdir(parents=True, exist_ok=True)
     _check_same(options, out)
@@ -36,16 +35,14 @@ def main() -> None:
     cases = [_case(name, options, data, out) for name in options.triggers.split(",")]
     file = out / "cases.json"
     file.write_text(json.dumps(cases, indent=1), encoding="utf-8")
-    chosen = {"--methods": options.methods, "--seeds": options.seeds, "--effort": options.effort}
-    chosen |= {"--cases": str(file), "--images": str(data["images"])}
-    chosen |= {"--device": options.device, "--out": str(out / "rows")}
-    if options.steps is not None:
-        chosen["--steps"] = str(options.steps)
-    table.main([word for pair in chosen.items() for word in pair])
+    own = ("--cases", str(file), "--images", str(data["images"]), "--device", options.device)
+    table.main(["--methods", "fast", "--effort", "standard", *others, *own, "--out", str(out / "rows")])
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def _options() -> tuple[argparse.Namespace, list[str]]:
+    """Its own, and what is left for the table."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw, allow_abbrev=False)
     parser.add_argument("--train", required=True)
     parser.add_argument("--images", required=True, help="to measure on")
     parser.add_argument("--triggers", required=True, help="names as in abd-app distill --trigger, or none")
@@ -53,13 +50,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=32, help="pixels a side")
     parser.add_argument("--teacher", default="wrn-16-2")
     parser.add_argument("--epochs", type=int, default=30, help="of the teacher's training")
-    parser.add_argument("--methods", default="fast")
-    parser.add_argument("--seeds", default="0")
-    parser.add_argument("--effort", default="standard")
-    parser.add_argument("--steps", type=int, help="of a student, instead of the effort's")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", required=True)
-    return parser.parse_args()
+    return parser.parse_known_args()
 
 
 def _check_same(options: argparse.Namespace, out: Path) -> None:
@@ -100,9 +93,7 @@ def _decoded(source: Path, role: str, size: int, out: Path) -> Path:
     """The images of ``source`` as ``abd-app`` reads them."""
     file = out / f"{role}.npz"
     if not file.exists():
-        images, labels, classes = load_images(source, size)
-        names = {"classes": np.array(classes)} if classes else {}
-        np.savez(file, images=images, labels=labels, **names)
+        decode(source, file, size)
     return file
 
 

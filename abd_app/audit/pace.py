@@ -19,7 +19,7 @@ from abd_app.distill.loop import Distillation
 from abd_app.distill.margins import FEWEST_CLASSES, MOST_CLASSES, starts
 from abd_app.distill.pool import affordable
 from abd_app.distill.recipe import CMI_EPOCH, STEPS, Recipe, choose_recipe
-from abd_app.distill.recorded import WARM_UPS
+from abd_app.distill.recorded import runs_to_warm_up
 from abd_app.distill.sources.cmi import CmiSettings
 from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.sources.ood import PatchSettings
@@ -187,8 +187,8 @@ class _Rehearsal:
 
     def pace(self) -> Pace:
         """All parts, counted up to whole batches."""
-        for _ in range(1 + WARM_UPS if self._compute.device.type == "cuda" else 1):
-            timed_cycle(self._distillation, self._compute, later_steps=1)  # warms up; a GPU records its passes
+        for _ in range(runs_to_warm_up(self._compute)):
+            timed_cycle(self._distillation, self._compute, later_steps=1)
         plain = retrospecting = self._cycle()
         if self._recipe.retrospection == "paper":
             self._distillation.step = _RETROSPECTION_STEP + 1

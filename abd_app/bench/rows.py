@@ -20,7 +20,7 @@ from abd_app.distill.assemble import build_student
 from abd_app.distill.device import Compute
 from abd_app.distill.generators import ZsktGenerator
 from abd_app.distill.laps import seconds_per_step, timed_cycle
-from abd_app.distill.recorded import WARM_UPS
+from abd_app.distill.recorded import runs_to_warm_up
 from abd_app.distill.vaccine import LAYERS, shufflable_layers
 from abd_app.networks.catalog import stage_names
 from abd_app.networks.pixels import PixelNetwork
@@ -75,12 +75,11 @@ def measure_row(case: Case, subject: Subject, compute: Compute, *, budget_s: flo
     def all_three() -> tuple[float, float, float]:
         return ours(), sum(per_step * measured() for per_step, measured in passes), naive()
 
-    warm_ups = 1 + WARM_UPS if on_gpu else 1
     forget_peak_memory(compute)
-    for _ in range(warm_ups):
+    for _ in range(runs_to_warm_up(compute)):
         ours()
     memory = peak_memory_mb(compute)
-    for _ in range(warm_ups):
+    for _ in range(runs_to_warm_up(compute)):
         all_three()
     rounds = _timed_rounds(all_three, budget_s)
     step = median(our for our, _, _ in rounds)

@@ -91,6 +91,11 @@ class RecordedPass:
         return True
 
 
+def runs_to_warm_up(compute: Compute) -> int:
+    """After so many runs a pass costs what it goes on to cost: one, or on a GPU those until it is replayed."""
+    return 1 + WARM_UPS if compute.device.type == "cuda" else 1
+
+
 def small(*inputs: torch.Tensor) -> bool:
     """Whether a pass over these inputs is short enough for its recording to be worth the memory."""
     return sum(one.numel() for one in inputs) <= _MOST_VALUES

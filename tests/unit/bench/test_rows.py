@@ -15,7 +15,8 @@ from abd_app.bench import CASES, Case, Subject, make_subject, measure_row
 from abd_app.bench.cases import FAST, PATCHES, start
 from abd_app.bench.passes import BarePasses
 from abd_app.distill.device import Compute
-from abd_app.distill.laps import laps
+from abd_app.distill.laps import laps, seconds_per_step
+from abd_app.distill.sources.base import Batch
 
 ROOT = Path(__file__).resolve().parents[3]
 _COMPUTE = Compute(torch.device("cpu"), bf16=False)
@@ -95,6 +96,23 @@ def test_every_timed_cycle_is_a_whole_one() -> None:
         kinds = [next(steps).of_student for _ in range(5)]
         steps.close()
         assert not kinds[0] and kinds[-1]
+
+
+def test_a_whole_cycle_is_timed_as_often_as_wanted_and_the_run_is_where_it_was() -> None:
+    case = Case("ood", "none")
+    distillation = start(case, _subject(), _COMPUTE)
+    first, learned = distillation.step, list[int]()
+    learn = distillation.student.learn
+
+    def noted(batch: Batch, step: int) -> torch.Tensor:
+        learned.append(step)
+        return learn(batch, step)
+
+    distillation.student.learn = noted  # type: ignore[method-assign]
+    for _ in range(5):  # more steps than the run has left
+        assert seconds_per_step(distillation, _COMPUTE, case.student_steps) > 0
+    assert distillation.step == first
+    assert learned == 5 * list(range(first, first + case.student_steps))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak and forgets it")
