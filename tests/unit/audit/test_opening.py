@@ -145,6 +145,7 @@ def test_an_inspection_explains_auto_for_the_device_that_was_chosen(
     _, cost = run_inspection(teacher_file, FACTS, device)
     assert isinstance(cost, CostEstimated) and cost.method == method
     assert ("CPU" in cost.reason) == (device == "cpu")
+    assert cost.to_purify is not None and cost.to_purify[0] == "fast" and "CPU" not in cost.to_purify[1]
 
 
 def test_an_inspection_without_the_facts_ends_with_the_questions(teacher_file: str) -> None:

@@ -160,3 +160,17 @@ def test_a_source_saved_before_a_labelling_pass_goes_on_with_the_same_numbers(
             assert torch.equal(one.answer.logits, other.answer.logits)
     assert first._suspicious.any()
     assert torch.equal(first._suspicious, second._suspicious)
+
+
+def test_a_source_that_has_drawn_already_draws_from_the_pool_that_it_is_given(
+    make_teacher: Callable[..., Teacher], compute: Compute
+) -> None:
+    teacher = make_teacher()
+    first, second = (_source(teacher, compute) for _ in range(2))
+    for source, items in ((first, 12), (second, 4)):
+        batches = source.batches(_STUDENT)
+        for _ in range(items):
+            next(batches)
+        source.balanced(4)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    assert all(torch.equal(one, other) for one, other in zip(first.balanced(64), second.balanced(64), strict=True))
