@@ -59,7 +59,7 @@ def learn(audit: OpenAudit, role: Role, stop_requested: Callable[[], bool]) -> G
         audit.record.student_parameters = sum(parameter.numel() for parameter in network.parameters())
         audit.record.student_weights = {name: value.cpu().clone() for name, value in network.state_dict().items()}
     yield PhaseStarted("measuring", role, distillation.step)
-    yield audit.measure(network, role, distillation.step)
+    yield from audit.measure(network, role, distillation.step)
     return network
 
 
@@ -115,7 +115,7 @@ def _watched(
             continue
         last_step = event.step
         if event.step % every == 0 and event.step < event.total_steps:
-            yield audit.measure(network, role, event.step, live=True)
+            yield from audit.measure(network, role, event.step, live=True)
             yield DeviceUsed(audit.record.device, _memory_bytes(audit.compute.device))
         if leads() and time.monotonic() - saved > CHECKPOINT_EVERY_S:
             _save(audit, distillation, role)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -35,6 +35,7 @@ class OpenAudit:
         network: The teacher's, on the device.
         checkpoint: Of an interrupted run that is being continued.
         started: ``time.monotonic()`` at the start, earlier sessions of a continued run counted in.
+        teacher_scored: Whether the teacher has been measured: ``live`` is on a few images.
     """
 
     plan: AuditPlan
@@ -47,12 +48,22 @@ class OpenAudit:
     record: Record
     checkpoint: dict[str, Any] | None
     started: float
+    teacher_scored: Literal["no", "live", "closely"] = "no"
 
-    def measure(self, network: nn.Module, role: Role, step: int, *, live: bool = False) -> Measured:
-        """Scores of a network, kept for curves and report."""
+    def measure(self, network: nn.Module, role: Role, step: int, *, live: bool = False) -> Iterator[Measured]:
+        """Scores of a network, kept for curves and report.
+
+        The teacher's come first where there are none yet, or none from as many images: they take their time, and the
+        student shall not have to wait for them before it begins.
+        """
+        closely = not live or self.scorer.estimated
+        if role == "teacher":
+            self.teacher_scored = "closely" if closely else "live"
+        elif self.teacher_scored == "no" or (closely and self.teacher_scored == "live"):
+            yield from self.measure(self.network, "teacher", 0, live=live)
         measured = self.scorer.measure(network, role, step, live=live)
         self.record.measured.append(measured)
-        return measured
+        yield measured
 
     def note(self, finding: Finding) -> FindingMade:
         """A finding, kept for the report once, also if a continued run makes it again."""
@@ -62,7 +73,7 @@ class OpenAudit:
 
 
 def open_audit(plan: AuditPlan) -> Generator[Event, None, OpenAudit]:
-    """Reads teacher, pictures, evaluation images and folder, makes the remaining choices and measures the teacher.
+    """Reads teacher, pictures, evaluation images and folder, makes the remaining choices; a first look at the teacher.
 
     Raises:
         AuditError: Any of them cannot be used.
@@ -94,7 +105,8 @@ def open_audit(plan: AuditPlan) -> Generator[Event, None, OpenAudit]:
     audit = OpenAudit(plan, compute, teacher, network, recipe, scorer, folder, record, checkpoint, started)
     for finding in scorer.findings:
         yield audit.note(finding)
-    yield audit.measure(network, "teacher", 0)
+    if not scorer.estimated:  # an estimate needs a long search; the others say at once if the teacher is of any use
+        yield from audit.measure(network, "teacher", 0, live=True)
     return audit
 
 

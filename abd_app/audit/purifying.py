@@ -37,5 +37,5 @@ def purify(audit: OpenAudit) -> Generator[Event, None, nn.Module]:
     audit.record.steps = steps
     audit.record.student_parameters = sum(parameter.numel() for parameter in network.parameters())
     yield PhaseStarted("measuring", "student", steps)
-    yield audit.measure(network, "student", steps)
+    yield from audit.measure(network, "student", steps)
     return network

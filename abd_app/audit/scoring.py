@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -81,12 +82,8 @@ class Scorer:
         self._live: Callable[[nn.Module], Scores]
         self._full: Callable[[nn.Module], Scores]
         if plan.data is None:
-            unseen = procedural_patches(ESTIMATE_IMAGES, spec, seed=plan.seed + 1)
-            images = compute.images(unseen).float() / 255
-            search = UniversalTriggerSearch(
-                network, images, spec.num_classes, seed=plan.seed, precision=compute.precision
-            )
-            self._live = self._full = search.replay
+            search = functools.cache(lambda: _search(plan, teacher, network, compute))
+            self._live = self._full = lambda measured: search().replay(measured)
         else:
             evaluation = load_evaluation(plan.data, spec, class_names=teacher.card.class_names)
             self.findings = evaluation.findings
@@ -94,15 +91,23 @@ class Scorer:
             self._full = _meter(plan, teacher, evaluation, compute, None).measure
 
     def measure(self, network: nn.Module, role: Role, step: int, *, live: bool = False) -> Measured:
-        """Scores of ``network``; ``live`` ones rest on a few images, for the curves."""
+        """Scores of ``network``; ``live`` ones rest on a few images, for the curves. The first estimate takes long."""
         scores = (self._live if live else self._full)(network)
         return Measured(role, step, scores.accuracy, scores.images, scores.asr, scores.asr_images, self.estimated)
+
+
+def _search(plan: AuditPlan, teacher: Teacher, network: nn.Module, compute: Compute) -> UniversalTriggerSearch:
+    """The estimate's triggers, which take a while to be found."""
+    unseen = procedural_patches(ESTIMATE_IMAGES, teacher.spec, seed=plan.seed + 1)
+    images, classes = compute.images(unseen).float() / 255, teacher.spec.num_classes
+    return UniversalTriggerSearch(network, images, classes, seed=plan.seed, precision=compute.precision)
 
 
 class Bystander:
     """Stands where a :class:`Scorer` stands, in a process that learns along while another one measures."""
 
     findings: tuple[Finding, ...] = ()
+    estimated = True
 
     def measure(self, network: nn.Module, role: Role, step: int, *, live: bool = False) -> Measured:
         """Says that nothing has been measured here, on 0 images; such a process reports nothing."""

@@ -92,6 +92,8 @@ class CurveStore:
         images = {ACCURACY: event.images, **event.asr_images}
         for trigger, rate in rates.items():
             key = CurveKey(event.role, trigger)
+            if event.role == "teacher":  # it does not change: the last measurement is the closest
+                self.curves[key] = Curve()
             self.curves.setdefault(key, Curve()).append(event.step, rate)
             self.denominators[key] = images.get(trigger, 0)
 

@@ -73,9 +73,10 @@ class EvaluationPanel(Card):
 
     def take(self, event: Event) -> None:
         """Shows the warnings of a run about its images; they come before it first measures on them."""
+        about_images = bool(self._data()) and not self._measured
         if isinstance(event, Measured):
             self._measured = True
-        elif isinstance(event, FindingMade) and event.finding.severity != "info" and not self._measured:
+        elif isinstance(event, FindingMade) and event.finding.severity != "info" and about_images:
             self._warnings += (event.finding,)
             self._findings.show_findings(self._warnings)
 

@@ -47,6 +47,10 @@ def test_a_store_sorts_measurements_into_curves_with_denominators() -> None:
     assert (student.at(15), student.at(20), student.at(5)) == (0.5, 0.7, None)
     assert store.denominators[CurveKey("student", "sig")] == 900
     assert not store.estimated
+    store.take(Measured("teacher", 0, 0.98, 5000, {"sig": 0.9}, {"sig": 4500}))
+    teacher = store.curves[CurveKey("teacher", "sig")]
+    assert (len(teacher), teacher.at(20)) == (1, 0.9), "it does not change: measured more closely, it is still one line"
+    assert store.roles == ["teacher", "student"]
     file = io.StringIO()
     store.write_csv(file)
     assert "student,asr sig,20,0.1\r\n" in file.getvalue()

@@ -68,6 +68,16 @@ def test_a_warning_about_the_images_stands_beside_them_until_there_are_others(
     assert "Other classes" not in shown()
 
 
+def test_without_images_no_warning_of_a_run_is_about_them(
+    window: MainWindow, stand_in: StandInEngine, tmp_path: Path
+) -> None:
+    make_ready(window, stand_in, str(tmp_path / "t.pth"))
+    window.distill()
+    stand_in.say(FindingMade(Finding("warning", "Class 3 is probably the target of a backdoor")))
+    labels = [label.text() for label in window.setup.evaluation.findChildren(QLabel)]
+    assert not [text for text in labels if "Class 3" in text]
+
+
 def test_a_plan_with_all_to_all_is_shown_as_it_is(window: MainWindow, stand_in: StandInEngine) -> None:
     make_ready(window, stand_in)
     window.draft.replace(AuditPlan("", "", target_class="all"))

@@ -10,8 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from abd_app.audit import inspection, run_audit, run_inspection
+from abd_app.audit import inspection, run_audit, run_inspection, scoring
 from abd_app.audit.choices import choose_method, choose_student
+from abd_app.audit.opening import OpenAudit, open_audit
 from abd_app.audit.scoring import check_measures
 from abd_app.errors import MissingFactsError, UsageError
 from abd_app.events import CostEstimated, Event, Measured, MethodChosen, PhaseStarted, TeacherInspected
@@ -123,6 +124,38 @@ def test_the_start_tells_teacher_and_method_and_measures(make_plan: MakePlan, da
     assert isinstance(measured, Measured)
     assert measured.role == "teacher" and measured.images == 40 and not measured.estimated
     assert measured.asr_images == {"badnets-square": 30}
+
+
+def _until_the_teacher_is_told(plan: AuditPlan) -> tuple[list[Event], OpenAudit]:
+    events: list[Event] = []
+    opening = open_audit(plan)
+    while True:
+        try:
+            events.append(next(opening))
+        except StopIteration as done:
+            return events, done.value
+
+
+def test_the_teacher_is_seen_on_a_few_images_first_and_on_all_before_the_student_is(
+    make_plan: MakePlan, data_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "LIVE_IMAGES", 12)
+    events, audit = _until_the_teacher_is_told(make_plan(data=data_file))
+    live = [*audit.measure(audit.network, "student", 1, live=True), *audit.measure(audit.network, "student", 2)]
+    twin = list(audit.measure(audit.network, "twin", 2))
+    seen = [(one.role, one.images) for one in (*events, *live, *twin) if isinstance(one, Measured)]
+    assert seen == [("teacher", 12), ("student", 12), ("teacher", 40), ("student", 40), ("twin", 40)]
+    assert len(audit.record.measured) == len(seen)
+
+
+def test_an_estimate_is_not_waited_for_before_the_student_begins(make_plan: MakePlan) -> None:
+    events, audit = _until_the_teacher_is_told(make_plan())
+    assert not [event for event in events if isinstance(event, Measured)]
+    live = list(audit.measure(audit.network, "student", 1, live=True))
+    full = list(audit.measure(audit.network, "student", 2))
+    assert [one.role for one in live + full] == ["teacher", "student", "student"]
+    assert all(one.estimated for one in live)
+    assert live[0].accuracy == 1 and (live[1].accuracy, live[1].asr) == (live[0].accuracy, live[0].asr), "same network"
 
 
 def test_an_inspection_tells_the_card_and_what_each_effort_costs(teacher_file: str) -> None:
