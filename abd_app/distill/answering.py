@@ -56,7 +56,8 @@ class AnsweringTeacher:
     """The teacher on its device. Calling it runs it once, under the caller's gradient mode.
 
     Where there is a second opinion, images that the teacher takes for one of its classes get its answer instead. A
-    backdoor leads nowhere else, so that about all other images the teacher is believed. Ours, not in the paper.
+    backdoor leads nowhere else, so that about all other images the teacher is believed. Only what a student learns
+    from (:meth:`label`) must not even hint at it. Ours, not in the paper.
 
     Args:
         network: ``(N, C, H, W)`` images in [0, 1] -> logits, on the device of ``compute``, frozen, in eval mode.
@@ -107,6 +108,28 @@ class AnsweringTeacher:
         finally:  # a pass that ran out of memory leaves nothing behind
             self._outputs.clear()
 
+    @torch.no_grad()
+    def label(self, images: torch.Tensor) -> Answer:
+        """The answer for ``(N, C, H, W)`` float images in [0, 1] from which a student may learn.
+
+        As that of a call, but no image gets a doubted class more probable than the second opinion has it. Else one
+        that is half on the way to the target class would still say so in its logits, and a student would learn the
+        way: from labels that are wrong for 6 % of the triggered images it came to 16 % (docs/defences.md).
+        """
+        opinion = self.second_opinion
+        if opinion is None:
+            return self(images)
+        try:
+            first, second = self._run(self.network, images), self._run(opinion.network, images)
+        finally:
+            self._outputs.clear()
+        answer = _merged(first, second, _doubted(first.logits, opinion))
+        logits = answer.logits.clone()
+        for one in opinion.classes:
+            most = second.logits[:, one] - _others(second.logits, one) + _others(logits, one)
+            logits[:, one] = torch.minimum(logits[:, one], most)
+        return Answer(logits, answer.blocks, answer.trunk)
+
     def adopt_second_opinion(self) -> None:
         """From now on the network that unlearned, if there is one, answers for all images."""
         if self.second_opinion is not None:
@@ -125,24 +148,40 @@ class AnsweringTeacher:
         The trunk stays: the vaccine's copies are those of the teacher as it was handed in. A GPU is asked about all
         images: to find out which are doubted it would have to be waited for.
         """
-        classes = answer.logits.argmax(dim=1)
-        doubted = torch.stack([classes == one for one in opinion.classes]).any(dim=0)
-        again = None if images.is_cuda else doubted.nonzero().flatten()
-        if again is not None and not len(again):
+        doubted = _doubted(answer.logits, opinion)
+        if images.is_cuda:
+            return _merged(answer, self._run(opinion.network, images), doubted)
+        again = doubted.nonzero().flatten()
+        if not len(again):
             return answer
         # A copy, whose stages the same hooks record.
-        second = self._run(opinion.network, images if again is None else images[again])
-
-        def replaced(first: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-            if again is None:
-                return torch.where(doubted.view(-1, *[1] * (first.dim() - 1)), other, first)
-            return first.index_copy(0, again, other)
-
-        blocks = tuple(map(replaced, answer.blocks, second.blocks))
-        return Answer(replaced(answer.logits, second.logits), blocks, answer.trunk)
+        second = self._run(opinion.network, images[again])
+        blocks = (first.index_copy(0, again, other) for first, other in zip(answer.blocks, second.blocks, strict=True))
+        return Answer(answer.logits.index_copy(0, again, second.logits), tuple(blocks), answer.trunk)
 
     def _watch(self, name: str) -> None:
         def keep(module: nn.Module, inputs: object, output: torch.Tensor) -> None:
             self._outputs[name] = output
 
         self.network.get_submodule(name).register_forward_hook(keep)
+
+
+def _doubted(logits: torch.Tensor, opinion: SecondOpinion) -> torch.Tensor:
+    """Whether the teacher takes an image for one of the doubted classes, ``(N,)`` bool, for ``(N, K)`` logits."""
+    classes = logits.argmax(dim=1)
+    return torch.stack([classes == one for one in opinion.classes]).any(dim=0)
+
+
+def _others(logits: torch.Tensor, index: int) -> torch.Tensor:
+    """The logarithm of what all classes but one weigh together, ``(N,)``, for ``(N, K)`` logits."""
+    return torch.cat([logits[:, :index], logits[:, index + 1 :]], dim=1).logsumexp(dim=1)
+
+
+def _merged(first: Answer, second: Answer, doubted: torch.Tensor) -> Answer:
+    """The second answer where an image is doubted, ``(N,)`` bool, else the first; the trunk is the first's."""
+
+    def chosen(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
+        return torch.where(doubted.view(-1, *[1] * (ours.dim() - 1)), theirs, ours)
+
+    blocks = tuple(map(chosen, first.blocks, second.blocks))
+    return Answer(chosen(first.logits, second.logits), blocks, first.trunk)

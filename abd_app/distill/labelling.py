@@ -54,7 +54,7 @@ class Labeller:
 def _judge(
     teacher: AnsweringTeacher, vaccine: ShufflingVaccine | None, images: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    answer = teacher(images)
+    answer = teacher.label(images)
     if vaccine is None:
         return answer.logits, torch.zeros(len(images), dtype=torch.bool, device=images.device)
     with teacher.compute.autocast():

@@ -102,7 +102,7 @@ class AdversarialSource:
     def _answer(self, noise: torch.Tensor) -> Sequence[torch.Tensor]:
         """Images, the teacher's logits, and the outputs of its stages."""
         images = self.draw(noise)
-        answer = self._teacher(images)
+        answer = self._teacher.label(images)
         return images, answer.logits, *answer.blocks
 
     def _descend(self, student: nn.Module, noise: torch.Tensor) -> Sequence[torch.Tensor]:

@@ -78,6 +78,43 @@ def test_of_doubted_classes_the_second_opinion_is_taken(make_teacher: Callable[.
     assert first.trunk is not None and answer.trunk is not None and torch.equal(answer.trunk, first.trunk)
 
 
+def test_a_label_does_not_hint_at_a_doubted_class(make_teacher: Callable[..., Teacher], compute: Compute) -> None:
+    teacher = make_teacher()
+    answering = AnsweringTeacher(teacher.network, compute, teacher.block_names)
+    answering.share_trunk("network.block3")
+    other = copy.deepcopy(teacher.network)
+    weight = other.get_submodule("network.fc").weight.data
+    weight += weight.std() * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(40, 3, 1, 1) * torch.rand(40, 3, 8, 8)
+    first, second = answering(images), AnsweringTeacher(copy.deepcopy(other), compute, teacher.block_names)(images)
+    assert torch.equal(answering.label(images).logits, first.logits), "nobody doubts anything"
+    taken_for = first.logits.argmax(1).bincount(minlength=4)
+    doubted = int(taken_for.where(taken_for > 0, torch.tensor(99)).argmin())
+    again = first.logits.argmax(1) == doubted
+    answering.second_opinion = SecondOpinion(other, (doubted,))
+    label, called = answering.label(images), answering(images)
+    assert not answering._outputs and label.trunk is not None and torch.equal(label.trunk, called.trunk)
+    assert all(torch.allclose(*blocks, atol=1e-5) for blocks in zip(label.blocks, called.blocks, strict=True))
+    assert torch.allclose(label.logits[again], second.logits[again], atol=1e-5)
+    ours, theirs, said = (one.logits[~again].softmax(1) for one in (first, second, label))
+    nearer = ours[:, doubted] > theirs[:, doubted]
+    assert 0 < int(nearer.sum()) < len(nearer)
+    assert torch.allclose(said[nearer, doubted], theirs[nearer, doubted], atol=1e-5)
+    assert torch.allclose(said[~nearer], ours[~nearer], atol=1e-5)
+    rest = [one for one in range(4) if one != doubted]
+    assert torch.equal(label.logits[~again][:, rest], first.logits[~again][:, rest]), "about others it is believed"
+
+
+def test_where_all_classes_are_doubted_a_label_is_the_second_opinion(
+    make_teacher: Callable[..., Teacher], compute: Compute
+) -> None:
+    answering = AnsweringTeacher(make_teacher().network, compute)
+    other, images = _changed(answering.network), torch.rand(10, 3, 8, 8)
+    answering.second_opinion = SecondOpinion(other, (0, 1, 2, 3))
+    with torch.no_grad():
+        assert torch.allclose(answering.label(images).logits, other(images), atol=1e-5)
+
+
 def test_a_second_opinion_that_is_adopted_answers_everything(
     make_teacher: Callable[..., Teacher], compute: Compute
 ) -> None:
