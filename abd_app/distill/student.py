@@ -13,11 +13,14 @@ from abd_app.distill.device import Compute
 from abd_app.distill.losses import attention_transfer, distillation_loss, kl_per_image, suspicious_mean
 from abd_app.distill.microbatch import Portions
 from abd_app.distill.observe import recorded_outputs
-from abd_app.distill.optimizers import make_adam, make_rate, restore_optimizer, set_rate
+from abd_app.distill.optimizers import MuonAdam, make_adam, make_rate, mixes_channels, restore_optimizer, set_rate
 from abd_app.distill.recipe import Recipe
 from abd_app.distill.recorded import RecordedPass
 from abd_app.distill.shared_batchnorm import SharedBatchNorm
 from abd_app.distill.sources.base import Batch
+
+MUON_TIMES = 6.0
+"""Muon's learning rate as a multiple of Adam's."""
 
 
 class Student:
@@ -168,12 +171,14 @@ class Student:
         restore_optimizer(self._optimizer, state["optimizer"])
         self.portions.most = state.get("at_a_time")  # not in checkpoints of earlier versions
 
-    def _make_optimizer(self, rate: float) -> torch.optim.Optimizer:
+    def _make_optimizer(self, rate: float) -> torch.optim.Optimizer | MuonAdam:
         parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         if self._recipe.optimizer == "sgd":
             decay, nesterov = self._recipe.weight_decay, self._recipe.nesterov
             start = make_rate(rate, self._compute)
             return torch.optim.SGD(parameters, start, momentum=0.9, weight_decay=decay, nesterov=nesterov, fused=True)
+        if self._recipe.optimizer == "muon" and any(map(mixes_channels, parameters)):
+            return MuonAdam(parameters, rate, self._compute, times=MUON_TIMES)
         return make_adam(parameters, rate, self._compute)
 
 
