@@ -73,7 +73,9 @@ class MuonAdam:
         return {"adam": self._adam.state_dict(), "muon": self._muon.state_dict()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Loads :meth:`state_dict`, perhaps of another kind of device."""
+        """Loads :meth:`state_dict`, perhaps of another kind of device; of an Adam of earlier versions nothing."""
+        if "muon" not in state:
+            return
         restore_optimizer(self._adam, state["adam"])
         self._muon.load_state_dict(state["muon"])
 

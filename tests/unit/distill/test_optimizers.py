@@ -76,3 +76,12 @@ def test_muon_goes_on_from_its_state(compute: Compute) -> None:
             optimizer.step()
         ends.append(torch.cat([one.detach().flatten() for one in weights]))
     assert torch.equal(*ends)
+
+
+def test_where_an_earlier_version_had_adam_muon_begins_anew(compute: Compute) -> None:
+    optimizer, weights = _muon(compute)
+    restore_optimizer(optimizer, make_adam(weights, 0.1, compute).state_dict())
+    before = weights[0].detach().clone()
+    _give_gradients(weights, 0)
+    optimizer.step()
+    assert not torch.equal(weights[0], before)
