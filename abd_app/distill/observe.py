@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from abd_app.distill.losses import batchnorm_distance
@@ -72,8 +74,35 @@ def batchnorm_readings(
 def statistics_distance(layer: _BatchNorm, activations: torch.Tensor) -> torch.Tensor:
     """How far the statistics of ``(N, C, H, W)`` activations are from those that the layer stores, a scalar."""
     assert layer.running_mean is not None and layer.running_var is not None
-    variance, mean = torch.var_mean(activations.float(), dim=(0, 2, 3), correction=0)
+    mean, variance = _ChannelStatistics.apply(activations)
     return batchnorm_distance(mean, variance, layer.running_mean, layer.running_var)
+
+
+class _ChannelStatistics(torch.autograd.Function):
+    """Mean and biased variance of each channel, ``(C,)`` float32 both, of ``(N, C, H, W)`` activations.
+
+    The numbers of ``torch.var_mean`` on float32 activations, but on a CPU in a tenth of the time, by the kernel that
+    BatchNorm uses, and with a gradient of one multiplication and addition in the activations' own precision.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, activations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if activations.is_cuda:
+            variance, mean = torch.var_mean(activations.float(), dim=(0, 2, 3), correction=0)
+        else:  # running statistics in float32, which nobody reads, have it answer in float32
+            unread = torch.zeros(2, activations.shape[1])
+            mean, variance = torch.batch_norm_update_stats(activations, unread[0], unread[1], 0.0)
+        ctx.save_for_backward(activations, mean)
+        return mean, variance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, by_mean: torch.Tensor, by_variance: torch.Tensor) -> torch.Tensor:
+        activations, mean = ctx.saved_tensors
+        slope = 2 * by_variance * (activations.shape[1] / activations.numel())
+        start = by_mean * (activations.shape[1] / activations.numel()) - slope * mean
+        start, slope = (one.to(activations.dtype)[:, None, None] for one in (start, slope))
+        return torch.addcmul(start, activations, slope)
 
 
 def tracked_batchnorms(network: nn.Module) -> list[_BatchNorm]:

@@ -13,6 +13,7 @@ from abd_app.distill.observe import (
     batchnorm_distances,
     frozen_batchnorm,
     recorded_outputs,
+    statistics_distance,
     tracked_batchnorms,
 )
 
@@ -59,6 +60,23 @@ def test_batchnorm_distances_are_those_of_the_inputs_and_carry_a_gradient() -> N
     assert distances[0].item() == pytest.approx(by_hand.item(), rel=1e-5)
     (gradient,) = torch.autograd.grad(distances[0], images)
     assert gradient.abs().sum() > 0
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(("precision", "error"), [(torch.float32, 1e-6), (torch.bfloat16, 0.01)])
+def test_distance_and_gradient_are_those_of_the_plain_formula(
+    layout: torch.memory_format, precision: torch.dtype, error: float
+) -> None:
+    torch.manual_seed(0)
+    layer = nn.BatchNorm2d(5)
+    images = (2 * torch.randn(16, 5, 7, 6) + 1.5).to(precision, memory_format=layout).requires_grad_()
+    variance, mean = torch.var_mean(images.float(), dim=(0, 2, 3), correction=0)
+    plain = mean.norm() + (variance - 1).norm()
+    distance = statistics_distance(layer, images)
+    assert distance.dtype == torch.float32 and distance.item() == pytest.approx(plain.item(), rel=1e-5)
+    (gradient,), (expected,) = (torch.autograd.grad(one, [images]) for one in (distance, plain))
+    assert gradient.stride() == images.stride() and gradient.dtype == precision
+    assert (gradient - expected).abs().max() < error * expected.abs().max()
 
 
 def test_batchnorm_without_statistics_is_not_asked_for_them() -> None:
