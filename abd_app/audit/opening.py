@@ -35,7 +35,7 @@ class OpenAudit:
         network: The teacher's, on the device.
         checkpoint: Of an interrupted run that is being continued.
         started: ``time.monotonic()`` at the start, earlier sessions of a continued run counted in.
-        teacher_scored: Whether the teacher has been measured: ``live`` is on a few images.
+        teacher_measured: Whether the teacher has been, and on how many images: ``few`` or ``all``.
     """
 
     plan: AuditPlan
@@ -48,7 +48,7 @@ class OpenAudit:
     record: Record
     checkpoint: dict[str, Any] | None
     started: float
-    teacher_scored: Literal["no", "live", "closely"] = "no"
+    teacher_measured: Literal["no", "few", "all"] = "no"
 
     def measure(self, network: nn.Module, role: Role, step: int, *, live: bool = False) -> Iterator[Measured]:
         """Scores of a network, kept for curves and report.
@@ -56,12 +56,14 @@ class OpenAudit:
         The teacher's come first where there are none yet, or none from as many images: they take their time, and the
         student shall not have to wait for them before it begins.
         """
-        closely = not live or self.scorer.estimated
+        on_all = not live or self.scorer.estimated
         if role == "teacher":
-            self.teacher_scored = "closely" if closely else "live"
-        elif self.teacher_scored == "no" or (closely and self.teacher_scored == "live"):
+            self.teacher_measured = "all" if on_all else "few"
+        elif self.teacher_measured == "no" or (on_all and self.teacher_measured == "few"):
             yield from self.measure(self.network, "teacher", 0, live=live)
         measured = self.scorer.measure(network, role, step, live=live)
+        if role == "teacher":  # it does not change: the last measurement is the closest
+            self.record.measured = [one for one in self.record.measured if one.role != "teacher"]
         self.record.measured.append(measured)
         yield measured
 
@@ -92,7 +94,8 @@ def open_audit(plan: AuditPlan) -> Generator[Event, None, OpenAudit]:
         _check_picture(plan.picture, method, teacher)
     student_name = choose_student(plan.student, teacher)
     network = compute.place(teacher.network)
-    yield PhaseStarted("measuring", "teacher", 0)
+    if plan.data is not None:
+        yield PhaseStarted("measuring", "teacher", 0)
     scorer = Scorer(plan, teacher, network, compute) if leads() else Bystander()
     recipe = _recipe(plan, method, teacher, student_name, compute, checkpoint)
     wait()  # until all have looked into the folder, which is refused once something is in it

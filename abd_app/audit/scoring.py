@@ -83,7 +83,7 @@ class Scorer:
         self._full: Callable[[nn.Module], Scores]
         if plan.data is None:
             search = functools.cache(lambda: _search(plan, teacher, network, compute))
-            self._live = self._full = lambda measured: search().replay(measured)
+            self._live = self._full = lambda model: search().replay(model)
         else:
             evaluation = load_evaluation(plan.data, spec, class_names=teacher.card.class_names)
             self.findings = evaluation.findings

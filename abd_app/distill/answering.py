@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -13,6 +13,8 @@ from abd_app.distill.bounds import ActivationBounds
 from abd_app.distill.device import Compute
 from abd_app.distill.losses import attention_map
 from abd_app.distill.microbatch import Portions
+
+_LEAST = 1e-6
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class AnsweringTeacher:
         block_names: Stages whose outputs are kept in :attr:`Answer.blocks`.
         bounds: Those of its activations.
         recordable: Whether its passes may be recorded as CUDA graphs.
+        temperature: Of the loss by which a student learns from its labels.
 
     Attributes:
         bounds: As given; without them, none.
@@ -81,6 +84,7 @@ class AnsweringTeacher:
         bounds: ActivationBounds | None = None,
         *,
         recordable: bool = True,
+        temperature: float = 1.0,
     ) -> None:
         self.network = network
         self.recordable = recordable
@@ -88,7 +92,7 @@ class AnsweringTeacher:
         self.compute = compute
         self.second_opinion: SecondOpinion | None = None
         self.portions = Portions(compute, "The teacher labels", "The labels are the same.")
-        self._block_names = tuple(block_names)
+        self._block_names, self._temperature = tuple(block_names), temperature
         self._outputs: dict[str, torch.Tensor] = {}
         self._trunk = ""
         for name in self._block_names:
@@ -108,13 +112,12 @@ class AnsweringTeacher:
         finally:  # a pass that ran out of memory leaves nothing behind
             self._outputs.clear()
 
-    @torch.no_grad()
     def label(self, images: torch.Tensor) -> Answer:
         """The answer for ``(N, C, H, W)`` float images in [0, 1] from which a student may learn.
 
-        As that of a call, but no image gets a doubted class more probable than the second opinion has it. Else one
-        that is half on the way to the target class would still say so in its logits, and a student would learn the
-        way: from labels that are wrong for 6 % of the triggered images it came to 16 % (docs/defences.md).
+        As that of a call, but no image gets the doubted classes more probable than the second opinion has them, at the
+        temperature of the student's loss. Else one that is half on the way to the target class would say so in its
+        logits, and the student would learn the way.
         """
         opinion = self.second_opinion
         if opinion is None:
@@ -123,12 +126,10 @@ class AnsweringTeacher:
             first, second = self._run(self.network, images), self._run(opinion.network, images)
         finally:
             self._outputs.clear()
-        answer = _merged(first, second, _doubted(first.logits, opinion))
-        logits = answer.logits.clone()
-        for one in opinion.classes:
-            most = second.logits[:, one] - _others(second.logits, one) + _others(logits, one)
-            logits[:, one] = torch.minimum(logits[:, one], most)
-        return Answer(logits, answer.blocks, answer.trunk)
+        if len(opinion.classes) == first.logits.shape[1]:
+            return replace(second, trunk=first.trunk)
+        silent = replace(first, logits=_capped(first.logits, second.logits, opinion.classes, self._temperature))
+        return _merged(silent, second, _doubted(first.logits, opinion))
 
     def adopt_second_opinion(self) -> None:
         """From now on the network that unlearned, if there is one, answers for all images."""
@@ -172,9 +173,22 @@ def _doubted(logits: torch.Tensor, opinion: SecondOpinion) -> torch.Tensor:
     return torch.stack([classes == one for one in opinion.classes]).any(dim=0)
 
 
-def _others(logits: torch.Tensor, index: int) -> torch.Tensor:
-    """The logarithm of what all classes but one weigh together, ``(N,)``, for ``(N, K)`` logits."""
-    return torch.cat([logits[:, :index], logits[:, index + 1 :]], dim=1).logsumexp(dim=1)
+def _capped(logits: torch.Tensor, limit: torch.Tensor, classes: Sequence[int], temperature: float) -> torch.Tensor:
+    """``(N, K)`` logits that give each of some classes at most the probability that ``limit`` gives it.
+
+    What they say about the others, among each other, stays. Where one of ``classes``, which are not all, is the most
+    probable the result has no meaning.
+    """
+    said, allowed = (one.div(temperature).log_softmax(dim=1) for one in (logits, limit))
+    others, capped = said.clone(), logits.clone()
+    for one in classes:
+        others[:, one] = -torch.inf
+    most = {one: torch.minimum(said[:, one], allowed[:, one]) for one in classes}
+    left = 1 - torch.stack(list(most.values())).exp().sum(dim=0)  # for the others
+    for one in classes:
+        odds = most[one] - left.clamp_min(_LEAST).log() + others.logsumexp(dim=1)
+        capped[:, one] = temperature * (odds + logits.div(temperature).logsumexp(dim=1))
+    return capped
 
 
 def _merged(first: Answer, second: Answer, doubted: torch.Tensor) -> Answer:

@@ -130,7 +130,9 @@ def place_teacher(
     bounds = None if recipe.bounds is None else bound_activations(network, recipe.bounds)
     # What a network of others does in its passes is not known; a wait for the host in a recording ends the run.
     recordable = teacher.card.format != "ONNX" and not (teacher.card.architecture or "").startswith("timm/")
-    answering = AnsweringTeacher(network, compute, names if stages else (), bounds, recordable=recordable)
+    answering = AnsweringTeacher(
+        network, compute, names if stages else (), bounds, recordable=recordable, temperature=recipe.temperature
+    )
     answering.share_trunk("" if vaccine is None else vaccine.trunk)
     return answering, vaccine, stages
 

@@ -42,6 +42,7 @@ class Recipe:
         batch_size: Images a step.
         optimizer: For the student; ``muon``: for the convolutions inside, with Adam for what is left.
         rate: Its peak learning rate.
+        muon_factor: Of ``muon``: the learning rate of these convolutions as a multiple of ``rate``.
         warm_up: Share of the steps in which the rate rises; then it falls as a cosine to 0.
         clip: Bound of the gradient norm.
         temperature: Of the softmax in the distillation loss.
@@ -67,6 +68,7 @@ class Recipe:
     batch_size: int = 128
     optimizer: Literal["adam", "sgd", "muon"] = "adam"
     rate: float = 4e-3
+    muon_factor: float = 6.0
     warm_up: float = 0.1
     clip: float = 5.0
     temperature: float = 4.0

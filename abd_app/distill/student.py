@@ -12,15 +12,13 @@ from abd_app.distill import parallel
 from abd_app.distill.device import Compute
 from abd_app.distill.losses import attention_transfer, distillation_loss, kl_per_image, suspicious_mean
 from abd_app.distill.microbatch import Portions
+from abd_app.distill.muon import MuonAdam, inner_convolutions
 from abd_app.distill.observe import recorded_outputs
-from abd_app.distill.optimizers import MuonAdam, make_adam, make_rate, mixes_channels, restore_optimizer, set_rate
+from abd_app.distill.optimizers import make_adam, make_rate, restore_optimizer, set_rate
 from abd_app.distill.recipe import Recipe
 from abd_app.distill.recorded import RecordedPass
 from abd_app.distill.shared_batchnorm import SharedBatchNorm
 from abd_app.distill.sources.base import Batch
-
-MUON_TIMES = 6.0
-"""Muon's learning rate as a multiple of Adam's."""
 
 
 class Student:
@@ -168,7 +166,10 @@ class Student:
         """Restores :meth:`state_dict`."""
         self.network.load_state_dict(state["network"])
         self.restart_optimizer()
-        restore_optimizer(self._optimizer, state["optimizer"])
+        if isinstance(self._optimizer, MuonAdam):
+            self._optimizer.load_state_dict(state["optimizer"])
+        else:
+            restore_optimizer(self._optimizer, state["optimizer"])
         self.portions.most = state.get("at_a_time")  # not in checkpoints of earlier versions
 
     def _make_optimizer(self, rate: float) -> torch.optim.Optimizer | MuonAdam:
@@ -177,8 +178,8 @@ class Student:
             decay, nesterov = self._recipe.weight_decay, self._recipe.nesterov
             start = make_rate(rate, self._compute)
             return torch.optim.SGD(parameters, start, momentum=0.9, weight_decay=decay, nesterov=nesterov, fused=True)
-        if self._recipe.optimizer == "muon" and any(map(mixes_channels, parameters)):
-            return MuonAdam(parameters, rate, self._compute, times=MUON_TIMES)
+        if self._recipe.optimizer == "muon" and inner_convolutions(self.network):
+            return MuonAdam(self.network, rate, self._compute, factor=self._recipe.muon_factor)
         return make_adam(parameters, rate, self._compute)
 
 

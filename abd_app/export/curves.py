@@ -110,7 +110,7 @@ def _draw(figure: Figure, measurements: Sequence[Measured]) -> None:
 
 
 def _line(axes: Axes, role: Role, own: Sequence[Measured], rates: Sequence[float], colour: str, label: str) -> None:
-    if role == "teacher":  # it does not change: one measurement, drawn over the whole width
+    if role == "teacher":  # it does not change: its last measurement, drawn over the whole width
         axes.axhline(rates[-1], color=colour, linestyle=_DASHES[role], linewidth=1.5, label=label)
         return
     marker = "o" if len(own) <= 30 else ""
