@@ -11,7 +11,8 @@ from torch import nn
 
 from abd_app.audit.choices import choose_method, choose_student
 from abd_app.audit.folder import RunFolder
-from abd_app.audit.pace import measure_pace, steps_within
+from abd_app.audit.pace import steps_within
+from abd_app.audit.rehearsal import measure_pace
 from abd_app.audit.scoring import Bystander, Scorer, check_measures
 from abd_app.audit.summary import Record
 from abd_app.distill.device import Compute, choose_compute, device_name

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from abd_app.audit import pace as module
-from abd_app.audit.pace import Pace, measure_pace, seconds_by_effort, steps_within
+from abd_app.audit import rehearsal as module
+from abd_app.audit.pace import Pace, steps_within
+from abd_app.audit.rehearsal import measure_pace, seconds_by_effort
 from abd_app.distill import teacher_retrospection
 from abd_app.distill.assemble import assemble
 from abd_app.distill.device import Compute
@@ -70,6 +71,14 @@ def test_large_images_are_timed_on_few(teacher: Teacher, monkeypatch: pytest.Mon
     assert few > whole / 2, "counted up to a whole batch"
 
 
+def test_the_optimiser_is_not_counted_up(teacher: Teacher, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BUDGET_S", 0.0)  # 32 images instead of 128
+    monkeypatch.setattr(module, "timed_cycle", lambda *_, **__: Cycle((1, 2, 3), 5, 3))
+    monkeypatch.setattr(module._Rehearsal, "_optimiser_seconds", lambda _: 1.0)
+    plain = measure_pace(teacher, choose_recipe("fast", "none", "quick", 60), "wrn-10-1", _COMPUTE).plain
+    assert (plain.first, plain.later) == (4 * (5 - 1) + 1, 4 * (3 - 1) + 1)
+
+
 def test_steps_with_and_without_retrospection_are_paid_apart() -> None:
     recipe = Recipe(method="zskt", steps=100, retrospection="paper", retrospection_step=80, vaccine="none")
     pace = _pace(plain=Cycle((10,), 3, 2), retrospecting=Cycle((10,), 13, 12))
@@ -95,7 +104,11 @@ def test_what_happens_once_is_paid_once() -> None:
     )
     assert _pace(ascent=1).seconds(replace(unlearned, bounds=3.0)) == pytest.approx(2 * 60 * 32 + bent), "twice"
     assert _pace(unlearning=1).seconds(unlearned) == pytest.approx(50 * 128)
-    assert _pace(answer=1).seconds(unlearned) == pytest.approx(3600 + 4 * 500)
+    asked_again = 1920 + 24 * 512  # about the first patches, and all others
+    assert _pace(answer=1).seconds(unlearned) == pytest.approx(3600 + 4 * 500 + asked_again)
+    by_generator = replace(unlearned, method="zskt", batch_size=128, steps=480, vaccine="none")
+    asked = _pace(answer=1).seconds(by_generator) - _pace().seconds(by_generator)
+    assert asked == pytest.approx(3600 + 4 * 500 + 48 * 128)
     assert _pace(ascent=1, inverts=True).seconds(unlearned) == pytest.approx(60 * 32 + bent + 1600 * 12)
     assert _pace(reply=1).seconds(recipe) == pytest.approx(20 * 600)
     inverted = replace(recipe, method="fast", batch_size=128, steps=80)
