@@ -24,7 +24,8 @@ from abd_app.intake import open_teacher
 from abd_app.plan import TeacherFacts
 
 STEPS = {"fast": 5, "ood": 6, "zskt": 10}
-_FAST = FastSettings(drawn=64, first=128, inverted=32, inversion_steps=2, student_steps=3)
+# Short steps, here and below: rounding turns signs of first steps, and what it changes grows with their length.
+_FAST = FastSettings(drawn=64, first=128, inverted=32, inversion_steps=2, student_steps=3, rate=0.004)
 _SHORT = UnlearningSettings(
     search_steps=10,
     patches=128,
@@ -40,7 +41,9 @@ COMPUTE = Compute(torch.device("cpu"), bf16=False)
 def learned(method: str, file: str) -> dict[str, torch.Tensor]:
     """The student's weights before and after a few steps, all defences having acted, and whether one did."""
     teacher = open_teacher(file, TeacherFacts(input_size=(16, 16), mean=(0.5,) * 3, std=(0.25,) * 3))
-    recipe = replace(choose_recipe(method, "abd", "quick", STEPS[method]), unlearning=_SHORT, rate=1e-3)
+    recipe = replace(
+        choose_recipe(method, "abd", "quick", STEPS[method]), unlearning=_SHORT, rate=1e-3, muon_factor=1.0
+    )
     distillation = assemble(teacher, recipe, student_name="wrn-10-1", compute=COMPUTE, seed=0, fast=_FAST)
     parameters = list(distillation.student.network.parameters())
     before = torch.cat([parameter.detach().flatten() for parameter in parameters]).clone()
