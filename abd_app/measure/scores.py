@@ -141,7 +141,19 @@ class Meter:
         self._precision = precision
 
     def measure(self, network: nn.Module) -> Scores:
-        """Clean accuracy and the ASR of every trigger; ``network`` keeps its train or eval mode."""
+        """Clean accuracy and the ASR of every trigger; ``network`` keeps its train or eval mode.
+
+        Where memory does not hold a batch it is halved, for good; the figures are the same.
+        """
+        while True:
+            try:
+                return self._measured(network)
+            except torch.OutOfMemoryError:
+                if self._batch_size < 2:
+                    raise
+                self._batch_size //= 2
+
+    def _measured(self, network: nn.Module) -> Scores:
         images, (victims, classes), size = self._images, self._victims, self._batch_size
         with evaluating(network, images.device, self._precision):
             hits = [_hits(network, images, self._labels, None, batch_size=size)]

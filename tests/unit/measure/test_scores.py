@@ -122,6 +122,22 @@ def test_meter_without_triggers_and_with_a_limit_spread_over_the_set() -> None:
     assert (scores.accuracy, scores.images, scores.asr) == (pytest.approx(2 / 3), 3, {})
 
 
+def test_meter_halves_batches_that_memory_does_not_hold_and_gives_the_same_figures() -> None:
+    class Small(_ReadsPixel):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            if len(images) > most:
+                raise torch.OutOfMemoryError("no memory")
+            return super().forward(images)
+
+    most = 2
+    evaluation = EvaluationSet(_images(*_WRITTEN), _LABELS)
+    meter = Meter(evaluation, [_SQUARE], target_class=2, device="cpu")
+    assert meter.measure(Small()) == Meter(evaluation, [_SQUARE], target_class=2, device="cpu").measure(_ReadsPixel())
+    most = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        meter.measure(Small())
+
+
 def test_bf16_runs_the_network_in_bf16() -> None:
     seen: list[torch.dtype] = []
     network = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
