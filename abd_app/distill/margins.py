@@ -15,7 +15,8 @@ from abd_app.errors import RunFailedError
 
 SIGNIFICANT = 0.05
 FEWEST_CLASSES, MOST_CLASSES = 4, 64
-_AT_ONCE, _IN_ALL, _MOST_STARTS, _FURTHEST, _RATE = 128, 256, 16, 2, 0.05
+_AT_ONCE, _MOST_STARTS, _FURTHEST, _RATE = 128, 32, 2, 0.05
+_FEW = 10  # classes up to which there are most starts
 _LEAST_SPREAD, _LEAST_MEAN = 0.15, 0.1
 _NEAR = 0.9
 """Share of the largest margin that a teacher can answer with from which on it may hide how far a class goes."""
@@ -57,13 +58,13 @@ class MarginSearch:
     furthest starts, not the maximum, which a single start can spoil; the null distribution is a gamma distribution
     fitted by moments to all margins but the largest. Two starts were chosen on two 16-pixel CIFAR-10 teachers: of the
     mean of all eight a BadNets grid hid in one of three searches, by the maximum a clean teacher had a target in one of
-    two. Of eight starts the two furthest still depended on chance, of sixteen they hardly do (docs/defences.md).
+    two. Of eight starts the two furthest still depended on chance, of 32 they hardly do (docs/defences.md).
 
     Args:
         shape: (C, H, W) of an image.
         num_classes: Of the teacher; of more than 64 a random choice is looked at.
         generator: CPU generator of all randomness.
-        steps: Of the ascent, from sixteen starts for each class, or fewer where there are more than 16 classes.
+        steps: Of the ascent, from 32 starts for each class, or fewer where there are more than ten classes.
         portions: How many images the teacher takes at a time.
     """
 
@@ -132,8 +133,8 @@ class MarginSearch:
 
 
 def starts(num_classes: int) -> int:
-    """Starts of each class that is looked at: 256 images in all, but two to sixteen for each."""
-    return min(_MOST_STARTS, max(2, _IN_ALL // min(num_classes, MOST_CLASSES)))
+    """Starts of each class that is looked at: 32 of up to ten, fewer of more, where the test has more to go by."""
+    return max(2, min(_MOST_STARTS, int(_MOST_STARTS * (_FEW / num_classes) ** 2)))
 
 
 def groups(num_classes: int) -> int:

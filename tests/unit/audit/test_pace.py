@@ -99,7 +99,7 @@ def test_what_happens_once_is_paid_once() -> None:
     how = UnlearningSettings(search_steps=60, patches=2000, renewals=16, drawn=100, steps=50, batch_size=64)
     unlearned = replace(recipe, retrospection="teacher", unlearning=how)
     bent = 40 * 4 * 40  # steps, classes, images
-    searched = 60 * 4 * 16  # steps, classes, starts of each
+    searched = 60 * 4 * 32  # steps, classes, starts of each
     assert _pace(ascent=1).seconds(unlearned) == pytest.approx(searched + bent)
     assert _pace(ascent=1).seconds(replace(unlearned, bounds=3.0)) == pytest.approx(2 * searched + bent), "twice"
     assert _pace(unlearning=1).seconds(unlearned) == pytest.approx(50 * 128)
