@@ -130,7 +130,7 @@ def test_targets_are_those_of_the_app(
 def test_the_bounded_and_the_purified_teacher_have_rows_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    torch.manual_seed(0)
+    torch.manual_seed(2)
     network = WideResNet(10, 1, num_classes=4)
     network.train()(torch.randn(64, 3, 8, 8))
     torch.save(network.state_dict(), tmp_path / "t.pth")
