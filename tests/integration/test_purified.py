@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from abd_app.audit import run_audit
-from abd_app.distill import margins
+from abd_app.distill import bending, margins
 from abd_app.events import AuditFinished, PhaseStarted, StepDone, TargetSearched
 from abd_app.export.onnx_student import export_onnx
 from abd_app.intake import open_teacher
@@ -32,6 +32,7 @@ def test_a_purified_teacher_is_exported_with_its_bounds(
     tiny_plan: Make, monkeypatch: pytest.MonkeyPatch, stands_out: bool
 ) -> None:
     monkeypatch.setattr(margins, "SIGNIFICANT", 1.1 if stands_out else 0.0)
+    monkeypatch.setattr(bending, "_LEAST_SHARE", 1.1)  # by bending none does: an untrained network may be turned by it
     plan = _purified(tiny_plan)
     events = list(run_audit(plan))
     assert isinstance(events[-1], AuditFinished)
@@ -65,6 +66,7 @@ def test_a_teacher_that_came_as_onnx_is_purified_and_exported(
 ) -> None:
     """One whose pooling computes its axes, as every exporter writes it today."""
     monkeypatch.setattr(margins, "SIGNIFICANT", 0.0)
+    monkeypatch.setattr(bending, "_LEAST_SHARE", 1.1)
     plan = tiny_plan()
     teacher = open_teacher(plan.teacher_file, plan.facts)
     file = tmp_path / "teacher.onnx"
