@@ -185,9 +185,10 @@ def _capped(logits: torch.Tensor, limit: torch.Tensor, classes: Sequence[int], t
         others[:, one] = -torch.inf
     most = {one: torch.minimum(said[:, one], allowed[:, one]) for one in classes}
     left = 1 - torch.stack(list(most.values())).exp().sum(dim=0)  # for the others
+    # A logit is the logarithm of a probability, but for this: what the others' logits say of their own.
+    level = others.logsumexp(dim=1) - left.clamp_min(_LEAST).log() + logits.div(temperature).logsumexp(dim=1)
     for one in classes:
-        odds = most[one] - left.clamp_min(_LEAST).log() + others.logsumexp(dim=1)
-        capped[:, one] = temperature * (odds + logits.div(temperature).logsumexp(dim=1))
+        capped[:, one] = temperature * (most[one] + level)
     return capped
 
 

@@ -65,8 +65,9 @@ class Muon(torch.optim.Optimizer):
     Newton-Schulz iterations, which bring all singular values near 1. A kernel is a matrix of (output channels, all
     else). Updates are scaled to an RMS of 0.2 of the rate (Liu et al., "Muon is Scalable for LLM Training", 2025).
     There is no weight decay. Unlike PyTorch's own it takes all weights of one shape at once, iterates in the precision
-    of ``compute`` and keeps its rate on the device, so that a GPU can replay its steps: on two CPU cores a step of a
-    WRN-16-1 takes 3 ms instead of 7, and without bfloat16 instructions a tenth of that.
+    of ``compute`` and keeps its rate on the device, so that a GPU can replay its steps. On two CPU cores a step of a
+    WRN-16-1 took 8 ms in bfloat16 and 5 in float32, where PyTorch's took 11 in the same run.
+
 
     Args:
         weights: Of convolutions, ``(O, I, H, W)``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 from abd_app.distill import loop, margins
+from abd_app.distill.answering import SecondOpinion
 from abd_app.distill.assemble import assemble, build_student
 from abd_app.distill.device import Compute
 from abd_app.distill.loop import Distillation
@@ -134,6 +136,27 @@ def test_the_recipe_chooses_the_retrospection(
 def test_the_recipe_chooses_the_patches(make_teacher: Callable[..., Teacher], compute: Compute, picture: str) -> None:
     for balanced, kind in ((True, BalancedPatchSource), (False, PatchSource)):
         assert type(_assemble(make_teacher(), compute, picture, changes={"balanced": balanced})._source) is kind
+
+
+def test_labels_are_made_for_the_temperature_of_the_loss(
+    make_teacher: Callable[..., Teacher], compute: Compute, picture: str
+) -> None:
+    """At which none is to hint at a doubted class."""
+    teacher, found = make_teacher(), []
+    for temperature in (1.0, 4.0):
+        recipe = replace(choose_recipe("ood", "none", "quick", 20), temperature=temperature)
+        answering = assemble(
+            teacher, recipe, student_name="wrn-10-1", compute=compute, seed=0, picture=picture
+        )._teacher
+        random = torch.Generator().manual_seed(0)
+        images = torch.rand(200, 3, 1, 1, generator=random) * torch.rand(200, 3, 8, 8, generator=random)
+        other = copy.deepcopy(answering.network)
+        weight = other.get_submodule("network.fc").weight.data
+        weight += 2 * weight.std() * torch.randn(weight.shape, generator=random)
+        rarest = int(answering(images).logits.argmax(1).bincount(minlength=4).argmin())
+        answering.second_opinion = SecondOpinion(other, (rarest,))
+        found.append(answering.label(images).logits)
+    assert not torch.allclose(*found, atol=1e-3)
 
 
 def test_the_recipe_says_how_long_cmis_epochs_are(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -118,3 +120,17 @@ def test_which_students_learn_by_it(compute: Compute, method: str, effort: str, 
     student = Student(WideResNet(10, 1, num_classes=4), compute, recipe)
     assert isinstance(student._optimizer, kind)
     assert isinstance(Student(nn.Linear(4, 2), compute, recipe)._optimizer, torch.optim.Adam), "no convolutions"
+
+
+def test_the_recipe_says_how_far_a_step_of_muon_goes(compute: Compute) -> None:
+    ways = []
+    for factor in (1.0, 3.0):
+        recipe = replace(choose_recipe("ood", "none", "quick", 100), muon_factor=factor)
+        torch.manual_seed(0)
+        student = Student(WideResNet(10, 1, num_classes=4), compute, recipe)
+        (weight, *_) = inner_convolutions(student.network)
+        before = weight.detach().clone()
+        _give_gradients(student.network, 0)
+        student.apply_gradients(0)
+        ways.append(weight.detach() - before)
+    assert torch.allclose(ways[1], 3 * ways[0], atol=1e-6) and ways[0].abs().max() > 1e-5
