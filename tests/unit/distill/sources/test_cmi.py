@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from abd_app.distill.answering import SecondOpinion
 from abd_app.distill.augment import resized_crops, shift_and_flip
 from abd_app.distill.contrastive import contrastive_loss
 from abd_app.distill.device import Compute
@@ -55,6 +56,18 @@ def test_an_epoch_draws_one_batch_and_then_teaches_from_the_growing_pool(
     assert 0 <= float(batch.images.min()) <= float(batch.images.max()) <= 1
     assert torch.allclose(batch.answer.logits, teacher.network(batch.images), atol=1e-5)
     assert not batch.answer.logits.requires_grad
+
+
+def test_the_student_is_told_labels_that_do_not_hint(make_teacher: MakeTeacher, compute: Compute) -> None:
+    teacher = make_teacher()
+    source = _source(teacher, compute)
+    other = copy.deepcopy(source._teacher.network)
+    other.get_submodule("network.fc").weight.data.neg_()
+    source._teacher.second_opinion = SecondOpinion(other, (0, 1))
+    batch = next(item for item in source.batches(_student(teacher)) if not isinstance(item, GeneratorStep))
+    with torch.no_grad():
+        said, called = source._teacher.label(batch.images).logits, source._teacher(batch.images).logits
+    assert torch.allclose(batch.answer.logits, said, atol=1e-5) and not torch.allclose(said, called, atol=1e-2)
 
 
 def test_the_losses_are_the_stated_ones(make_teacher: MakeTeacher, compute: Compute) -> None:
