@@ -22,40 +22,48 @@ class Labeller:
     def __init__(self, teacher: AnsweringTeacher) -> None:
         self._teacher = teacher
         self._judges: tuple[object, ...] = ()
-        self._recorded: dict[int, RecordedPass] = {}
-        """By the number of images: a source labels new and inverted ones."""
+        self._recorded: dict[tuple[int, bool], RecordedPass] = {}
+        """By the number of images and whether they were sought: a source labels new and inverted ones."""
 
     @torch.no_grad()
-    def label(self, images: torch.Tensor, vaccine: ShufflingVaccine | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    def label(
+        self, images: torch.Tensor, vaccine: ShufflingVaccine | None = None, *, sought: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """What teacher and vaccine say, to be used before the next call.
 
         Args:
             images: ``(N, C, H, W)`` float in [0, 1] on the device, the same in all processes.
             vaccine: Judges them.
+            sought: Whether a gradient has led them where they are (:meth:`AnsweringTeacher.label`).
 
         Returns:
-            Logits ``(N, K)`` float32, and suspicion ``(N,)`` bool, False throughout without a vaccine.
+            Logits ``(N, K)`` float32, and suspicion ``(N,)`` bool: of the vaccine, or because an image is refused;
+            False throughout without either.
         """
         teacher, images = self._teacher, self._teacher.compute.images(images)
         judges = vaccine, teacher.second_opinion
         if judges != self._judges or teacher.portions.most is not None:
             self._judges, self._recorded = judges, {}
         if teacher.portions.most is None:
-            if len(images) not in self._recorded:
-                run = functools.partial(_judge, teacher, vaccine)
-                self._recorded[len(images)] = RecordedPass(run, teacher.compute, allowed=teacher.recordable)
-            if (replayed := self._recorded[len(images)].replay(images)) is not None:
+            kind = len(images), sought
+            if kind not in self._recorded:
+                run = functools.partial(_judge, teacher, vaccine, sought)
+                self._recorded[kind] = RecordedPass(run, teacher.compute, allowed=teacher.recordable)
+            if (replayed := self._recorded[kind].replay(images)) is not None:
                 return replayed[0], replayed[1]
-        parts = teacher.portions.over(len(images), lambda part: _judge(teacher, vaccine, images[part]))
+        parts = teacher.portions.over(len(images), lambda part: _judge(teacher, vaccine, sought, images[part]))
         logits, suspicious = (torch.cat(one) for one in zip(*parts, strict=True))
         return parallel.gather(logits, len(images)), parallel.gather(suspicious, len(images))
 
 
 def _judge(
-    teacher: AnsweringTeacher, vaccine: ShufflingVaccine | None, images: torch.Tensor
+    teacher: AnsweringTeacher, vaccine: ShufflingVaccine | None, sought: bool, images: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    answer = teacher.label(images)
+    answer = teacher.label(images, sought=sought)
+    suspicious = answer.refused
+    if suspicious is None:
+        suspicious = torch.zeros(len(images), dtype=torch.bool, device=images.device)
     if vaccine is None:
-        return answer.logits, torch.zeros(len(images), dtype=torch.bool, device=images.device)
+        return answer.logits, suspicious
     with teacher.compute.autocast():
-        return answer.logits, vaccine.suspicious(images, answer)
+        return answer.logits, suspicious | vaccine.suspicious(images, answer)

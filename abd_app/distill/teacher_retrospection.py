@@ -131,6 +131,8 @@ class TeacherRetrospection:
         if not targets:
             random.set_state(state)  # as if the pool had not been needed
             return
+        if not few:
+            pool.distrusted = targets  # images that were led there may carry what is to be unlearned
         for step in pool.filled(self._settings.renewals):
             yield step.losses
         how_far = self._settings.how_far[disarmed] if self._bent is None else 1.0
@@ -168,6 +170,7 @@ class TeacherRetrospection:
         parameters = list(network.parameters())
         before = [one.detach().clone() for one in parameters]
         self.targets, self.deed = targets, "unlearned"
+        strict: dict[str, torch.Tensor] = {}
         try:
             for done, losses in enumerate(self._unlearn(targets, pool), 1):
                 yield losses
@@ -175,12 +178,13 @@ class TeacherRetrospection:
                     continue
                 _check_finite(losses)
                 if done == settings.steps:
+                    strict = copy.deepcopy(network.state_dict())
                     _go(parameters, before, 1 - how_far)
                 if may_undo and self._kept(targets[0], pool) < settings.least_kept:
                     self.targets, self.deed = (), "undone"
                     break
             if self.deed == "unlearned":
-                self._give_opinion(network.state_dict())
+                self._give_opinion(network.state_dict(), strict)
         finally:
             network.requires_grad_(False)
             _go(parameters, before, 1.0)
@@ -252,7 +256,7 @@ class TeacherRetrospection:
     def state_dict(self) -> dict[str, Any]:
         """The outcome and, where something was unlearned, the weights of what did."""
         opinion = self._teacher.second_opinion
-        weights = None if opinion is None else opinion.network.state_dict()
+        weights = None if opinion is None else [opinion.of(sought=sought).state_dict() for sought in (False, True)]
         outcome = None if self.outcome is None else asdict(self.outcome)
         bending = None if self.bending is None else asdict(self.bending)
         return {"outcome": outcome, "bending": bending, "targets": self.targets, "deed": self.deed, "weights": weights}
@@ -264,13 +268,15 @@ class TeacherRetrospection:
         bending = state.get("bending")
         self.bending = None if bending is None else BendTest(**bending)
         self.targets, self.deed = tuple(state.get("targets", ())), state.get("deed", "unlearned")
-        if state.get("weights") is not None:
-            self._give_opinion(state["weights"])
+        if (weights := state.get("weights")) is not None:
+            self._give_opinion(*(weights if isinstance(weights, list) else [weights] * 2))  # an earlier version had one
 
-    def _give_opinion(self, weights: dict[str, torch.Tensor]) -> None:
-        unlearned = copy.deepcopy(self._teacher.network).requires_grad_(False)
+    def _give_opinion(self, weights: dict[str, torch.Tensor], strict: dict[str, torch.Tensor]) -> None:
+        """Of a network with these weights, and of one with the ``strict`` ones."""
+        unlearned, stricter = (copy.deepcopy(self._teacher.network).requires_grad_(False) for _ in range(2))
         unlearned.load_state_dict(weights)
-        self._teacher.second_opinion = SecondOpinion(unlearned, self.targets)
+        stricter.load_state_dict(strict)
+        self._teacher.second_opinion = SecondOpinion(unlearned, self.targets, stricter)
 
 
 def _check_finite(losses: dict[str, torch.Tensor]) -> None:

@@ -96,7 +96,7 @@ class InvertedPatchSource(BalancedPatchSource):
         if self._inversion is None or not self._inversion.fits(student, start):
             self._inversion = Inversion(self._teacher, student, start, self._settings)
         yield from self._inversion.run(start, wanted)
-        self._store(self._inversion.images.detach())
+        self._store(self._inversion.images.detach(), sought=True)
 
 
 class Inversion:

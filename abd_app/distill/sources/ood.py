@@ -54,6 +54,9 @@ class BalancedPatchSource:
         num_classes: Of the teacher.
         generator: CPU generator of all randomness.
         settings: Hyper-parameters.
+
+    Attributes:
+        distrusted: Classes for which no image is taken that a gradient has led there.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class BalancedPatchSource:
         settings: PatchSettings,
     ) -> None:
         self.vaccine: ShufflingVaccine | None = None
+        self.distrusted: tuple[int, ...] = ()
         self._teacher, self._settings, self._random = teacher, settings, generator
         self._cutter = PatchCutter(pictures, height=size[0], width=size[1])
         shape = (pictures.shape[1], *size)
@@ -125,10 +129,19 @@ class BalancedPatchSource:
         return GeneratorStep({})
 
     @torch.no_grad()
-    def _store(self, patches: torch.Tensor) -> None:
-        """Has the teacher label ``(N, C, H, W)`` images in [0, 1] as the pool will hold them, and keeps both."""
+    def _store(self, patches: torch.Tensor, *, sought: bool = False) -> None:
+        """Has the teacher label ``(N, C, H, W)`` images in [0, 1] as the pool will hold them, and keeps both.
+
+        Args:
+            patches: The images.
+            sought: Whether a gradient has led them where they are; if so, none is trusted that is taken for a class in
+                ``distrusted``.
+        """
         images = self._teacher.compute.images(patches.mul(255).round().div(255))
-        logits, suspicious = self._labeller.label(images, self.vaccine)
+        logits, suspicious = self._labeller.label(images, self.vaccine, sought=sought)
+        if sought and self.distrusted:
+            classes = logits.argmax(dim=1)
+            suspicious = torch.stack([suspicious, *(classes == one for one in self.distrusted)]).any(dim=0)
         places = self.pool.add(images)
         self._logits[places], self._suspicious[places] = logits, suspicious
         self._weights = None

@@ -100,14 +100,37 @@ def test_a_label_does_not_hint_at_a_doubted_class(
     answering.second_opinion = SecondOpinion(other, tuple(doubted))
     label, called = answering.label(images), answering(images)
     assert not answering._outputs and label.trunk is not None and torch.equal(label.trunk, called.trunk)
-    assert all(torch.allclose(*blocks, atol=1e-5) for blocks in zip(label.blocks, called.blocks, strict=True))
-    assert torch.allclose(label.logits[again], second.logits[again], atol=1e-5)
+    refused = again & (first.logits.argmax(1) != second.logits.argmax(1))
+    assert label.refused is not None and torch.equal(label.refused, refused)
+    assert refused.any() and (again & ~refused).any()
+    for which, by in ((refused, second), (again & ~refused, first)):
+        assert torch.allclose(label.logits[which], by.logits[which], atol=1e-5)
+        for one, other in zip(label.part(which).blocks, by.part(which).blocks, strict=True):
+            assert torch.allclose(one, other, atol=1e-5)
     ours, theirs, said = ((one.logits[~again] / temperature).softmax(1) for one in (first, second, label))
     lowest = torch.minimum(ours, theirs)[:, doubted]
     assert (lowest < ours[:, doubted] - 0.01).any() and (lowest < theirs[:, doubted] - 0.01).any()
     assert torch.allclose(said[:, doubted], lowest, atol=1e-5)
     rest = [one for one in range(4) if one not in doubted]
     assert torch.equal(label.logits[~again][:, rest], first.logits[~again][:, rest]), "about others it is believed"
+
+
+def test_who_is_sought_by_a_gradient_is_judged_strictly(make_teacher: Callable[..., Teacher], compute: Compute) -> None:
+    answering = AnsweringTeacher(make_teacher().network, compute)
+    images = torch.rand(40, 3, 1, 1) * torch.rand(40, 3, 8, 8)
+    first = answering(images).logits
+    doubted = int(first.argmax(1).mode().values)
+    strict = _changed(answering.network)
+    answering.second_opinion = SecondOpinion(copy.deepcopy(answering.network), (doubted,), strict)
+    again = first.argmax(1) == doubted
+    drawn, sought = answering.label(images), answering.label(images, sought=True)
+    assert torch.allclose(drawn.logits, first, atol=1e-5) and not drawn.refused.any()
+    assert sought.refused is None and torch.equal(again, again & (strict(images).argmax(1) != doubted)) and again.any()
+    rest = [one for one in range(4) if one != doubted]
+    assert torch.allclose(sought.logits[again][:, rest], strict(images)[again][:, rest], atol=1e-5)
+    assert torch.equal(sought.logits[again][:, doubted], sought.logits[again][:, rest].amin(1)), "nothing like it"
+    answering.second_opinion = SecondOpinion(strict, (doubted,))
+    assert torch.allclose(answering.label(images, sought=True).logits, sought.logits, atol=1e-5), "the same for both"
 
 
 def test_a_label_has_a_gradient_where_a_class_is_certain(

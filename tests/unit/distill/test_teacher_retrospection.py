@@ -151,7 +151,22 @@ def test_a_restored_one_has_the_outcome_and_the_weights(compute: Compute, backdo
     assert second.targets == first.targets
     assert (first.state_dict()["weights"] is None) != backdoor, "kept only where something was unlearned"
     images = _images(20)
-    assert torch.equal(first._teacher(images).logits, second._teacher(images).logits)
+    for sought in (False, True):
+        assert torch.equal(*(one._teacher.label(images, sought=sought).logits for one in (first, second)))
+
+
+def test_who_judges_strictly_has_gone_all_of_the_way(compute: Compute) -> None:
+    """A part of it is for images that no gradient has led to the class."""
+    changes = {}
+    for how_far in (0.25, 1.0):
+        retrospection, network = _retrospection(compute, steps=10, how_far=(how_far, how_far))
+        list(retrospection.run())
+        opinion = retrospection._teacher.second_opinion
+        whole = opinion.of(sought=True).colours.weight - network.colours.weight
+        changes[how_far] = whole
+        assert whole.norm() > 0.01
+        torch.testing.assert_close(opinion.of(sought=False).colours.weight - network.colours.weight, how_far * whole)
+    assert torch.equal(changes[0.25], changes[1.0])
 
 
 def test_of_too_few_classes_to_compare_all_are_unlearned(compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:

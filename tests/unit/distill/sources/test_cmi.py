@@ -58,15 +58,16 @@ def test_an_epoch_draws_one_batch_and_then_teaches_from_the_growing_pool(
     assert not batch.answer.logits.requires_grad
 
 
-def test_the_student_is_told_labels_that_do_not_hint(make_teacher: MakeTeacher, compute: Compute) -> None:
+def test_the_student_is_told_labels_of_what_a_gradient_made(make_teacher: MakeTeacher, compute: Compute) -> None:
     teacher = make_teacher()
     source = _source(teacher, compute)
     other = copy.deepcopy(source._teacher.network)
     other.get_submodule("network.fc").weight.data.neg_()
-    source._teacher.second_opinion = SecondOpinion(other, (0, 1))
+    source._teacher.second_opinion = SecondOpinion(copy.deepcopy(source._teacher.network), (0, 1), other)
     batch = next(item for item in source.batches(_student(teacher)) if not isinstance(item, GeneratorStep))
     with torch.no_grad():
-        said, called = source._teacher.label(batch.images).logits, source._teacher(batch.images).logits
+        said = source._teacher.label(batch.images, sought=True).logits
+        called = source._teacher.label(batch.images).logits
     assert torch.allclose(batch.answer.logits, said, atol=1e-5) and not torch.allclose(said, called, atol=1e-2)
 
 

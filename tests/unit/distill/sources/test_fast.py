@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from abd_app.distill.answering import AnsweringTeacher
+from abd_app.distill.answering import AnsweringTeacher, SecondOpinion
 from abd_app.distill.device import Compute
 from abd_app.distill.losses import kl_per_image
 from abd_app.distill.observe import batchnorm_distances
@@ -60,6 +60,32 @@ def test_the_pool_fills_with_patches_and_then_a_few_are_inverted_in_every_round(
     batch = kinds[4]
     assert batch.images.shape == (8, 3, 8, 8)
     assert torch.allclose(batch.answer.logits, teacher.network(batch.images), atol=1e-5)
+
+
+@pytest.mark.parametrize("who", ["strict opinion", "opinion", "distrust"])
+def test_inverted_images_are_judged_strictly(make_teacher: Callable[..., Teacher], compute: Compute, who: str) -> None:
+    """Those that are refused teach what is not of the class; patches that are refused are not drawn."""
+    teacher = make_teacher()
+    source = _source(teacher, compute)
+    network = source._teacher.network
+    doubted = int(network(torch.rand(40, 3, 1, 1) * torch.rand(40, 3, 8, 8)).argmax(1).mode().values)
+    if who == "distrust":
+        source.distrusted = (doubted,)
+    else:
+        same, other = copy.deepcopy(network), copy.deepcopy(network)
+        other.get_submodule("network.fc").weight.data.neg_()
+        two = (same, other) if who == "strict opinion" else (other, same)
+        source._teacher.second_opinion = SecondOpinion(two[0], (doubted,), two[1])
+    list(source.filled(1))
+    held = source._teacher.compute.images(source.pool.at(torch.arange(24 + 12 + 6))).float() / 255
+    led_there = network(held).argmax(1) == doubted
+    inverted = torch.arange(len(held)) >= 24 + 12
+    assert (led_there & inverted).any() and (led_there & ~inverted).any()
+    held_back = {"strict opinion": torch.zeros(len(held)), "opinion": led_there & ~inverted}
+    assert torch.equal(source._suspicious[: len(held)], held_back.get(who, led_there & inverted).bool())
+    logits = source._logits[: len(held)]
+    lowest = logits[:, doubted] == logits.amin(1)
+    assert bool(lowest[led_there & inverted].all()) == (who == "strict opinion"), "nothing like the class"
 
 
 def test_the_losses_are_the_stated_ones(make_teacher: Callable[..., Teacher], compute: Compute) -> None:
