@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from abd_app.bench.naive import NaiveZskt, shuffled_copies, trainable
-from abd_app.distill.answering import AnsweringTeacher
+from abd_app.distill.answering import AnsweringTeacher, SecondOpinion
 from abd_app.distill.device import Compute
 from abd_app.distill.recipe import Recipe
 from abd_app.distill.sources.base import GeneratorStep
@@ -119,14 +119,15 @@ def test_the_cached_pseudo_batch_gives_the_numbers_of_the_naive_one(
     # Sharing the vaccine's trunk adds the same gradients in another order. Adam makes whole steps of the rounding that
     # is left of a gradient of 0 (biases before BatchNorm): in fp32 two pseudo-batches then agree to a few 1e-3 only.
     # Without the vaccine the generator's biases of that kind are compared in double precision alone.
-    rough = vaccinated and precision == torch.float32
-    assert found[0] == pytest.approx(expected[0], rel=5e-3 if rough else 1e-5)
-    assert found[1][:10] == pytest.approx(expected[1][:10], rel=1e-4 if rough else 1e-5)
-    assert found[1][10:] == pytest.approx(expected[1][10:], rel=5e-3 if rough else 1e-5)
+    # How far fp32 rounds depends on the CPU's kernels, too; fp64 has the sharp bound.
+    exact, rough = precision == torch.float64, vaccinated and precision == torch.float32
+    near, far = (1e-9, 1e-9) if exact else (3e-4, 1e-2) if rough else (5e-5, 5e-5)
+    assert found[0] == pytest.approx(expected[0], rel=far)
+    assert found[1][:10] == pytest.approx(expected[1][:10], rel=near)
+    assert found[1][10:] == pytest.approx(expected[1][10:], rel=far)
     moved = max(float((value.detach() - start[name]).abs().max()) for name, value in student.named_parameters())
     assert moved > 1e-3, "something was learned at all"
     if not rough:
-        exact = precision == torch.float64
         _agree(source.generator, generator, 1e-5 if exact else 3e-4, but=() if exact else _BEFORE_BATCHNORM)
         _agree(student, naive_student, 1e-5 if exact else 3e-4)
 
@@ -162,6 +163,28 @@ def test_ten_batches_share_one_pass_and_leave_the_student_without_gradients(
     assert all(kinds[i].images is kinds[1].images for i in range(1, 11))
     assert not torch.equal(kinds[12].images, kinds[1].images)
     assert all(parameter.grad is None for parameter in student.parameters())
+
+
+def test_what_the_generator_draws_is_judged_strictly(make_teacher: Callable[..., Teacher], compute: Compute) -> None:
+    """By the labels that the student gets, and by those that the generator learns from."""
+    teacher = make_teacher()
+    source, strict = _source(teacher, compute, vaccinated=False), copy.deepcopy(teacher.network)
+    strict.get_submodule("network.fc").weight.data.neg_()
+    student, noise = _new_student(teacher).eval(), torch.randn(_BATCH, 100, generator=_random(8))
+    doubted = int(teacher.network(source.draw(noise)).argmax(1).mode().values)
+    found = []
+    for opinion in (
+        SecondOpinion(strict, (doubted,)),
+        SecondOpinion(copy.deepcopy(teacher.network), (doubted,), strict),
+    ):
+        source._teacher.second_opinion = opinion
+        before = copy.deepcopy(source.generator.state_dict())
+        _, logits, *_ = source._answer(noise)
+        assert bool((logits.argmin(1) == doubted).any())
+        found.append((logits, source._descend(student, noise)[0]))
+        source.generator.load_state_dict(before)
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
 
 
 def test_the_generator_climbs(make_teacher: Callable[..., Teacher], compute: Compute) -> None:
