@@ -119,7 +119,7 @@ def _pruned(teacher: Teacher, device: torch.device, u: float) -> tuple[nn.Module
 
 
 class _Labels(nn.Module):
-    """What a student is told about an image: second opinions included."""
+    """What a student is told about an image that was not optimised: second opinions included."""
 
     def __init__(self, answering: AnsweringTeacher) -> None:
         super().__init__()

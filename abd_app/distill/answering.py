@@ -25,16 +25,16 @@ class Answer:
         logits: ``(N, K)`` float32.
         blocks: Outputs of its stages, ``(N, C_i, H_i, W_i)`` each; empty if not asked for.
         trunk: Output of the part that the vaccine shares; ``None`` if there is none.
-        refused: Of a label, ``(N,)`` bool: which images had better not be shown to a student; ``None``: all may be.
+        held_back: Of a label, ``(N,)`` bool: which images a student had better not see; ``None``: it may see all.
     """
 
     logits: torch.Tensor
     blocks: tuple[torch.Tensor, ...] = ()
     trunk: torch.Tensor | None = None
-    refused: torch.Tensor | None = None
+    held_back: torch.Tensor | None = None
 
     def part(self, which: slice) -> Answer:
-        """The answer to a part of the batch, without trunk and refusals."""
+        """The answer to a part of the batch, without the trunk and what is held back."""
         return Answer(self.logits[which], tuple(block[which] for block in self.blocks))
 
     @functools.cached_property
@@ -50,17 +50,17 @@ class SecondOpinion:
     Attributes:
         network: A copy of the teacher's, hooks included, that unlearned what leads to these classes.
         classes: Their indices.
-        strict: One that unlearned more of it, and is asked about images that a gradient has led there; ``None``: the
+        strict_network: One that unlearned more of it, and is asked about images that were optimised; ``None``: the
             same.
     """
 
     network: nn.Module
     classes: tuple[int, ...]
-    strict: nn.Module | None = None
+    strict_network: nn.Module | None = None
 
-    def of(self, *, sought: bool) -> nn.Module:
-        """Who is asked about images that were ``sought`` by a gradient, or about others."""
-        return self.strict if sought and self.strict is not None else self.network
+    def about(self, *, optimized: bool) -> nn.Module:
+        """The network that is asked about images whose pixels were optimised, or about others."""
+        return self.strict_network if optimized and self.strict_network is not None else self.network
 
 
 class AnsweringTeacher:
@@ -121,37 +121,37 @@ class AnsweringTeacher:
         finally:  # a pass that ran out of memory leaves nothing behind
             self._outputs.clear()
 
-    def label(self, images: torch.Tensor, *, sought: bool = False) -> Answer:
+    def label(self, images: torch.Tensor, *, optimized: bool = False) -> Answer:
         """The answer for ``(N, C, H, W)`` float images in [0, 1] from which a student may learn.
 
         An image that teacher and second opinion take for the same doubted class gets the teacher's answer. One that
-        only the teacher takes for it gets the second opinion's: it is refused, or, if it was sought, said to be nothing
-        like that class. About all others the teacher is believed, but none gets the doubted classes more probable than
-        the second opinion has them, at the temperature of the student's loss: one that is half on the way to the target
-        class would say so in its logits, and the student would learn the way.
+        only the teacher takes for it gets the second opinion's: it is to be held back, or, if it was optimised, is said
+        to be nothing like that class. About all others the teacher is believed, but none gets the doubted classes more
+        probable than the second opinion has them, at the temperature of the student's loss: one that is half on the way
+        to the target class would say so in its logits, and the student would learn the way. Where all classes are
+        doubted the label is the second opinion's, and nothing is held back.
 
         Args:
             images: The images.
-            sought: Whether a gradient has led them where they are. It may have followed what the backdoor rests on, of
-                which a patch of a picture has nothing but by chance: so they are judged more strictly, and teach what
-                does not lead to the class. A patch that is refused may well show it.
+            optimized: Whether their pixels followed a gradient through the teacher: they may rest on nothing but a
+                backdoor, which a patch of a picture shows by chance at most.
         """
         opinion = self.second_opinion
         if opinion is None:
             return self(images)
         try:
-            first, second = self._run(self.network, images), self._run(opinion.of(sought=sought), images)
+            first, second = self._run(self.network, images), self._run(opinion.about(optimized=optimized), images)
         finally:
             self._outputs.clear()
         if len(opinion.classes) == first.logits.shape[1]:
             return replace(second, trunk=first.trunk)
-        doubted = _doubted(first.logits, opinion)
-        refused = doubted & (first.logits.argmax(dim=1) != second.logits.argmax(dim=1))
+        doubted = taken_for(first.logits, opinion.classes)
+        disputed = doubted & (first.logits.argmax(dim=1) != second.logits.argmax(dim=1))
         capped = _capped(first.logits, second.logits, opinion.classes, self._temperature)
         believed = replace(first, logits=torch.where(doubted[:, None], first.logits, capped))
-        if sought:
-            return _merged(believed, replace(second, logits=_muted(second.logits, opinion.classes)), refused)
-        return replace(_merged(believed, second, refused), refused=refused)
+        if optimized:
+            return _merged(believed, replace(second, logits=_muted(second.logits, opinion.classes)), disputed)
+        return replace(_merged(believed, second, disputed), held_back=disputed)
 
     def adopt_second_opinion(self) -> None:
         """From now on the network that unlearned, if there is one, answers for all images."""
@@ -171,7 +171,7 @@ class AnsweringTeacher:
         The trunk stays: the vaccine's copies are those of the teacher as it was handed in. A GPU is asked about all
         images: to find out which are doubted it would have to be waited for.
         """
-        doubted = _doubted(answer.logits, opinion)
+        doubted = taken_for(answer.logits, opinion.classes)
         if images.is_cuda:
             return _merged(answer, self._run(opinion.network, images), doubted)
         again = doubted.nonzero().flatten()
@@ -189,10 +189,10 @@ class AnsweringTeacher:
         self.network.get_submodule(name).register_forward_hook(keep)
 
 
-def _doubted(logits: torch.Tensor, opinion: SecondOpinion) -> torch.Tensor:
-    """Whether the teacher takes an image for one of the doubted classes, ``(N,)`` bool, for ``(N, K)`` logits."""
-    classes = logits.argmax(dim=1)
-    return torch.stack([classes == one for one in opinion.classes]).any(dim=0)
+def taken_for(logits: torch.Tensor, classes: Sequence[int]) -> torch.Tensor:
+    """Whether an image is taken for one of some classes, ``(N,)`` bool, for ``(N, K)`` logits."""
+    largest = logits.argmax(dim=1)
+    return torch.stack([largest == one for one in classes]).any(dim=0)
 
 
 def _muted(logits: torch.Tensor, classes: Sequence[int]) -> torch.Tensor:

@@ -23,44 +23,44 @@ class Labeller:
         self._teacher = teacher
         self._judges: tuple[object, ...] = ()
         self._recorded: dict[tuple[int, bool], RecordedPass] = {}
-        """By the number of images and whether they were sought: a source labels new and inverted ones."""
+        """By the number of images and who judges them: a source labels new and inverted ones."""
 
     @torch.no_grad()
     def label(
-        self, images: torch.Tensor, vaccine: ShufflingVaccine | None = None, *, sought: bool = False
+        self, images: torch.Tensor, vaccine: ShufflingVaccine | None = None, *, optimized: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """What teacher and vaccine say, to be used before the next call.
 
         Args:
             images: ``(N, C, H, W)`` float in [0, 1] on the device, the same in all processes.
             vaccine: Judges them.
-            sought: Whether a gradient has led them where they are (:meth:`AnsweringTeacher.label`).
+            optimized: Whether their pixels were (:meth:`AnsweringTeacher.label`).
 
         Returns:
-            Logits ``(N, K)`` float32, and suspicion ``(N,)`` bool: of the vaccine, or because an image is refused;
-            False throughout without either.
+            Logits ``(N, K)`` float32, and suspicion ``(N,)`` bool: of the vaccine, or of the second opinion; False
+            throughout without either.
         """
         teacher, images = self._teacher, self._teacher.compute.images(images)
         judges = vaccine, teacher.second_opinion
         if judges != self._judges or teacher.portions.most is not None:
             self._judges, self._recorded = judges, {}
         if teacher.portions.most is None:
-            kind = len(images), sought
+            kind = len(images), optimized and teacher.second_opinion is not None
             if kind not in self._recorded:
-                run = functools.partial(_judge, teacher, vaccine, sought)
+                run = functools.partial(_judge, teacher, vaccine, optimized)
                 self._recorded[kind] = RecordedPass(run, teacher.compute, allowed=teacher.recordable)
             if (replayed := self._recorded[kind].replay(images)) is not None:
                 return replayed[0], replayed[1]
-        parts = teacher.portions.over(len(images), lambda part: _judge(teacher, vaccine, sought, images[part]))
+        parts = teacher.portions.over(len(images), lambda part: _judge(teacher, vaccine, optimized, images[part]))
         logits, suspicious = (torch.cat(one) for one in zip(*parts, strict=True))
         return parallel.gather(logits, len(images)), parallel.gather(suspicious, len(images))
 
 
 def _judge(
-    teacher: AnsweringTeacher, vaccine: ShufflingVaccine | None, sought: bool, images: torch.Tensor
+    teacher: AnsweringTeacher, vaccine: ShufflingVaccine | None, optimized: bool, images: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    answer = teacher.label(images, sought=sought)
-    suspicious = answer.refused
+    answer = teacher.label(images, optimized=optimized)
+    suspicious = answer.held_back
     if suspicious is None:
         suspicious = torch.zeros(len(images), dtype=torch.bool, device=images.device)
     if vaccine is None:

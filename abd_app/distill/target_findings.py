@@ -30,7 +30,7 @@ def finding_of_target(margins: MarginTest, bending: BendTest | None, deed: Deed)
         return Finding(
             "info",
             "Too few classes to tell which one a backdoor leads to",
-            f"The teacher has {margins.num_classes}. The copy that labels images unlearned what leads to any of them.",
+            f"The teacher has {margins.num_classes}. What labels images unlearned what leads to any of them.",
         )
     some = len(margins.classes) < margins.num_classes
     looked_at = f" {len(margins.classes)} of {margins.num_classes:,} classes were looked at." if some else ""

@@ -13,7 +13,7 @@ from torch import nn
 
 from abd_app.distill import parallel
 from abd_app.distill.adversaries import Adversaries, make_adversaries
-from abd_app.distill.answering import AnsweringTeacher, SecondOpinion
+from abd_app.distill.answering import AnsweringTeacher, SecondOpinion, taken_for
 from abd_app.distill.bending import STEPS as BEND_STEPS
 from abd_app.distill.bending import BendSearch, BendTest
 from abd_app.distill.bends import Bends
@@ -29,6 +29,7 @@ from abd_app.errors import RunFailedError
 from abd_app.events import Event, FindingMade, TargetSearched
 
 _WARM_UP, _CHECKED = 20, 1024
+_ENOUGH = 32  # patches that look like the target class, so that it needs no inverted ones
 
 
 class TeacherRetrospection:
@@ -40,8 +41,8 @@ class TeacherRetrospection:
     blended in), and canvases of which a box is laid over it (triggers that are put on). Every step moves them towards
     the target class, and the teacher's weights towards its own earlier answers: to the perturbed images those that it
     gave without the perturbation, and to others those that it gave. All are synthetic, and were labelled before. What
-    came out is asked about images that the teacher, as it was before, takes for the class; about others the teacher is
-    believed.
+    came out is asked about images that the teacher, as it was before, takes for the class (optimised ones: the weights
+    all of the way; others: a part of it); about others the teacher is believed.
 
     Deviations from the paper's Self-Retrospection, each mending a flaw of it: it acts on the teacher, which has the
     features that a student learns late, once and before its labels are used; adversaries start at random, stay in the
@@ -49,7 +50,7 @@ class TeacherRetrospection:
     statistics. The implicit term of the hypergradient is dropped: adversaries and weights move at the same time.
 
     Args:
-        teacher: Afterwards a copy that unlearned is its second opinion about the class.
+        teacher: Afterwards copies that unlearned are its second opinion about the class.
         pool: Makes one that labels with ``teacher``.
         shape: (C, H, W) of an image.
         num_classes: Of the teacher.
@@ -131,8 +132,8 @@ class TeacherRetrospection:
         if not targets:
             random.set_state(state)  # as if the pool had not been needed
             return
-        if not few:
-            pool.distrusted = targets  # images that were led there may carry what is to be unlearned
+        if not few and pool.sizes()[targets[0]] >= _ENOUGH:
+            pool.distrusted = targets  # optimised images of the class may carry what is to be unlearned
         for step in pool.filled(self._settings.renewals):
             yield step.losses
         how_far = self._settings.how_far[disarmed] if self._bent is None else 1.0
@@ -163,24 +164,27 @@ class TeacherRetrospection:
     ) -> Iterator[dict[str, torch.Tensor]]:
         """The unlearning, and the second opinion that comes of it: none if the class hardly keeps an image of its own.
 
-        This is looked at early, and at the end of the weights that are to answer. The teacher itself is afterwards as
-        it was before.
+        This is looked at early, and at the end of both networks that are to answer: where the strict one has lost the
+        class the other judges all images. The teacher itself is afterwards as it was before.
         """
         network, settings = self._teacher.network, self._settings
         parameters = list(network.parameters())
         before = [one.detach().clone() for one in parameters]
         self.targets, self.deed = targets, "unlearned"
-        strict: dict[str, torch.Tensor] = {}
+        strict: dict[str, torch.Tensor] | None = None
         try:
             for done, losses in enumerate(self._unlearn(targets, pool), 1):
                 yield losses
                 if done not in (settings.given_up_at, settings.steps):
                     continue
                 _check_finite(losses)
+                images, answers = pool.balanced(_CHECKED)
+                own = images[taken_for(answers, targets)]
                 if done == settings.steps:
-                    strict = copy.deepcopy(network.state_dict())
+                    if how_far < 1 and (not may_undo or self._kept(targets[0], own) >= settings.least_kept):
+                        strict = copy.deepcopy(network.state_dict())
                     _go(parameters, before, 1 - how_far)
-                if may_undo and self._kept(targets[0], pool) < settings.least_kept:
+                if may_undo and self._kept(targets[0], own) < settings.least_kept:
                     self.targets, self.deed = (), "undone"
                     break
             if self.deed == "unlearned":
@@ -189,10 +193,8 @@ class TeacherRetrospection:
             network.requires_grad_(False)
             _go(parameters, before, 1.0)
 
-    def _kept(self, target: int, pool: BalancedPatchSource) -> float:
-        """The share of the pool's images of a class that the teacher still takes for it."""
-        images, answers = pool.balanced(_CHECKED)
-        own = images[answers.argmax(dim=1) == target]
+    def _kept(self, target: int, own: torch.Tensor) -> float:
+        """The share of the images of a class that the teacher still takes for it; 1 if there are none."""
         if not len(own):
             return 1.0
         now, _ = Labeller(self._teacher).label(own)
@@ -254,9 +256,10 @@ class TeacherRetrospection:
         return {"retention": total[0], "unlearning": total[1]}
 
     def state_dict(self) -> dict[str, Any]:
-        """The outcome and, where something was unlearned, the weights of what did."""
+        """The outcome and, where something was unlearned, the weights of the second opinion's networks."""
         opinion = self._teacher.second_opinion
-        weights = None if opinion is None else [opinion.of(sought=sought).state_dict() for sought in (False, True)]
+        networks = () if opinion is None else (opinion.network, opinion.strict_network)
+        weights = [None if one is None else one.state_dict() for one in networks] or None
         outcome = None if self.outcome is None else asdict(self.outcome)
         bending = None if self.bending is None else asdict(self.bending)
         return {"outcome": outcome, "bending": bending, "targets": self.targets, "deed": self.deed, "weights": weights}
@@ -269,14 +272,16 @@ class TeacherRetrospection:
         self.bending = None if bending is None else BendTest(**bending)
         self.targets, self.deed = tuple(state.get("targets", ())), state.get("deed", "unlearned")
         if (weights := state.get("weights")) is not None:
-            self._give_opinion(*(weights if isinstance(weights, list) else [weights] * 2))  # an earlier version had one
+            self._give_opinion(*(weights if isinstance(weights, list) else [weights, None]))  # earlier: one network
 
-    def _give_opinion(self, weights: dict[str, torch.Tensor], strict: dict[str, torch.Tensor]) -> None:
-        """Of a network with these weights, and of one with the ``strict`` ones."""
-        unlearned, stricter = (copy.deepcopy(self._teacher.network).requires_grad_(False) for _ in range(2))
-        unlearned.load_state_dict(weights)
-        stricter.load_state_dict(strict)
-        self._teacher.second_opinion = SecondOpinion(unlearned, self.targets, stricter)
+    def _give_opinion(self, weights: dict[str, torch.Tensor], strict: dict[str, torch.Tensor] | None) -> None:
+        strict_network = None if strict is None else self._with_weights(strict)
+        self._teacher.second_opinion = SecondOpinion(self._with_weights(weights), self.targets, strict_network)
+
+    def _with_weights(self, weights: dict[str, torch.Tensor]) -> nn.Module:
+        network = copy.deepcopy(self._teacher.network).requires_grad_(False)
+        network.load_state_dict(weights)
+        return network
 
 
 def _check_finite(losses: dict[str, torch.Tensor]) -> None:

@@ -25,8 +25,9 @@ class UnlearningSettings:
         rate: Peak learning rate of Adam; it rises over 20 steps and falls to 0.
         temperature: Of the softmax in both losses.
         how_far: Share of the way from the weights that were handed in to those that unlearned (as in WiSE-FT: Wortsman
-            et al., "Robust fine-tuning of zero-shot models", CVPR 2022); the second where bounds have disarmed the
-            backdoor already. Where bending leads to the class it is all of the way: there it costs no accuracy.
+            et al., "Robust fine-tuning of zero-shot models", CVPR 2022), for images that were not optimised; the second
+            where bounds have disarmed the backdoor already. Where bending leads to the class it is all of the way:
+            there it costs no accuracy.
         disarmed_from: The p-value of the search with bounds from which on they have.
     """
 

@@ -21,8 +21,8 @@ class VotingVaccine(ShufflingVaccine):
 
     A shuffled copy answers most images with one of a few classes, so that a class survives in a single copy, or in the
     mean of three, for about one clean image in ten by chance alone; hardly ever does it survive in six of eight copies
-    that were shuffled independently. Images are therefore held back from the student only where a backdoor outlives
-    the shuffling, and a vaccine that cannot act does no harm.
+    that were shuffled independently. It therefore holds images back from the student only where a backdoor outlives the
+    shuffling, and a vaccine that cannot act does no harm.
 
     Deviations from the paper: votes instead of the class of averaged logits; eight copies instead of three; the check
     counts votes instead of looking for a tail of log KL; suspicious images are held back instead of weighing -0.1.

@@ -54,7 +54,7 @@ def learned(method: str, file: str) -> dict[str, torch.Tensor]:
     assert isinstance(retrospection, TeacherRetrospection) and retrospection.outcome is not None
     opinion = distillation._teacher.second_opinion
     assert opinion is not None
-    weights = torch.cat([one.detach().flatten() for one in opinion.network.parameters()])
+    weights = torch.cat([one.detach().flatten() for one in opinion.about(optimized=True).parameters()])
     was = torch.cat([one.detach().flatten() for one in teacher.network.parameters()])
     found = {"before": before, "after": after, "teacher before": was, "teacher after": weights}
     found["target"] = torch.tensor(retrospection.outcome.target)

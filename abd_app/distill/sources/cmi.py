@@ -125,7 +125,7 @@ class ContrastiveInversionSource:
         pixels = self.pool.sample(self._settings.batch_size, self._random).float() / 255
         images = self._teacher.compute.images(shift_and_flip(pixels, self._random, self._padding))
         with torch.no_grad():
-            return Batch(images, self._teacher.label(images, sought=True))
+            return Batch(images, self._teacher.label(images, optimized=True))
 
     def _draw_epoch(self, student: nn.Module) -> Iterator[GeneratorStep]:
         """A new generator learns to draw one batch; the best images it drew on the way enter the pool."""

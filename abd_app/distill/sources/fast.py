@@ -55,7 +55,7 @@ class InvertedPatchSource(BalancedPatchSource):
 
     An image of the pool, shifted, mirrored and recoloured, gets a class at random and a few Adam steps on its pixels
     towards the stored BatchNorm statistics, that class, and what the student does not know yet; the teacher then
-    labels it as any other, and it joins the pool.
+    labels it, where there is a second opinion by the strict one, and it joins the pool.
 
     Deviations from Fang et al.: no generator is trained. An image starts from a patch of an unrelated picture, which
     has edges, textures and shading already, or from an earlier inverted one, so that few steps are enough; they start
@@ -96,7 +96,7 @@ class InvertedPatchSource(BalancedPatchSource):
         if self._inversion is None or not self._inversion.fits(student, start):
             self._inversion = Inversion(self._teacher, student, start, self._settings)
         yield from self._inversion.run(start, wanted)
-        self._store(self._inversion.images.detach(), sought=True)
+        self._store(self._inversion.images.detach(), optimized=True)
 
 
 class Inversion:

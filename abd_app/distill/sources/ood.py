@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from abd_app.distill.answering import Answer, AnsweringTeacher
+from abd_app.distill.answering import Answer, AnsweringTeacher, taken_for
 from abd_app.distill.augment import PatchCutter, cutmix, jitter_colours, shift_and_flip
 from abd_app.distill.labelling import Labeller
 from abd_app.distill.pool import ImagePool, affordable
 from abd_app.distill.sources.base import Batch, GeneratorStep
 from abd_app.distill.vaccine import ShufflingVaccine
+from abd_app.errors import RunFailedError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +45,8 @@ class BalancedPatchSource:
 
     Unrelated pictures look to a teacher like a few of its classes; drawn as they come they teach the student little
     about the others. New patches come in equal parts from the pictures and, for the rare classes, from mixing what the
-    pool holds. A patch that the vaccine finds suspicious is held back from the student and not mixed on. Deviation from
-    Asano & Saeed, who label every patch anew at every step and do not balance.
+    pool holds. A patch that the vaccine or the second opinion finds suspicious is held back from the student and not
+    mixed on. Deviation from Asano & Saeed, who label every patch anew at every step and do not balance.
 
     Args:
         teacher: Answers.
@@ -56,7 +57,7 @@ class BalancedPatchSource:
         settings: Hyper-parameters.
 
     Attributes:
-        distrusted: Classes for which no image is taken that a gradient has led there.
+        distrusted: Images that were optimised and that the teacher takes for one of these classes are held back.
     """
 
     def __init__(
@@ -129,19 +130,17 @@ class BalancedPatchSource:
         return GeneratorStep({})
 
     @torch.no_grad()
-    def _store(self, patches: torch.Tensor, *, sought: bool = False) -> None:
+    def _store(self, patches: torch.Tensor, *, optimized: bool = False) -> None:
         """Has the teacher label ``(N, C, H, W)`` images in [0, 1] as the pool will hold them, and keeps both.
 
         Args:
             patches: The images.
-            sought: Whether a gradient has led them where they are; if so, none is trusted that is taken for a class in
-                ``distrusted``.
+            optimized: Whether their pixels were.
         """
         images = self._teacher.compute.images(patches.mul(255).round().div(255))
-        logits, suspicious = self._labeller.label(images, self.vaccine, sought=sought)
-        if sought and self.distrusted:
-            classes = logits.argmax(dim=1)
-            suspicious = torch.stack([suspicious, *(classes == one for one in self.distrusted)]).any(dim=0)
+        logits, suspicious = self._labeller.label(images, self.vaccine, optimized=optimized)
+        if optimized and self.distrusted:
+            suspicious = suspicious | taken_for(logits, self.distrusted)
         places = self.pool.add(images)
         self._logits[places], self._suspicious[places] = logits, suspicious
         self._weights = None
@@ -153,13 +152,25 @@ class BalancedPatchSource:
         chosen = torch.multinomial(self._weights, count, replacement=True, generator=self._random)
         return chosen.to(self._logits.device)
 
+    def sizes(self) -> torch.Tensor:
+        """``(K,)``: how many images of the pool that are not suspicious the teacher takes for each class."""
+        held = len(self.pool)
+        trusted = (~self._suspicious[:held]).float()
+        return torch.bincount(self._logits[:held].argmax(dim=1), weights=trusted, minlength=self._logits.shape[1])
+
     def _weigh(self) -> torch.Tensor:
         """How often each place is to be drawn, on the CPU, where the drawing is done."""
-        classes = self._logits[: len(self.pool)].argmax(dim=1)
-        trusted = (~self._suspicious[: len(self.pool)]).float()
-        sizes = torch.bincount(classes, weights=trusted, minlength=self._logits.shape[1])
-        least = max(1, round(len(self.pool) * self._settings.least_share))
-        return (trusted / sizes.clamp_min(least)[classes]).cpu()
+        held = len(self.pool)
+        least = max(1, round(held * self._settings.least_share))
+        sizes = self.sizes().clamp_min(least)
+        weights = (~self._suspicious[:held] / sizes[self._logits[:held].argmax(dim=1)]).cpu()
+        if not weights.any():
+            raise RunFailedError(
+                "No patch is left that the student may learn from.",
+                why=f"All {held} were found suspicious by the vaccine or refused by what the teacher unlearned.",
+                remedy="Try --picture with another picture, or --method zskt.",
+            )
+        return weights
 
     def sample(self, count: int) -> torch.Tensor:
         """``(count, C, H, W)`` uint8 fresh patches."""

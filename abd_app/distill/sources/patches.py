@@ -56,7 +56,7 @@ class PatchSource:
     @torch.no_grad()
     def _labelled(self, patches: torch.Tensor) -> Batch:
         images = self._teacher.compute.images(patches)
-        answer = self._teacher.label(images)
+        answer = self._teacher(images)  # which has no second opinion in paper mode
         if self.vaccine is None:
             return Batch(images, answer)
         with self._teacher.compute.autocast():

@@ -102,13 +102,15 @@ class AdversarialSource:
     def _answer(self, noise: torch.Tensor) -> Sequence[torch.Tensor]:
         """Images, the teacher's logits, and the outputs of its stages."""
         images = self.draw(noise)
-        answer = self._teacher.label(images, sought=True)
+        answer = self._teacher.label(images, optimized=True)
         return images, answer.logits, *answer.blocks
 
     def _descend(self, student: nn.Module, noise: torch.Tensor) -> Sequence[torch.Tensor]:
         """One step of the generator; returns the disagreement and, with the vaccine, its penalty."""
         images = self.draw(noise)
-        answer = self._teacher.label(images, sought=True)  # a disagreement with anything else could not be learned away
+        answer = self._teacher.label(
+            images, optimized=True
+        )  # a disagreement with anything else could not be learned away
         with self._teacher.compute.autocast():
             disagreement = kl_mean(student(images), answer.logits)
         losses, loss = [disagreement.detach()], -disagreement

@@ -66,7 +66,7 @@ def test_the_student_is_told_labels_of_what_a_gradient_made(make_teacher: MakeTe
     source._teacher.second_opinion = SecondOpinion(copy.deepcopy(source._teacher.network), (0, 1), other)
     batch = next(item for item in source.batches(_student(teacher)) if not isinstance(item, GeneratorStep))
     with torch.no_grad():
-        said = source._teacher.label(batch.images, sought=True).logits
+        said = source._teacher.label(batch.images, optimized=True).logits
         called = source._teacher.label(batch.images).logits
     assert torch.allclose(batch.answer.logits, said, atol=1e-5) and not torch.allclose(said, called, atol=1e-2)
 

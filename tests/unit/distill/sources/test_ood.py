@@ -15,6 +15,7 @@ from abd_app.distill.device import Compute
 from abd_app.distill.sources.base import GeneratorStep
 from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
 from abd_app.distill.vaccine import ShufflingVaccine
+from abd_app.errors import RunFailedError
 from abd_app.teacher import Teacher
 
 _SETTINGS = PatchSettings(batch_size=8, capacity=256, first=96, drawn=48, student_steps=3)
@@ -91,6 +92,22 @@ def test_suspicious_patches_are_held_back_but_only_where_there_is_a_vaccine(
         judged[vaccinated] = bool(judge.vaccine.suspicious(images, judge._teacher(images)).any())
         assert bool(source._suspicious.any()) == vaccinated
     assert judged == {True: False, False: True}
+
+
+def test_a_pool_in_which_nothing_is_trusted_ends_the_run_with_a_message(
+    make_teacher: Callable[..., Teacher], compute: Compute
+) -> None:
+    source = _source(make_teacher(), compute)
+    list(source.filled(0))
+    assert int(source.sizes().sum()) == 96
+    source._suspicious[:95] = True
+    source._weights = None
+    images, _ = source.balanced(4)
+    assert torch.equal(images, images[:1].expand_as(images)) and int(source.sizes().sum()) == 1
+    source._suspicious[95], source._weights = True, None
+    with pytest.raises(RunFailedError, match="No patch is left") as failure:
+        source.balanced(4)
+    assert "All 96" in failure.value.why and "--picture" in failure.value.remedy
 
 
 def test_classes_come_equally_often_but_very_rare_ones_do_not(
