@@ -51,7 +51,7 @@ class SecondOpinion:
         network: A copy of the teacher's, hooks included, that unlearned what leads to these classes.
         classes: Their indices.
         strict_network: One that unlearned more of it, and is asked about images that were optimised; ``None``: the
-            same.
+            other is asked about all, and its own answers are taken.
     """
 
     network: nn.Module
@@ -126,10 +126,10 @@ class AnsweringTeacher:
 
         An image that teacher and second opinion take for the same doubted class gets the teacher's answer. One that
         only the teacher takes for it gets the second opinion's: it is to be held back, or, if it was optimised, is said
-        to be nothing like that class. About all others the teacher is believed, but none gets the doubted classes more
-        probable than the second opinion has them, at the temperature of the student's loss: one that is half on the way
-        to the target class would say so in its logits, and the student would learn the way. Where all classes are
-        doubted the label is the second opinion's, and nothing is held back.
+        to be nothing like that class. (Without a strict network both get the second opinion's.) About all others the
+        teacher is believed, but none gets the doubted classes more probable than the second opinion has them, at the
+        temperature of the student's loss: one that is half on the way to the target class would say so in its logits,
+        and the student would learn the way. Where all classes are doubted the label is the second opinion's.
 
         Args:
             images: The images.
@@ -146,9 +146,11 @@ class AnsweringTeacher:
         if len(opinion.classes) == first.logits.shape[1]:
             return replace(second, trunk=first.trunk)
         doubted = taken_for(first.logits, opinion.classes)
+        capped = replace(first, logits=_capped(first.logits, second.logits, opinion.classes, self._temperature))
+        if opinion.strict_network is None:
+            return _merged(capped, second, doubted)
         disputed = doubted & (first.logits.argmax(dim=1) != second.logits.argmax(dim=1))
-        capped = _capped(first.logits, second.logits, opinion.classes, self._temperature)
-        believed = replace(first, logits=torch.where(doubted[:, None], first.logits, capped))
+        believed = _merged(capped, first, doubted)
         if optimized:
             return _merged(believed, replace(second, logits=_muted(second.logits, opinion.classes)), disputed)
         return replace(_merged(believed, second, disputed), held_back=disputed)

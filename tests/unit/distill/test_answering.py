@@ -97,13 +97,13 @@ def test_a_label_does_not_hint_at_a_doubted_class(
     doubted = taken_for.argsort()[-classes - 1 : -1].tolist()  # not the class of most
     again = torch.isin(first.logits.argmax(1), torch.tensor(doubted))
     assert again.any()
-    answering.second_opinion = SecondOpinion(other, tuple(doubted))
+    answering.second_opinion = SecondOpinion(other, tuple(doubted), nn.Identity())
     label, called = answering.label(images), answering(images)
     assert not answering._outputs and label.trunk is not None and torch.equal(label.trunk, called.trunk)
-    refused = again & (first.logits.argmax(1) != second.logits.argmax(1))
-    assert label.held_back is not None and torch.equal(label.held_back, refused)
-    assert refused.any() and (again & ~refused).any()
-    for which, by in ((refused, second), (again & ~refused, first)):
+    disputed = again & (first.logits.argmax(1) != second.logits.argmax(1))
+    assert disputed.any() and (again & ~disputed).any()
+    assert label.held_back is not None and torch.equal(label.held_back, disputed)
+    for which, by in ((disputed, second), (again & ~disputed, first)):
         assert torch.allclose(label.logits[which], by.logits[which], atol=1e-5)
         for one, other in zip(label.part(which).blocks, by.part(which).blocks, strict=True):
             assert torch.allclose(one, other, atol=1e-5)

@@ -174,7 +174,7 @@ def test_what_the_generator_draws_is_judged_strictly(make_teacher: Callable[...,
     doubted = int(teacher.network(source.draw(noise)).argmax(1).mode().values)
     found = []
     for opinion in (
-        SecondOpinion(strict, (doubted,)),
+        SecondOpinion(strict, (doubted,), strict),
         SecondOpinion(copy.deepcopy(teacher.network), (doubted,), strict),
     ):
         source._teacher.second_opinion = opinion
