@@ -28,8 +28,7 @@ from abd_app.distill.unlearning import UnlearningSettings
 from abd_app.errors import RunFailedError
 from abd_app.events import Event, FindingMade, TargetSearched
 
-_WARM_UP, _CHECKED = 20, 1024
-_ENOUGH = 32  # patches that look like the target class, so that it needs no inverted ones
+_WARM_UP, _CHECKED, _ENOUGH = 20, 1024, 32  # steps; images; patches of a class, so that it needs no inverted ones
 
 
 class TeacherRetrospection:
@@ -137,7 +136,8 @@ class TeacherRetrospection:
         for step in pool.filled(self._settings.renewals):
             yield step.losses
         how_far = self._settings.how_far[disarmed] if self._bent is None else 1.0
-        yield from self._unlearn_or_undo(targets, pool, how_far, may_undo=not few)
+        two = how_far < 1 and not disarmed  # what bounds have disarmed is not to be judged more strictly than needed
+        yield from self._unlearn_or_undo(targets, pool, how_far, two=two, may_undo=not few)
 
     @property
     def _bent(self) -> int | None:
@@ -160,12 +160,12 @@ class TeacherRetrospection:
         return found
 
     def _unlearn_or_undo(
-        self, targets: tuple[int, ...], pool: BalancedPatchSource, how_far: float, *, may_undo: bool
+        self, targets: tuple[int, ...], pool: BalancedPatchSource, how_far: float, *, two: bool, may_undo: bool
     ) -> Iterator[dict[str, torch.Tensor]]:
         """The unlearning, and the second opinion that comes of it: none if the class hardly keeps an image of its own.
 
-        This is looked at early, and at the end of both networks that are to answer: where the strict one has lost the
-        class the other judges all images. The teacher itself is afterwards as it was before.
+        This is looked at early, and at the end; if there are to be two networks, of both: where the strict one has lost
+        the class the other judges all images. The teacher itself is afterwards as it was before.
         """
         network, settings = self._teacher.network, self._settings
         parameters = list(network.parameters())
@@ -181,7 +181,7 @@ class TeacherRetrospection:
                 images, answers = pool.balanced(_CHECKED)
                 own = images[taken_for(answers, targets)]
                 if done == settings.steps:
-                    if how_far < 1 and (not may_undo or self._kept(targets[0], own) >= settings.least_kept):
+                    if two and (not may_undo or self._kept(targets[0], own) >= settings.least_kept):
                         strict = copy.deepcopy(network.state_dict())
                     _go(parameters, before, 1 - how_far)
                 if may_undo and self._kept(targets[0], own) < settings.least_kept:

@@ -119,6 +119,8 @@ def test_a_backdoor_that_bounds_disarm_is_unlearned_less(compute: Compute) -> No
         retrospection._teacher.bounds = ActivationBounds([_NoBackdoor(network, disarms=disarms)])
         list(retrospection.run())
         assert retrospection.outcome.target == TARGET and retrospection.targets == (TARGET,)
+        strict = retrospection._teacher.second_opinion.strict_network
+        assert (strict is None) == (disarms or how_far[0] == 1), "nobody judges more strictly than needed"
         return _unlearned(retrospection).colours.weight - network.colours.weight
 
     for disarms, part, whole in ((True, (0.0, 0.25), (0.0, 1.0)), (False, (0.25, 0.0), (1.0, 0.0))):
