@@ -149,7 +149,16 @@ class BalancedPatchSource:
         """Places in the pool, ``(count,)``, drawn so that the teacher's classes come equally often; none suspicious."""
         if self._weights is None:
             self._weights = self._weigh()
-        chosen = torch.multinomial(self._weights, count, replacement=True, generator=self._random)
+        try:
+            chosen = torch.multinomial(self._weights, count, replacement=True, generator=self._random)
+        except RuntimeError as error:
+            if self._weights.any():
+                raise
+            raise RunFailedError(
+                "No patch is left that the student may learn from.",
+                why=f"All {len(self.pool)} were found suspicious by the vaccine or refused by the second opinion.",
+                remedy="Try --picture with another picture, or --method zskt.",
+            ) from error
         return chosen.to(self._logits.device)
 
     def sizes(self) -> torch.Tensor:
@@ -163,14 +172,7 @@ class BalancedPatchSource:
         held = len(self.pool)
         least = max(1, round(held * self._settings.least_share))
         sizes = self.sizes().clamp_min(least)
-        weights = (~self._suspicious[:held] / sizes[self._logits[:held].argmax(dim=1)]).cpu()
-        if not weights.any():
-            raise RunFailedError(
-                "No patch is left that the student may learn from.",
-                why=f"All {held} were found suspicious by the vaccine or refused by what the teacher unlearned.",
-                remedy="Try --picture with another picture, or --method zskt.",
-            )
-        return weights
+        return (~self._suspicious[:held] / sizes[self._logits[:held].argmax(dim=1)]).cpu()
 
     def sample(self, count: int) -> torch.Tensor:
         """``(count, C, H, W)`` uint8 fresh patches."""

@@ -31,7 +31,7 @@ _READING_THE_CPU = ("augment.py", "marks.py", "adam.py")
 # Weights of the adversaries, which stay on the CPU.
 _ON_CPU = {"acts"}
 # Waits that are left: once a round both count the classes of what is in the pool.
-_LEFT = {"ood": {"_weigh"}, "fast": {"_weigh"}}
+_LEFT = {"ood": {"sizes"}, "fast": {"sizes"}}
 # Where images are moved by the answer of a call, if those of a class are asked about again; a label asks about all.
 _WITH_SECOND_OPINION = {"ood": set(), "fast": {"_ask_again"}, "cmi": {"_ask_again"}, "zskt": set()}
 _CMI = CmiSettings(drawn=16, noise=16, features=16, bank=64, capacity=64)
