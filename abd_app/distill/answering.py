@@ -150,7 +150,7 @@ class AnsweringTeacher:
         if opinion.strict_network is None:
             return _merged(capped, second, doubted)
         disputed = doubted & (first.logits.argmax(dim=1) != second.logits.argmax(dim=1))
-        believed = _merged(capped, first, doubted)
+        believed = replace(first, logits=torch.where(doubted[:, None], first.logits, capped.logits))
         if optimized:
             return _merged(believed, replace(second, logits=_muted(second.logits, opinion.classes)), disputed)
         return replace(_merged(believed, second, disputed), held_back=disputed)

@@ -108,9 +108,8 @@ class AdversarialSource:
     def _descend(self, student: nn.Module, noise: torch.Tensor) -> Sequence[torch.Tensor]:
         """One step of the generator; returns the disagreement and, with the vaccine, its penalty."""
         images = self.draw(noise)
-        answer = self._teacher.label(
-            images, optimized=True
-        )  # a disagreement with anything else could not be learned away
+        # A disagreement with anything but labels could not be learned away.
+        answer = self._teacher.label(images, optimized=True)
         with self._teacher.compute.autocast():
             disagreement = kl_mean(student(images), answer.logits)
         losses, loss = [disagreement.detach()], -disagreement

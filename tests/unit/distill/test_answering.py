@@ -12,6 +12,7 @@ from torch import nn
 from abd_app.distill.answering import AnsweringTeacher, SecondOpinion
 from abd_app.distill.device import Compute
 from abd_app.teacher import Teacher
+from tests.unit.distill.opposite import opposite
 
 
 def test_blocks_and_trunk_are_those_of_this_pass(make_teacher: Callable[..., Teacher], compute: Compute) -> None:
@@ -46,20 +47,11 @@ def test_a_trunk_alone_is_recorded_too(make_teacher: Callable[..., Teacher], com
     assert answer.trunk.shape == (2, 32, 4, 4)
 
 
-def _changed(network: nn.Module) -> nn.Module:
-    """A copy, hooks included, that answers the opposite."""
-    other = copy.deepcopy(network)
-    for parameter in other.get_submodule("network.fc").parameters():
-        parameter.data.neg_()
-    other.get_submodule("network.block3").layer[0].conv1.weight.data.mul_(0.5)
-    return other
-
-
 def test_of_doubted_classes_the_second_opinion_is_taken(make_teacher: Callable[..., Teacher], compute: Compute) -> None:
     teacher = make_teacher()
     answering = AnsweringTeacher(teacher.network, compute, teacher.block_names)
     answering.share_trunk("network.block3")
-    other = _changed(teacher.network)
+    other = opposite(teacher.network)
     images = torch.rand(40, 3, 1, 1) * torch.rand(40, 3, 8, 8)
     first = answering(images)
     doubted = int(first.logits.argmax(1).mode().values)
@@ -123,7 +115,7 @@ def test_a_label_has_a_gradient_where_a_class_is_certain(
     answering.network.get_submodule("network.fc").weight.data.mul_(1000)
     images = torch.rand(20, 3, 1, 1).expand(20, 3, 8, 8).clone().requires_grad_()
     doubted = int(answering(images).logits.argmax(1).mode().values)
-    strict = _changed(answering.network) if disputed else None
+    strict = opposite(answering.network) if disputed else None
     answering.second_opinion = SecondOpinion(copy.deepcopy(answering.network), (doubted,), strict)
     assert answering(images).logits.softmax(1).max() == 1
     label = answering.label(images, optimized=disputed).logits
@@ -139,7 +131,7 @@ def test_where_all_classes_are_doubted_a_label_is_the_second_opinion(
     make_teacher: Callable[..., Teacher], compute: Compute, optimized: bool
 ) -> None:
     answering = AnsweringTeacher(make_teacher().network, compute)
-    other, images = _changed(answering.network), torch.rand(10, 3, 8, 8)
+    other, images = opposite(answering.network), torch.rand(10, 3, 8, 8)
     answering.second_opinion = SecondOpinion(other, (0, 1, 2, 3), copy.deepcopy(other))
     with torch.no_grad():
         label = answering.label(images, optimized=optimized)
@@ -151,8 +143,8 @@ def test_a_second_opinion_that_is_adopted_answers_everything(
 ) -> None:
     answering = AnsweringTeacher(make_teacher().network, compute)
     images = torch.rand(10, 3, 8, 8)
-    wanted = _changed(answering.network)(images)
-    answering.second_opinion = SecondOpinion(_changed(answering.network), (0,))
+    wanted = opposite(answering.network)(images)
+    answering.second_opinion = SecondOpinion(opposite(answering.network), (0,))
     answering.adopt_second_opinion()
     assert answering.second_opinion is None
     assert torch.allclose(answering(images).logits, wanted, atol=1e-5)
@@ -172,7 +164,7 @@ def test_the_gradient_goes_through_the_network_that_answers(
     make_teacher: Callable[..., Teacher], compute: Compute
 ) -> None:
     teacher = make_teacher().network
-    other = _changed(teacher)
+    other = opposite(teacher)
     answering = AnsweringTeacher(teacher, compute)
     images = torch.rand(2, 3, 8, 8, requires_grad=True)
     doubted = answering(images).logits.argmax(1)[:1]

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import nn
 
 from abd_app.distill import labelling
 from abd_app.distill.answering import Answer, AnsweringTeacher, SecondOpinion
@@ -15,6 +14,7 @@ from abd_app.distill.device import Compute
 from abd_app.distill.labelling import Labeller
 from abd_app.distill.microbatch import Portions
 from abd_app.teacher import Teacher
+from tests.unit.distill.opposite import opposite
 
 
 @pytest.fixture
@@ -29,20 +29,11 @@ def images() -> torch.Tensor:
     return torch.rand(40, 3, 1, 1, generator=random) * torch.rand(40, 3, 8, 8, generator=random)
 
 
-def _opposite(network: nn.Module) -> nn.Module:
-    """A copy, hooks included, that answers the opposite, and has other stages."""
-    other = copy.deepcopy(network)
-    for parameter in other.get_submodule("network.fc").parameters():
-        parameter.data.neg_()
-    other.get_submodule("network.block3").layer[0].conv1.weight.data.mul_(0.5)
-    return other
-
-
 def _doubt(answering: AnsweringTeacher, images: torch.Tensor) -> torch.Tensor:
     """Has the class of most images doubted, by a copy about patches and by its opposite about others; which it is."""
     classes = answering(images).logits.argmax(1)
     doubted = int(classes.mode().values)
-    strict = _opposite(answering.network)
+    strict = opposite(answering.network)
     answering.second_opinion = SecondOpinion(copy.deepcopy(answering.network), (doubted,), strict)
     disputed = classes == doubted
     assert 0 < int(disputed.sum()) < len(images)
