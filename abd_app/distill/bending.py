@@ -48,7 +48,7 @@ class BendSearch:
     A classifier hardly minds so small a displacement; one that takes most images for a class because of it has learned
     to. Ours: Neural Cleanse (Wang et al., IEEE S&P 2019) looks for masks in this way, for a field of WaNet's kind
     (Nguyen & Tran, ICLR 2021). A class stands out where three of four images turn, and twice as many as for any other
-    class; both were chosen on 16-pixel CIFAR-10 teachers (docs/defences.md says on which).
+    class; both were chosen on 16-pixel CIFAR-10 teachers (docs/results.md says on which).
 
     Args:
         classes: To be looked at, two or more.

@@ -20,7 +20,7 @@ def bound_activations(network: nn.Module, stds: float = BOUND_STDS) -> Activatio
     BatchNorm keeps what a channel's activations were on the training data: after it their mean is beta, their standard
     deviation abs(gamma). A trigger that forces its class upon any image does so through activations far outside that
     range; cut to beta +- ``stds`` * abs(gamma), it has to outvote the image as any other feature does. No data, no
-    training, and clean accuracy stays (docs/defences.md has the measurements).
+    training, and clean accuracy stays (docs/defences/activation-bounds.md measures it).
 
     The idea of bounding activations against backdoors is that of Wang, Xiang, Miller and Kesidis ("MM-BD: Post-Training
     Detection of Backdoor Attacks with Arbitrary Backdoor Pattern Types Using a Maximum Margin Statistic", IEEE S&P

@@ -58,7 +58,8 @@ class MarginSearch:
     furthest starts, not the maximum, which a single start can spoil; the null distribution is a gamma distribution
     fitted by moments to all margins but the largest. Two starts were chosen on two 16-pixel CIFAR-10 teachers: of the
     mean of all eight a BadNets grid hid in one of three searches, by the maximum a clean teacher had a target in one of
-    two. Of eight starts the two furthest still depended on chance, of 32 they hardly do (docs/defences.md).
+    two. Of eight starts the two furthest still depended on chance, of 32 they hardly do
+    (docs/defences/retrospection.md).
 
     Args:
         shape: (C, H, W) of an image.

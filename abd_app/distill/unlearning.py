@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class UnlearningSettings:
-    """Hyper-parameters, chosen on the demo teacher and on 16-pixel CIFAR-10 teachers (docs/defences.md says on which).
+    """Hyper-parameters, chosen on the demo teacher and on 16-pixel CIFAR-10 teachers (docs/results.md says on which).
 
     Attributes:
         search_steps: Of the search for the target class.
