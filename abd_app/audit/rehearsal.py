@@ -84,7 +84,7 @@ class _Rehearsal:
         plain = retrospecting = self._cycle()
         if self._recipe.retrospection == "paper":
             self._distillation.step = _RETROSPECTION_STEP + 1
-            # A step of it takes some 25 plain ones, and the first is like the others.
+            # A step of it takes some ten plain ones, and the first is like the others.
             retrospecting = self._cycle(later_steps=1)
         ascent = unlearning = 0.0
         if self._unlearns:
