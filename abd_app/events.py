@@ -96,6 +96,8 @@ class Measured(Event):
         asr: Attack success rate by trigger name, over images whose true class is not what the attacker wants.
         asr_images: Denominator of each ASR.
         estimated: True if no labelled images were given and synthetic ones stand in for them.
+        accuracy_by_class: By class index as text; empty if ``estimated``, and while a student learns.
+        images_by_class: Denominator of each; a class without images is left out.
     """
 
     role: Role
@@ -105,6 +107,8 @@ class Measured(Event):
     asr: dict[str, float]
     asr_images: dict[str, int]
     estimated: bool = False
+    accuracy_by_class: dict[str, float] = field(default_factory=dict)
+    images_by_class: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

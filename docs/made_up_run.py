@@ -66,6 +66,21 @@ FINDINGS = (
     Finding("info", "Weights only", "The file holds tensors and no code."),
     Finding("warning", "Half precision", "The weights are float16; they are converted to float32."),
 )
+RUN_FINDINGS = (
+    Finding("info", "Evaluation images were converted to RGB", "12 of 1,200 images."),
+    Finding(
+        "warning",
+        "Shuffling Vaccine is off",
+        "In 2 trials the shuffled copies of the teacher did not single images out: they kept the class of 0.2%, too "
+        "few, too many or as many as by chance. Other defences go on.",
+    ),
+    Finding(
+        "warning",
+        "Class 2 is probably the target of a backdoor",
+        "Images can be driven 2.1 times as far towards it as towards the next class (p = 0.0012). A copy of the "
+        "teacher unlearned what leads images there.",
+    ),
+)
 
 
 def made_up_run(compare: bool, triggers: tuple[str, ...], until: float) -> Iterator[Event]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from made_up_run import FINDINGS, GIB, QUESTIONS, SECONDS, STEPS, card, made_up_run
+from made_up_run import FINDINGS, GIB, QUESTIONS, RUN_FINDINGS, SECONDS, STEPS, card, made_up_run
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QApplication
 
@@ -31,6 +31,8 @@ from abd_app.worker.failure import failure_of_exit
 from abd_app.worker.messages import CommandName, InspectionFinished, Job, PauseChanged
 
 FILE = "/home/ada/models/road-signs-wrn16.safetensors"
+LOST = {"teacher": 0.0, "student": 0.21, "twin": 0.02}
+"""Accuracy of class 2, made up."""
 SECONDS_PER_EVENT = 40 / 70
 """Between two made-up steps that are told."""
 LONG_FILE = "/home/ada/models/модель дорожных знаков – final version (2) really final, downloaded and renamed.pth"
@@ -126,9 +128,12 @@ def finish(stage: Stage, *, triggers: tuple[str, ...]) -> None:
         role: {
             "accuracy": store.curves[CurveKey(role, "")].y[-1],
             "asr": {name: store.curves[CurveKey(role, name)].y[-1] for name in triggers},
+            "accuracy_by_class": {str(index): 0.97 - LOST[role] * (index == 2) - 0.004 * index for index in range(10)},
+            "images_by_class": {str(index): 120 for index in range(10)},
         }
         for role in store.roles
     }
+    models["teacher"]["class_names"] = list(card(FILE, (), ()).class_names)
     models["student"] |= {"architecture": "wrn-16-1", "parameters": 175_066, "onnx_parity_max_abs": 3e-6}
     kept = f"The student answers correctly on {models['student']['accuracy']:.0%} of the test images"
     worst = "the worst trigger that was tried" if len(triggers) > 1 else "the sticker"
@@ -191,12 +196,17 @@ def _refused(stage: Stage) -> None:
     )
 
 
-def _tab(index: int) -> State:
+def _tab(name: str) -> State:
     def show(stage: Stage) -> None:
         stage.run(until=0.62)
-        stage.window.live.setCurrentIndex(index)
+        _open_tab(stage, name)
 
     return show
+
+
+def _open_tab(stage: Stage, name: str) -> None:
+    live = stage.window.live
+    live.setCurrentWidget(getattr(live, name))
 
 
 def _several(stage: Stage) -> None:
@@ -228,6 +238,11 @@ def _finished(stage: Stage) -> None:
     finish(stage, triggers=("sticker",))
 
 
+def _classes(stage: Stage) -> None:
+    _finished(stage)
+    _open_tab(stage, "classes")
+
+
 def _estimates(stage: Stage) -> None:
     stage.run(triggers=(), compare=False)
     finish(stage, triggers=())
@@ -247,10 +262,11 @@ def _phase(until: float) -> State:
     return lambda stage: stage.run(until=until)
 
 
-def _finding(stage: Stage) -> None:
+def _findings(stage: Stage) -> None:
     stage.run(compare=False, until=0.3)
-    stage.engine.play(FindingMade(Finding("warning", "The vaccine is off", "Its check failed eight times.")))
-    stage.window.live.setCurrentIndex(3)
+    for finding in RUN_FINDINGS:
+        stage.engine.play(FindingMade(finding))
+    _open_tab(stage, "findings")
 
 
 def _dragging(stage: Stage) -> None:
@@ -281,15 +297,16 @@ STATES: dict[str, State] = {
     "running-distilling": _phase(0.62),
     "running-self-retrospection": _phase(0.93),
     "running-several-triggers": _several,
-    "running-images": _tab(1),
-    "running-losses": _tab(2),
-    "running-log": _tab(3),
-    "running-finding": _finding,
+    "running-images": _tab("images"),
+    "running-losses": _tab("losses"),
+    "running-log": _tab("log"),
+    "running-findings": _findings,
     "paused": _paused,
     "asks-cancel": _asks_cancel,
     "stopping": _stopping,
     "closing": _closing,
     "finished": _finished,
+    "finished-classes": _classes,
     "finished-estimates": _estimates,
     "finished-several-triggers": _many,
     "failed": _died,

@@ -16,12 +16,16 @@ from abd_app.events import AuditFinished, Event, PhaseStarted, StudentExported
 from abd_app.export.curves import write_curves
 from abd_app.export.onnx_student import export_onnx, save_weights
 from abd_app.export.report import plain, write_report
+from abd_app.export.weak_classes import finding_of_classes
 
 PARITY_IMAGES = 256
 
 
 def export_student(audit: OpenAudit, student: nn.Module) -> Iterator[Event]:
     """Writes ``student.onnx`` (checked), ``student.safetensors``, curves and report into the run's folder."""
+    weak = finding_of_classes(audit.record.last("teacher"), audit.record.last("student"), audit.scorer.class_names)
+    if weak is not None:
+        yield audit.note(weak)
     yield PhaseStarted("export", "student", audit.record.steps)
     folder, spec = audit.folder.path, audit.teacher.spec
     metadata = {
@@ -37,7 +41,7 @@ def export_student(audit: OpenAudit, student: nn.Module) -> Iterator[Event]:
         yield StudentExported(str(path), audit.record.parity_max_abs, PARITY_IMAGES)
         write_curves(audit.record.measured, folder)
         audit.record.wall_s = time.monotonic() - audit.started
-        report = build_report(audit.plan, audit.teacher, audit.record)
+        report = build_report(audit.plan, audit.teacher, audit.record, audit.scorer.class_names)
         write_report(report, folder)
     if audit.compute.device.type == "cuda":
         torch.cuda.empty_cache()

@@ -63,6 +63,7 @@ class Scorer:
     Attributes:
         estimated: True if there are no labelled images.
         findings: About the evaluation images.
+        class_names: By class index, the teacher's or else those of the images; empty if neither has any.
 
     Raises:
         UsageError: The images, a trigger or the target class do not fit the teacher.
@@ -79,6 +80,7 @@ class Scorer:
             )
         self.estimated = plan.data is None
         self.findings: tuple[Finding, ...] = ()
+        self.class_names = teacher.card.class_names
         self._live: Callable[[nn.Module], Scores]
         self._full: Callable[[nn.Module], Scores]
         if plan.data is None:
@@ -86,14 +88,16 @@ class Scorer:
             self._live = self._full = lambda model: search().replay(model)
         else:
             evaluation = load_evaluation(plan.data, spec, class_names=teacher.card.class_names)
-            self.findings = evaluation.findings
+            self.findings, self.class_names = evaluation.findings, self.class_names or evaluation.class_names
             self._live = _meter(plan, teacher, evaluation, compute, LIVE_IMAGES).measure
             self._full = _meter(plan, teacher, evaluation, compute, None).measure
 
     def measure(self, network: nn.Module, role: Role, step: int, *, live: bool = False) -> Measured:
         """Scores of ``network``; ``live`` ones rest on a few images, for the curves. The first estimate takes long."""
-        scores = (self._live if live else self._full)(network)
-        return Measured(role, step, scores.accuracy, scores.images, scores.asr, scores.asr_images, self.estimated)
+        scores = (self._live if live else self._full)(network)._asdict()
+        if live:  # too few images of each class
+            scores |= {"accuracy_by_class": {}, "images_by_class": {}}
+        return Measured(role, step, estimated=self.estimated, **scores)
 
 
 def _search(plan: AuditPlan, teacher: Teacher, network: nn.Module, compute: Compute) -> UniversalTriggerSearch:
@@ -107,6 +111,7 @@ class Bystander:
     """Stands where a :class:`Scorer` stands, in a process that learns along while another one measures."""
 
     findings: tuple[Finding, ...] = ()
+    class_names: tuple[str, ...] = ()
     estimated = True
 
     def measure(self, network: nn.Module, role: Role, step: int, *, live: bool = False) -> Measured:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -74,7 +75,7 @@ class Record:
         return next((one for one in reversed(self.measured) if one.role == role), None)
 
 
-def build_report(plan: AuditPlan, teacher: Teacher, record: Record) -> Report:
+def build_report(plan: AuditPlan, teacher: Teacher, record: Record, class_names: Sequence[str]) -> Report:
     """The content of ``report.json``; docs/report-schema.md explains it."""
     twin = record.last("twin")
     report: Report = {
@@ -84,7 +85,7 @@ def build_report(plan: AuditPlan, teacher: Teacher, record: Record) -> Report:
         "not_tested": [],
         "estimated": plan.data is None,
         "target_class": plan.target_class,
-        "teacher": _teacher(teacher, record.last("teacher")),
+        "teacher": _teacher(teacher, record.last("teacher"), class_names),
         "student": _student(record, "student", record.parity_max_abs),
         "twin": None if twin is None else _student(record, "twin", None),
         "plan": plan.to_dict(),
@@ -118,16 +119,25 @@ def versions() -> dict[str, str]:
 
 def _scores(measured: Measured | None) -> ScoresReport:
     if measured is None:
-        return {"accuracy": None, "images": 0, "asr": {}, "asr_images": {}}
+        return {
+            "accuracy": None,
+            "images": 0,
+            "accuracy_by_class": {},
+            "images_by_class": {},
+            "asr": {},
+            "asr_images": {},
+        }
     return {
         "accuracy": measured.accuracy,
         "images": measured.images,
+        "accuracy_by_class": measured.accuracy_by_class,
+        "images_by_class": measured.images_by_class,
         "asr": measured.asr,
         "asr_images": measured.asr_images,
     }
 
 
-def _teacher(teacher: Teacher, measured: Measured | None) -> TeacherReport:
+def _teacher(teacher: Teacher, measured: Measured | None, class_names: Sequence[str]) -> TeacherReport:
     card, spec = teacher.card, teacher.spec
     return {
         "file": card.file,
@@ -135,6 +145,7 @@ def _teacher(teacher: Teacher, measured: Measured | None) -> TeacherReport:
         "format": card.format,
         "architecture": card.architecture,
         "num_classes": spec.num_classes,
+        "class_names": list(class_names),
         "input_size": [spec.height, spec.width],
         "mean": list(spec.mean),
         "std": list(spec.std),
@@ -150,6 +161,8 @@ def _student(record: Record, role: str, parity: float | None) -> StudentReport:
         "onnx_parity_max_abs": parity,
         "accuracy": scores["accuracy"],
         "images": scores["images"],
+        "accuracy_by_class": scores["accuracy_by_class"],
+        "images_by_class": scores["images_by_class"],
         "asr": scores["asr"],
         "asr_images": scores["asr_images"],
     }

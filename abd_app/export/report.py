@@ -13,8 +13,11 @@ from abd_app.assets import asset
 from abd_app.errors import RunFailedError
 from abd_app.export.files import write_text
 from abd_app.export.schema import Report
+from abd_app.export.weak_classes import class_name
 
 _NOT_MEASURED = "not measured"
+_MOST_CLASSES = 20
+"""Rows of the report's table of classes."""
 
 
 def write_report(report: Report, folder: Path) -> None:
@@ -51,6 +54,8 @@ def render_html(values: dict[str, Any], *, curves_svg: bytes = b"") -> str:
         report=visible(values),
         plan_json=json.dumps(visible(values["plan"]), indent=2, ensure_ascii=False),
         triggers=_trigger_names(values),
+        classes=_classes(visible(values)),
+        most_classes=_MOST_CLASSES,
         curves=base64.b64encode(curves_svg).decode(),
     )
 
@@ -83,6 +88,21 @@ def _trigger_names(values: dict[str, Any]) -> list[str]:
     models = [model for model in (values["teacher"], values["student"], values["twin"]) if model]
     names = dict.fromkeys(name for model in models for name in model["asr"])
     return [visible(name) for name in names]
+
+
+def _classes(values: dict[str, Any]) -> list[dict[str, Any]]:
+    """The classes with images, those first in which the student is furthest behind the teacher."""
+    models = [values["teacher"], values["student"], *([values["twin"]] if values["twin"] else [])]
+    teacher, student = (model["accuracy_by_class"] for model in models[:2])
+    classes = sorted(student, key=lambda index: student[index] - teacher.get(index, 0.0))
+    return [
+        {
+            "name": class_name(index, values["teacher"]["class_names"]),
+            "images": values["student"]["images_by_class"][index],
+            "rates": [model["accuracy_by_class"].get(index) for model in models],
+        }
+        for index in classes
+    ]
 
 
 def visible(value: Any) -> Any:

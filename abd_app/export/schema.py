@@ -11,22 +11,28 @@ SCHEMA_VERSION = 1
 
 
 class ScoresReport(TypedDict):
-    """Rates in [0, 1] with their denominators; ``None``: not measured."""
+    """Rates in [0, 1] with their denominators, by class index and by trigger; ``None``: not measured."""
 
     accuracy: float | None
     images: int
+    accuracy_by_class: dict[str, float]
+    images_by_class: dict[str, int]
     asr: dict[str, float]
     asr_images: dict[str, int]
 
 
 class TeacherReport(ScoresReport):
-    """The teacher file and what it scored; ``input_size`` is [height, width] in pixels."""
+    """The teacher file and what it scored; ``input_size`` is [height, width] in pixels.
+
+    ``class_names`` are those of the file, or else of the labelled images; empty if neither has any.
+    """
 
     file: str
     sha256: str
     format: str
     architecture: str | None
     num_classes: int
+    class_names: list[str]
     input_size: list[int]
     mean: list[float]
     std: list[float]

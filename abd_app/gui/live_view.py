@@ -10,11 +10,13 @@ from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QPlainTextEdit, QTabWidget, QToolButton, QWidget
 
 from abd_app.errors import AuditError, RunFailedError
-from abd_app.events import Event, ImagesDrawn, StepDone, TeacherInspected
+from abd_app.events import AuditFinished, Event, FindingMade, ImagesDrawn, StepDone, TeacherInspected
 from abd_app.gui import plotting
 from abd_app.gui.card import icon_button
+from abd_app.gui.classes_view import ClassesView
 from abd_app.gui.curves_view import CurvesView
 from abd_app.gui.file_chooser import FileChooser
+from abd_app.gui.findings_view import FindingsView
 from abd_app.gui.images_view import ImagesView
 from abd_app.gui.losses_view import LossesView
 from abd_app.gui.narration import narrate
@@ -26,7 +28,7 @@ _LOG_LINES = 5000
 
 
 class LiveView(QTabWidget):
-    """Curves, synthetic images, losses and log."""
+    """Curves, findings, classes, synthetic images, losses and log."""
 
     writeFailed = Signal(AuditError)
     """A curve file could not be written."""
@@ -36,6 +38,8 @@ class LiveView(QTabWidget):
         self._session = session
         self._chooser = chooser
         self.curves = CurvesView(theme)
+        self.findings = FindingsView()
+        self.classes = ClassesView()
         self.images = ImagesView(theme)
         self.losses = LossesView(theme)
         self.log = QPlainTextEdit()
@@ -44,6 +48,8 @@ class LiveView(QTabWidget):
         self.log.setAccessibleName(self.tr("Log of this run"))
         for page, title in (
             (self.curves, self.tr("Curves")),
+            (self.findings, self.tr("Findings")),
+            (self.classes, self.tr("Classes")),
             (self.images, self.tr("Synthetic images")),
             (self.losses, self.tr("Losses")),
             (self.log, self.tr("Log")),
@@ -62,6 +68,7 @@ class LiveView(QTabWidget):
         self._timer.setInterval(REDRAW_INTERVAL_MS)
         self._timer.timeout.connect(self._on_tick)
         self.currentChanged.connect(self._on_tick)
+        self.findings.counted.connect(self._on_findings_counted)
         session.runStarted.connect(self._on_run_started)
         session.eventHappened.connect(self._on_event)
 
@@ -87,7 +94,7 @@ class LiveView(QTabWidget):
         return button
 
     def _on_run_started(self) -> None:
-        for view in (self.curves, self.images, self.losses):
+        for view in (self.curves, self.findings, self.classes, self.images, self.losses):
             view.clear()
         self.log.clear()
         self._timer.start()
@@ -98,10 +105,18 @@ class LiveView(QTabWidget):
             self.losses.take(event)
         elif isinstance(event, ImagesDrawn):
             self.images.take(event)
+        elif isinstance(event, FindingMade):
+            self.findings.take(event)
+        elif isinstance(event, AuditFinished):
+            self.classes.show_report(event.report)
         elif isinstance(event, TeacherInspected):
             self.images.grid.class_names = event.card.class_names
         if line := narrate(event):
             self.log.appendPlainText(f"{datetime.now():%H:%M:%S}  {line}")
+
+    def _on_findings_counted(self, number: int) -> None:
+        title = self.tr("Findings ({n})").format(n=number) if number else self.tr("Findings")
+        self.setTabText(self.indexOf(self.findings), title)
 
     def _on_tick(self) -> None:
         view = self.currentWidget()

@@ -101,7 +101,8 @@ class UniversalTriggerSearch:
         """Agreement with the teacher (as ``accuracy``) and the share of images that each found trigger turns.
 
         ASR counts only images to which the teacher, untriggered, gives another class than the trigger's; a trigger
-        without such images is left out.
+        without such images is left out. Nothing is said by class: a defence changes what it
+        suspects on purpose.
         """
         with evaluating(network, self._images.device):
             counts = [(_classify(network, self._images) == self._answers).sum()]
@@ -115,6 +116,8 @@ class UniversalTriggerSearch:
             images=len(self._images),
             asr={name: turned / victims for name, (turned, victims) in pairs.items() if victims},
             asr_images={name: victims for name, (_, victims) in pairs.items() if victims},
+            accuracy_by_class={},
+            images_by_class={},
         )
 
     def _turned(self, network: nn.Module, trigger: Trigger, target: int) -> list[torch.Tensor]:

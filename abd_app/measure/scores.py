@@ -27,12 +27,14 @@ class Rate:
 
 
 class Scores(NamedTuple):
-    """Everything that :class:`Meter` measures; rates in [0, 1], by trigger name."""
+    """Everything that :class:`Meter` measures; rates in [0, 1], by trigger name, and by class index as text."""
 
     accuracy: float
     images: int
     asr: dict[str, float]
     asr_images: dict[str, int]
+    accuracy_by_class: dict[str, float]
+    images_by_class: dict[str, int]
 
 
 def wanted_answers(labels: torch.Tensor, target: Target, num_classes: int) -> torch.Tensor:
@@ -73,8 +75,8 @@ def clean_accuracy(
     if not len(images):
         raise UsageError("There are no evaluation images.", where="--data", remedy="Give at least one labelled image.")
     with evaluating(network, images.device, precision):
-        hits = _hits(network, images, labels, None, batch_size=batch_size)
-    return Rate(int(hits) / len(images), len(images))
+        hit = _hit(network, images, labels, None, batch_size=batch_size)
+    return Rate(int(hit.sum()) / len(images), len(images))
 
 
 def attack_success(
@@ -98,8 +100,8 @@ def attack_success(
     victims, classes = _victims(images, labels, target_class)
     stamp = trigger.to(images.device)
     with evaluating(network, images.device, precision):
-        hits = _hits(network, victims, classes, target_class, stamp=stamp, batch_size=batch_size)
-    return Rate(int(hits) / len(victims), len(victims))
+        hit = _hit(network, victims, classes, target_class, stamp=stamp, batch_size=batch_size)
+    return Rate(int(hit.sum()) / len(victims), len(victims))
 
 
 class Meter:
@@ -131,6 +133,7 @@ class Meter:
         count = len(evaluation.images)
         chosen = torch.arange(count) if limit is None or limit >= count else torch.arange(limit) * count // limit
         self._images = evaluation.images[chosen].to(device)
+        self._of_class = torch.bincount(evaluation.labels[chosen]).tolist()
         self._labels = evaluation.labels[chosen].to(device)
         self._triggers = [trigger.to(device) for trigger in triggers]
         self._victims = (self._images[:0], self._labels[:0])
@@ -141,7 +144,9 @@ class Meter:
         self._precision = precision
 
     def measure(self, network: nn.Module) -> Scores:
-        """Clean accuracy and the ASR of every trigger; ``network`` keeps its train or eval mode.
+        """Clean accuracy, overall and of each class that has images, and the ASR of every trigger.
+
+        ``network`` keeps its train or eval mode.
 
         Where memory does not hold a batch it is halved, for good; the figures are the same.
         """
@@ -156,18 +161,23 @@ class Meter:
     def _measured(self, network: nn.Module) -> Scores:
         images, (victims, classes), size = self._images, self._victims, self._batch_size
         with evaluating(network, images.device, self._precision):
-            hits = [_hits(network, images, self._labels, None, batch_size=size)]
-            hits += [
-                _hits(network, victims, classes, self._target_class, stamp=trigger, batch_size=size)
+            right = _hit(network, images, self._labels, None, batch_size=size).long()
+            turned = [
+                _hit(network, victims, classes, self._target_class, stamp=trigger, batch_size=size)
                 for trigger in self._triggers
             ]
-            correct, *successes = torch.stack(hits).tolist()
+            by_class = right.new_zeros(len(self._of_class)).index_add_(0, self._labels, right)
+            counts = torch.cat([by_class, *(one.sum()[None] for one in turned)]).tolist()
         names = [trigger.name for trigger in self._triggers]
+        correct, successes = counts[: len(self._of_class)], counts[len(self._of_class) :]
+        of_class = {str(index): number for index, number in enumerate(self._of_class) if number}
         return Scores(
-            accuracy=correct / len(images),
+            accuracy=sum(correct) / len(images),
             images=len(images),
             asr={name: count / len(victims) for name, count in zip(names, successes, strict=True)},
             asr_images={name: len(victims) for name in names},
+            accuracy_by_class={index: correct[int(index)] / number for index, number in of_class.items()},
+            images_by_class=of_class,
         )
 
 
@@ -207,7 +217,7 @@ def _victims(images: torch.Tensor, labels: torch.Tensor, target_class: Target) -
     return images[others], labels[others]
 
 
-def _hits(
+def _hit(
     network: nn.Module,
     images: torch.Tensor,
     labels: torch.Tensor,
@@ -216,11 +226,11 @@ def _hits(
     stamp: Callable[[torch.Tensor], torch.Tensor] = lambda images: images,
     batch_size: int,
 ) -> torch.Tensor:
-    """How many uint8 images are answered with their label, or as ``target`` wants: a 0-d tensor on the device."""
-    hits = torch.zeros((), dtype=torch.int64, device=images.device)
+    """Which uint8 images are answered with their label, or as ``target`` wants: ``(N,)`` bool on the device."""
+    hits = []
     for start in range(0, len(images), batch_size):
         chosen = slice(start, start + batch_size)
         logits = network(stamp(images[chosen].float().div_(255)))
         wanted = labels[chosen] if target is None else wanted_answers(labels[chosen], target, logits.shape[1])
-        hits += (_decided(logits) == wanted).sum()
-    return hits
+        hits.append(_decided(logits) == wanted)
+    return torch.cat(hits)

@@ -51,7 +51,7 @@ def make_teacher(order: TeacherOrder) -> Generator[Event, None, None]:
     yield PhaseStarted("measuring", "teacher", steps)
     network.eval()
     scores = meter.measure(network)
-    yield Measured("teacher", steps, scores.accuracy, scores.images, scores.asr, scores.asr_images)
+    yield Measured("teacher", steps, **scores._asdict())
     yield PhaseStarted("export", "teacher", steps)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     machine = (device_name(compute.device), compute.precision)

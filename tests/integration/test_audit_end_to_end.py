@@ -107,6 +107,12 @@ def test_the_report_has_the_documented_keys_and_rates(demo_run: tuple[Path, list
         assert report[role]["asr"].keys() == {"sticker"} == report[role]["asr_images"].keys()
         assert 0 <= report[role]["asr"]["sticker"] <= 1
         assert 0 < report[role]["asr_images"]["sticker"] < report[role]["images"]
+        classes = report[role]["images_by_class"]
+        assert classes.keys() == report[role]["accuracy_by_class"].keys() == {str(one) for one in range(10)}
+        right = sum(report[role]["accuracy_by_class"][one] * classes[one] for one in classes)
+        assert sum(classes.values()) == report[role]["images"] and right == pytest.approx(
+            report[role]["accuracy"] * report[role]["images"]
+        )
     assert report["student"]["onnx_parity_max_abs"] <= 1e-3 and report["twin"]["onnx_parity_max_abs"] is None
     assert report["steps"] == 3 and report["wall_s"] > 0 and not report["estimated"] and not report["stopped_early"]
 

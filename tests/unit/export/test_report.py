@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from abd_app.export.report import write_report
-from abd_app.export.schema import Report, StudentReport
+from abd_app.export.schema import Report, StudentReport, TeacherReport
 from abd_app.export.verdict import untested, verdict
 
 _TARGET_SEARCH = {"target": 3, "p_value": 0.0012, "unlearned": [3], "margins": {"0": 10.5, "3": 31.0}, "bends": {}}
@@ -24,7 +24,29 @@ def _student(accuracy: float | None = 0.93, asr: float = 0.01) -> StudentReport:
         "onnx_parity_max_abs": 2e-6,
         "accuracy": accuracy,
         "images": 1000,
+        "accuracy_by_class": {"0": 0.95, "3": 0.5},
+        "images_by_class": {"0": 900, "3": 100},
         "asr": {"sticker": asr},
+        "asr_images": {"sticker": 900},
+    }
+
+
+def _teacher() -> TeacherReport:
+    return {
+        "file": "teacher.pth",
+        "sha256": "ab" * 32,
+        "format": "PyTorch",
+        "architecture": "wrn-16-2",
+        "num_classes": 8,
+        "class_names": [],
+        "input_size": [32, 32],
+        "mean": [0.5, 0.5, 0.5],
+        "std": [0.2, 0.2, 0.2],
+        "accuracy": 0.98,
+        "images": 1000,
+        "accuracy_by_class": {"0": 0.98, "3": 0.97},
+        "images_by_class": {"0": 900, "3": 100},
+        "asr": {"sticker": 0.99},
         "asr_images": {"sticker": 900},
     }
 
@@ -37,20 +59,7 @@ def _report(**changes: Any) -> Report:
         "not_tested": [],
         "estimated": False,
         "target_class": 3,
-        "teacher": {
-            "file": "teacher.pth",
-            "sha256": "ab" * 32,
-            "format": "PyTorch",
-            "architecture": "wrn-16-2",
-            "num_classes": 8,
-            "input_size": [32, 32],
-            "mean": [0.5, 0.5, 0.5],
-            "std": [0.2, 0.2, 0.2],
-            "accuracy": 0.98,
-            "images": 1000,
-            "asr": {"sticker": 0.99},
-            "asr_images": {"sticker": 900},
-        },
+        "teacher": _teacher(),
         "student": _student(),
         "twin": None,
         "plan": {"teacher_file": "teacher.pth", "defense": "abd", "seed": 0},
@@ -129,6 +138,23 @@ def test_the_page_shows_rates_with_denominators_and_what_was_not_tested(tmp_path
         assert expected in text
 
 
+def test_the_page_names_the_classes_that_lost_most_first_and_leaves_the_rest_to_the_json(tmp_path: Path) -> None:
+    report = _report(twin={**_student(), "accuracy_by_class": {"0": 0.96, "3": 0.9}})
+    report["teacher"]["class_names"] = ["stop", "yield", "end", "speed 30"]
+    write_report(report, tmp_path)
+    text = " ".join(_read(tmp_path).text.split())
+    assert "Class 3 (speed 30) 100 images 97.0 % 50.0 % 90.0 % Class 0 (stop) 900 images 98.0 % 95.0 % 96.0 %" in text
+    many = {str(index): 0.5 - index / 1000 for index in range(30)}
+    report = _report(student={**_student(), "accuracy_by_class": many, "images_by_class": dict.fromkeys(many, 1)})
+    write_report(report, tmp_path)
+    text = " ".join(_read(tmp_path).text.split())
+    assert "Class 3 1 image 97.0 %" in text and "20 of 30" in text
+    assert "Class 10 " not in text and "Class 29 1 image not measured 47.1 %" in text
+    assert len(json.loads((tmp_path / "report.json").read_text())["student"]["accuracy_by_class"]) == 30
+    write_report(_report(student={**_student(), "accuracy_by_class": {}, "images_by_class": {}}), tmp_path)
+    assert "Accuracy by class" not in _read(tmp_path).text
+
+
 def test_the_curves_are_inside_the_page(tmp_path: Path) -> None:
     write_report(_report(), tmp_path)
     assert "img" not in _read(tmp_path).tags
@@ -149,7 +175,7 @@ def test_markup_and_direction_marks_in_any_text_are_shown_not_obeyed(tmp_path: P
         method_reason=evil,
         device=evil,
     )
-    report["teacher"].update({"file": evil, "format": evil, "architecture": evil})
+    report["teacher"].update({"file": evil, "format": evil, "architecture": evil, "class_names": [evil] * 8})
     report["student"]["asr"] = report["student"]["asr_images"] = {evil: 1}  # type: ignore[typeddict-item]
     write_report(report, tmp_path)
     reader = _read(tmp_path)

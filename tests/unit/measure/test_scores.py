@@ -88,6 +88,8 @@ def test_meter_agrees_with_the_single_functions_and_keeps_every_modules_mode() -
     assert scores.accuracy == pytest.approx(4 / 6) and scores.images == 6
     assert scores.asr == {"badnets-square": 1.0, "sig": 0.0}
     assert scores.asr_images == {"badnets-square": 5, "sig": 5}
+    assert scores.accuracy_by_class == {"0": 1 / 2, "1": 1 / 2, "2": 1.0, "3": 1.0}
+    assert scores.images_by_class == {"0": 2, "1": 2, "2": 1, "3": 1}
     assert network.training and network[0].training and not network[0].norm.training
 
 
@@ -120,6 +122,8 @@ def test_meter_without_triggers_and_with_a_limit_spread_over_the_set() -> None:
     meter = Meter(EvaluationSet(_images(*_WRITTEN), _LABELS), [], target_class=2, device="cpu", limit=3)
     scores = meter.measure(_ReadsPixel())
     assert (scores.accuracy, scores.images, scores.asr) == (pytest.approx(2 / 3), 3, {})
+    assert scores.images_by_class == {"0": 1, "1": 1, "2": 1}, "a class without images is left out"
+    assert scores.accuracy_by_class == {"0": 1.0, "1": 0.0, "2": 1.0}
 
 
 def test_meter_halves_batches_that_memory_does_not_hold_and_gives_the_same_figures() -> None:
