@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 from abd_app.events import Measured
 from abd_app.teacher import Finding
 
 FURTHER_BEHIND = 0.1
 """Of accuracy, that a class must be further behind the teacher's than all classes together are."""
-ERRORS = 3.0
-"""Standard errors of the difference of two rates, at least: of few images a rate may be far off by chance."""
+CHANCE = 0.01
+"""At most, that any class is named although none lost more than the others: of few images a rate may be far off."""
 _NAMED = 3
 
 
@@ -28,16 +29,18 @@ def finding_of_classes(teacher: Measured | None, student: Measured | None, names
     """
     if teacher is None or student is None:
         return None
-    expected = teacher.accuracy - student.accuracy + FURTHER_BEHIND
+    expected = teacher.accuracy - student.accuracy
+    classes = student.accuracy_by_class.keys() & teacher.accuracy_by_class.keys()
+    errors = NormalDist().inv_cdf(1 - CHANCE / max(1, len(classes)))  # Bonferroni
     lost = {}
-    for index, before in teacher.accuracy_by_class.items():
-        after, images = student.accuracy_by_class.get(index, before), teacher.images_by_class[index]
-        error = math.sqrt((before * (1 - before) + after * (1 - after)) / images)
-        if before - after >= max(expected, ERRORS * error):
+    for index in classes:
+        before, after = teacher.accuracy_by_class[index], student.accuracy_by_class[index]
+        error = math.sqrt(sum(_variance(rate, student.images_by_class[index]) for rate in (before, after)))
+        if before - after - expected >= max(FURTHER_BEHIND, errors * error):
             lost[index] = before - after
     if not lost:
         return None
-    worst = sorted(lost, key=lambda index: lost[index], reverse=True)
+    worst = sorted(lost, key=lambda index: (-lost[index], int(index)))
     told = "; ".join(
         f"{class_name(index, names)}: {_percent(student.accuracy_by_class[index])} of "
         f"{student.images_by_class[index]:,} images, the teacher {_percent(teacher.accuracy_by_class[index])}"
@@ -50,6 +53,12 @@ def finding_of_classes(teacher: Measured | None, student: Measured | None, names
         f"The student is weak on {some[0].lower()}{some[1:]}",
         f"It lost at least ten points more there than over all classes.{others}{told}.",
     )
+
+
+def _variance(rate: float, images: int) -> float:
+    """Of a measured rate, as if two more images had been seen, one of them right (Agresti & Coull, 1998)."""
+    likely = (rate * images + 1) / (images + 2)
+    return likely * (1 - likely) / images
 
 
 def class_name(index: str, names: Sequence[str]) -> str:

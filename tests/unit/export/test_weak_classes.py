@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from abd_app.events import Measured, Role
@@ -45,6 +46,18 @@ def test_the_same_loss_in_few_images_is_chance_and_in_many_is_none() -> None:
     many = finding_of_classes(_measured("teacher", TEACHER, 500), _measured("student", student, 500), ())
     few = finding_of_classes(_measured("teacher", TEACHER, 10), _measured("student", student, 10), ())
     assert many is not None and few is None
+    one = dict.fromkeys(TEACHER, 1.0)
+    single = finding_of_classes(_measured("teacher", one, 1), _measured("student", {**one, "3": 0.0}, 1), ())
+    assert single is None, "of a single image nothing can be said"
+
+
+def test_hardly_ever_is_a_class_of_a_thousand_named_by_chance() -> None:
+    random, named = np.random.default_rng(0), 0
+    for _ in range(40):
+        drawn = [random.binomial(50, rate, 1000) / 50 for rate in (0.76, 0.66)]
+        before, after = ({str(index): float(rate) for index, rate in enumerate(rates)} for rates in drawn)
+        named += finding_of_classes(_measured("teacher", before, 50), _measured("student", after, 50), ()) is not None
+    assert named <= 3
 
 
 def test_a_student_that_is_weak_everywhere_is_weak_on_no_class_in_particular() -> None:
