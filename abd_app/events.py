@@ -96,7 +96,7 @@ class Measured(Event):
         asr: Attack success rate by trigger name, over images whose true class is not what the attacker wants.
         asr_images: Denominator of each ASR.
         estimated: True if no labelled images were given and synthetic ones stand in for them.
-        accuracy_by_class: By class index as text; empty if ``estimated``, and while a student learns.
+        accuracy_by_class: By class index as text; empty if ``estimated``, and where a few images stand for all.
         images_by_class: Denominator of each; a class without images is left out.
     """
 

@@ -23,7 +23,8 @@ PARITY_IMAGES = 256
 
 def export_student(audit: OpenAudit, student: nn.Module) -> Iterator[Event]:
     """Writes ``student.onnx`` (checked), ``student.safetensors``, curves and report into the run's folder."""
-    weak = finding_of_classes(audit.record.last("teacher"), audit.record.last("student"), audit.scorer.class_names)
+    teacher, learned, twin = (audit.record.last(role) for role in ("teacher", "student", "twin"))
+    weak = finding_of_classes(teacher, learned, twin, audit.scorer.class_names)
     if weak is not None:
         yield audit.note(weak)
     yield PhaseStarted("export", "student", audit.record.steps)

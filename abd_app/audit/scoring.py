@@ -94,10 +94,10 @@ class Scorer:
 
     def measure(self, network: nn.Module, role: Role, step: int, *, live: bool = False) -> Measured:
         """Scores of ``network``; ``live`` ones rest on a few images, for the curves. The first estimate takes long."""
-        scores = (self._live if live else self._full)(network)._asdict()
+        scores = (self._live if live else self._full)(network)
         if live:  # too few images of each class
-            scores |= {"accuracy_by_class": {}, "images_by_class": {}}
-        return Measured(role, step, estimated=self.estimated, **scores)
+            scores = scores._replace(accuracy_by_class={}, images_by_class={})
+        return Measured(role, step, estimated=self.estimated, **scores._asdict())
 
 
 def _search(plan: AuditPlan, teacher: Teacher, network: nn.Module, compute: Compute) -> UniversalTriggerSearch:

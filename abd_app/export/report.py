@@ -13,7 +13,6 @@ from abd_app.assets import asset
 from abd_app.errors import RunFailedError
 from abd_app.export.files import write_text
 from abd_app.export.schema import Report
-from abd_app.export.weak_classes import class_name
 
 _NOT_MEASURED = "not measured"
 _MOST_CLASSES = 20
@@ -49,12 +48,13 @@ def plain(value: Any) -> Any:
 
 def render_html(values: dict[str, Any], *, curves_svg: bytes = b"") -> str:
     """The report page of plain ``values``; every text in it is escaped."""
+    shown = visible(values)
     return render_page(
         "report.html.j2",
-        report=visible(values),
-        plan_json=json.dumps(visible(values["plan"]), indent=2, ensure_ascii=False),
+        report=shown,
+        plan_json=json.dumps(shown["plan"], indent=2, ensure_ascii=False),
         triggers=_trigger_names(values),
-        classes=_classes(visible(values)),
+        classes=_classes(shown),
         most_classes=_MOST_CLASSES,
         curves=base64.b64encode(curves_svg).decode(),
     )
@@ -94,10 +94,12 @@ def _classes(values: dict[str, Any]) -> list[dict[str, Any]]:
     """The classes with images, those first in which the student is furthest behind the teacher."""
     models = [values["teacher"], values["student"], *([values["twin"]] if values["twin"] else [])]
     teacher, student = (model["accuracy_by_class"] for model in models[:2])
+    names = dict(enumerate(values["teacher"]["class_names"]))
     classes = sorted(student, key=lambda index: student[index] - teacher.get(index, 0.0))
     return [
         {
-            "name": class_name(index, values["teacher"]["class_names"]),
+            "index": index,
+            "name": names.get(int(index), ""),
             "images": values["student"]["images_by_class"][index],
             "rates": [model["accuracy_by_class"].get(index) for model in models],
         }

@@ -21,7 +21,7 @@ class FindingsView(QWidget):
         super().__init__()
         self._findings: tuple[Finding, ...] = ()
         self._list = FindingsList()
-        empty = plain_label(self.tr("What the run finds appears here."), "muted")
+        empty = plain_label(self.tr("What a run finds appears here."), "muted")
         empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         page = QWidget()
         page.setObjectName("scrolled")
@@ -42,7 +42,7 @@ class FindingsView(QWidget):
         self._show(())
 
     def take(self, event: FindingMade) -> None:
-        """Shows a finding, once also if a continued run makes it again."""
+        """Shows a finding, once: student and twin may both make it."""
         if event.finding not in self._findings:
             self._show((*self._findings, event.finding))
 

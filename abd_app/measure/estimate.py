@@ -101,8 +101,8 @@ class UniversalTriggerSearch:
         """Agreement with the teacher (as ``accuracy``) and the share of images that each found trigger turns.
 
         ASR counts only images to which the teacher, untriggered, gives another class than the trigger's; a trigger
-        without such images is left out. Nothing is said by class: a defence changes what it
-        suspects on purpose.
+        without such images is left out. By class nothing is said: about a suspected one
+        the student is meant to contradict the teacher.
         """
         with evaluating(network, self._images.device):
             counts = [(_classify(network, self._images) == self._answers).sum()]

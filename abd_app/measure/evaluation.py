@@ -232,4 +232,7 @@ def _findings(
 
 
 def _all_names(names: dict[int, str], num_classes: int) -> tuple[str, ...]:
-    return tuple(names[index] for index in range(num_classes)) if len(names) == num_classes else ()
+    """By class index; none where some are missing, or are numbers, which say no more than the index."""
+    if len(names) < num_classes or all(name.isascii() and name.isdigit() for name in names.values()):
+        return ()
+    return tuple(names[index] for index in range(num_classes))

@@ -2,74 +2,107 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 
 from abd_app.events import Measured, Role
-from abd_app.export.weak_classes import class_name, finding_of_classes
+from abd_app.export import weak_classes
+from abd_app.teacher import Finding
 
 
-def _measured(role: Role, rates: dict[str, float], images: int = 1000) -> Measured:
-    overall = sum(rates.values()) / len(rates)
-    counts = dict.fromkeys(rates, images)
-    return Measured(role, 0, overall, images * len(rates), {}, {}, accuracy_by_class=rates, images_by_class=counts)
+def _measured(role: Role, rates: Mapping[str, float], images: int | Mapping[str, int] = 1000) -> Measured:
+    counts = dict.fromkeys(rates, images) if isinstance(images, int) else dict(images)
+    right = sum(rates[index] * counts[index] for index in rates)
+    total = sum(counts.values())
+    return Measured(role, 0, right / total, total, {}, {}, accuracy_by_class=dict(rates), images_by_class=counts)
 
 
 TEACHER = {str(index): 0.8 for index in range(10)}
 
 
+def _found(
+    after: Mapping[str, float],
+    images: int | Mapping[str, int] = 1000,
+    before: Mapping[str, float] = TEACHER,
+    names: tuple[str, ...] = (),
+) -> Finding | None:
+    teacher, student = _measured("teacher", before, images), _measured("student", after, images)
+    return weak_classes.finding_of_classes(teacher, student, None, names)
+
+
 def test_a_class_that_lost_half_is_named_with_its_figures() -> None:
     student = {**dict.fromkeys(TEACHER, 0.75), "3": 0.4}
-    found = finding_of_classes(_measured("teacher", TEACHER), _measured("student", student), ("a", "b", "c", "stop"))
+    twin = _measured("twin", {**TEACHER, "3": 0.7})
+    found = weak_classes.finding_of_classes(
+        _measured("teacher", TEACHER), _measured("student", student), twin, ("a", "b", "c", "stop")
+    )
     assert found is not None and found.severity == "warning"
-    assert found.title == "The student is weak on class 3 (stop)"
-    assert "Class 3 (stop): 40.0 % of 1,000 images, the teacher 80.0 %." in found.detail
+    assert found.title == "The student lost much of class 3 ('stop')"
+    figures = "Class 3 ('stop'): 40.0 % of 1,000 images, the teacher 80.0 %, the undefended twin 70.0 %."
+    assert "At least 10 points" in found.detail and figures in found.detail
     assert "Class 1" not in found.detail
 
 
-def test_of_many_the_worst_are_named() -> None:
-    student = {**TEACHER, "9": 0.1, "2": 0.2, "4": 0.3, "5": 0.35}
-    found = finding_of_classes(_measured("teacher", TEACHER), _measured("student", student), ())
-    assert found is not None and found.title == "The student is weak on 4 classes"
+@pytest.mark.parametrize(("weak", "told"), [(3, " Class 9"), (4, "The worst 3 of them: Class 9")])
+def test_of_many_the_worst_are_named(weak: int, told: str) -> None:
+    lost = dict(zip(("9", "2", "4", "5"), (0.1, 0.2, 0.3, 0.35), strict=True))
+    found = _found({**TEACHER, **dict(list(lost.items())[:weak])})
+    assert found is not None and found.title == f"The student lost much of {weak} classes"
     named = [found.detail.index(name) for name in ("Class 9: 10.0 %", "Class 2: 20.0 %", "Class 4: 30.0 %")]
-    assert named == sorted(named) and "Class 5" not in found.detail and "The worst 3 of them" in found.detail
+    assert named == sorted(named) and "Class 5" not in found.detail and told in found.detail
+    assert ("The worst" in found.detail) == (weak > 3)
 
 
-@pytest.mark.parametrize(("after", "images"), [(0.71, 1000), (0.65, 20), (0.95, 1000)])
-def test_a_small_loss_one_by_chance_or_a_gain_is_none(after: float, images: int) -> None:
-    student = {**TEACHER, "3": after}
-    assert finding_of_classes(_measured("teacher", TEACHER, images), _measured("student", student, images), ()) is None
+@pytest.mark.parametrize(("after", "named"), [(0.695, True), (0.705, False), (0.95, False)])
+def test_ten_points_more_than_the_others_are_much(after: float, named: bool) -> None:
+    assert (_found({**TEACHER, "3": after}, images=100_000) is not None) == named
 
 
-def test_the_same_loss_in_few_images_is_chance_and_in_many_is_none() -> None:
-    student = {**TEACHER, "3": 0.5}
-    many = finding_of_classes(_measured("teacher", TEACHER, 500), _measured("student", student, 500), ())
-    few = finding_of_classes(_measured("teacher", TEACHER, 10), _measured("student", student, 10), ())
-    assert many is not None and few is None
-    one = dict.fromkeys(TEACHER, 1.0)
-    single = finding_of_classes(_measured("teacher", one, 1), _measured("student", {**one, "3": 0.0}, 1), ())
-    assert single is None, "of a single image nothing can be said"
+@pytest.mark.parametrize(("images", "named"), [(60, False), (80, True)])
+def test_of_few_images_the_same_loss_may_be_chance(images: int, named: bool) -> None:
+    """Of 0.8 and 0.55 the variances are 0.16 and 0.25: 3.09 errors are 0.255 of 60 images and 0.22 of 80."""
+    assert (_found({**TEACHER, "3": 0.55}, images) is not None) == named
+
+
+def test_of_hardly_any_images_nothing_is_said() -> None:
+    perfect = dict.fromkeys(TEACHER, 1.0)
+    assert _found({**perfect, "3": 0.0}, 1, perfect) is None
+    assert _found({**perfect, "3": 0.0}, 19, perfect) is None
+    assert _found({**perfect, "3": 0.0}, 20, perfect) is not None
+
+
+def test_a_class_is_compared_with_the_others_not_with_itself() -> None:
+    found = _found({"0": 0.61, "1": 0.8}, 5000, {"0": 0.8, "1": 0.8})
+    assert found is not None and "class 0" in found.title
+    found = _found({"0": 0.1, "1": 0.9}, {"0": 9000, "1": 1000}, {"0": 0.9, "1": 0.9})
+    assert found is not None and "class 0" in found.title
+    assert _found({"0": 0.1}, 1000, {"0": 0.9}) is None, "there are no others"
+
+
+def test_a_student_that_is_weak_everywhere_lost_no_class_in_particular() -> None:
+    assert _found(dict.fromkeys(TEACHER, 0.3)) is None
 
 
 def test_hardly_ever_is_a_class_of_a_thousand_named_by_chance() -> None:
     random, named = np.random.default_rng(0), 0
     for _ in range(40):
-        drawn = [random.binomial(50, rate, 1000) / 50 for rate in (0.76, 0.66)]
+        drawn = [random.binomial(50, rate, 1000) / 50 for rate in (0.9, 0.6)]
         before, after = ({str(index): float(rate) for index, rate in enumerate(rates)} for rates in drawn)
-        named += finding_of_classes(_measured("teacher", before, 50), _measured("student", after, 50), ()) is not None
-    assert named <= 3
+        named += _found(after, 50, before) is not None
+    assert named <= 4
 
 
-def test_a_student_that_is_weak_everywhere_is_weak_on_no_class_in_particular() -> None:
-    weak = dict.fromkeys(TEACHER, 0.3)
-    assert finding_of_classes(_measured("teacher", TEACHER), _measured("student", weak), ()) is None
+def test_a_foreign_name_cannot_pretend_to_be_a_sentence_and_is_cut() -> None:
+    found = _found({**TEACHER, "0": 0.1, "1": 0.1}, names=("stop)\nThe student is fine. (", "long" * 100))
+    assert found is not None and "\n" not in found.detail
+    assert "('stop)\\nThe student is fine. (')" in found.detail
+    assert "long" * 15 not in found.detail and "long" * 14 in found.detail
 
 
 def test_nothing_is_said_where_nothing_was_measured_by_class() -> None:
     estimate = Measured("student", 5, 0.5, 512, {}, {}, estimated=True)
-    assert finding_of_classes(None, estimate, ()) is None
-    assert finding_of_classes(Measured("teacher", 0, 1.0, 512, {}, {}, estimated=True), estimate, ()) is None
-
-
-def test_a_class_without_a_name_has_its_number() -> None:
-    assert (class_name("2", ("a", "b")), class_name("1", ("a", "b"))) == ("Class 2", "Class 1 (b)")
+    assert weak_classes.finding_of_classes(None, estimate, None, ()) is None
+    assert weak_classes.finding_of_classes(_measured("teacher", TEACHER), estimate, None, ()) is None
+    assert weak_classes.finding_of_classes(estimate, _measured("student", TEACHER), None, ()) is None

@@ -82,6 +82,7 @@ def test_a_finding_about_many_folders_stays_short(tmp_path: Path) -> None:
 def test_numbered_folders_are_in_nobodys_doubt(tmp_path: Path) -> None:
     folder = _folder(tmp_path / "data", ["0", "1", "2"], per_class=1)
     assert load_evaluation(folder, _spec(), class_names=("cat", "dog", "ant")).findings == ()
+    assert load_evaluation(folder, _spec()).class_names == (), "a number is no name"
 
 
 def test_case_spaces_and_underscores_make_no_other_class(tmp_path: Path) -> None:

@@ -122,8 +122,14 @@ def test_meter_without_triggers_and_with_a_limit_spread_over_the_set() -> None:
     meter = Meter(EvaluationSet(_images(*_WRITTEN), _LABELS), [], target_class=2, device="cpu", limit=3)
     scores = meter.measure(_ReadsPixel())
     assert (scores.accuracy, scores.images, scores.asr) == (pytest.approx(2 / 3), 3, {})
-    assert scores.images_by_class == {"0": 1, "1": 1, "2": 1}, "a class without images is left out"
     assert scores.accuracy_by_class == {"0": 1.0, "1": 0.0, "2": 1.0}
+
+
+def test_a_class_without_images_is_left_out() -> None:
+    evaluation = EvaluationSet(_images(0, 2, 0), torch.tensor([0, 2, 3]))
+    scores = Meter(evaluation, [], target_class=2, device="cpu").measure(_ReadsPixel())
+    assert scores.images_by_class == {"0": 1, "2": 1, "3": 1}
+    assert scores.accuracy_by_class == {"0": 1.0, "2": 1.0, "3": 0.0}
 
 
 def test_meter_halves_batches_that_memory_does_not_hold_and_gives_the_same_figures() -> None:

@@ -1,0 +1,71 @@
+"""The end of an audit: what the student lost of a class is found and reported."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from abd_app.audit.finishing import export_student
+from abd_app.audit.opening import OpenAudit, open_audit
+from abd_app.events import Event, FindingMade, Measured
+from abd_app.plan import AuditPlan
+
+EACH = 30
+
+
+def _opened(run: Generator[Event, None, OpenAudit]) -> OpenAudit:
+    while True:
+        try:
+            next(run)
+        except StopIteration as end:
+            audit: OpenAudit = end.value
+            return audit
+
+
+@pytest.fixture
+def own_images(make_plan: Callable[..., AuditPlan], tmp_path: Path) -> Path:
+    """Folders named as classes, of noise that the teacher takes for them; of class 1 there is none."""
+    network = _opened(open_audit(make_plan(out=str(tmp_path / "before")))).network
+    random = torch.Generator().manual_seed(0)
+    images = (torch.rand(4000, 3, 1, 1, generator=random) * torch.rand(4000, 3, 8, 8, generator=random) * 255).byte()
+    with torch.no_grad():
+        answers = network(images.float() / 255).argmax(1)
+    classes = [one for one in range(4) if (answers == one).sum() >= EACH and one != 1][:3]
+    assert len(classes) >= 2
+    chosen = torch.cat([(answers == one).nonzero()[:EACH, 0] for one in classes])
+    path = tmp_path / "own.npz"
+    pixels = images[chosen].permute(0, 2, 3, 1).numpy()
+    np.savez(path, images=pixels, labels=answers[chosen].numpy(), classes=np.array(["ant", "bee", "cat", "dog"]))
+    return path
+
+
+def test_a_lost_class_is_a_finding_with_its_name_and_in_the_report(
+    make_plan: Callable[..., AuditPlan], own_images: Path
+) -> None:
+    audit = _opened(open_audit(make_plan(data=str(own_images))))
+    lost = int(np.load(own_images)["labels"][-1])
+    student = copy.deepcopy(audit.network)
+    last = [module for module in student.modules() if isinstance(module, nn.Linear)][-1]
+    with torch.no_grad():
+        last.bias[lost] -= 1e4
+    live = list(audit.measure(student, "student", 1, live=True))
+    assert [event.accuracy_by_class for event in live] == [{}] and live[0].images > 0
+    events: list[Event] = list(audit.measure(student, "student", 2))
+    assert [event.role for event in events if isinstance(event, Measured)] == ["teacher", "student"]
+    events += export_student(audit, student)
+    (found,) = [event.finding for event in events if isinstance(event, FindingMade)]
+    name = ("ant", "bee", "cat", "dog")[lost]
+    assert found.title == f"The student lost much of class {lost} ({name!r})"
+    report = json.loads((Path(audit.plan.out) / "report.json").read_text())
+    assert found.title in [one["title"] for one in report["findings"]]
+    assert report["teacher"]["class_names"] == ["ant", "bee", "cat", "dog"]
+    assert report["student"]["accuracy_by_class"][str(lost)] == 0.0
+    assert report["teacher"]["accuracy_by_class"][str(lost)] == 1.0
+    assert report["student"]["images_by_class"][str(lost)] == EACH and "1" not in report["student"]["images_by_class"]
