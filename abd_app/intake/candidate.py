@@ -26,7 +26,7 @@ from abd_app.teacher import Answers, Finding, Severity
 
 _SHOWN_ALTERNATIVES = 4
 _UNIT_RANGE_STD = 2.0
-"""A graph that divides [0, 1] pixels by more than this expects pixels in [0, 255]."""
+"""A graph that divides pixels by more than this, or subtracts more from them, expects them in [0, 255]."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,13 @@ def _from_weights(kind: FileKind, weights: Weights, original: Path, named: str |
         beside = StatedFacts()
     elif beside != StatedFacts():
         findings.append(Finding("info", "Facts taken from beside the file", beside.source))
+    if found.fit.num_classes < 2:
+        raise TeacherRefusedError(
+            "The teacher tells no classes apart.",
+            where=str(original),
+            why="Its last layer has one output.",
+            remedy="Open a classifier with two logits or more.",
+        )
     findings += _recognition_findings(found, certain=bool(named or found.hinted))
     network = _loaded(found, original)
     return Candidate(
@@ -231,7 +238,7 @@ def _onnx_normalisation(facts: onnx_graph.GraphFacts, findings: list[Finding]) -
         return StatedFacts()
     zeros = (0.0,) * facts.channels
     source = "the first nodes of the graph"
-    if min(abs(1 / factor) for factor in facts.scale) > _UNIT_RANGE_STD:
+    if min(abs(1 / factor) for factor in facts.scale) > _UNIT_RANGE_STD or facts.shift > _UNIT_RANGE_STD:
         findings.append(Finding("info", "The graph normalises inside and takes pixels in [0, 255]"))
         return StatedFacts(mean=zeros, std=(1 / 255,) * facts.channels, source=source)
     findings.append(Finding("info", "The graph normalises inside and takes pixels in [0, 1]"))

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from abd_app.errors import UsageError
 from abd_app.intake.candidate import Candidate
-from abd_app.intake.guesses import guess_input_size, guess_mean_std
+from abd_app.intake.guesses import guess_input_size, guess_mean_std, written
 from abd_app.plan import TeacherFacts
 from abd_app.teacher import Answers, Finding, Question
+
+_MOST_OF_A_BYTE = 255
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def settle(candidate: Candidate, facts: TeacherFacts) -> SettledFacts:
         std=std,
         answers=facts.answers or candidate.answers,
         findings=tuple(findings),
-        questions=_questions(candidate, facts, asks_size=size is None, asks_normalisation=mean is None),
+        questions=_questions(candidate, facts, size=size, asks_normalisation=mean is None),
     )
 
 
@@ -73,6 +75,14 @@ def _check(candidate: Candidate, facts: TeacherFacts) -> None:
             where="--mean, --std",
             remedy=f"Give {candidate.channels} value{'s' if candidate.channels > 1 else ''} each.",
         )
+    if facts.mean is not None and facts.std is not None and max(facts.mean) > 1:
+        mean, std = (written(tuple(value / _MOST_OF_A_BYTE for value in values)) for values in (facts.mean, facts.std))
+        raise UsageError(
+            "The normalisation is for pixels in [0, 255].",
+            where="--mean, --std",
+            why=f"Pixels are in [0, 1] here, so that none can have the mean {max(facts.mean):g}.",
+            remedy=f"Give --mean {mean} --std {std}.",
+        )
     if None not in (facts.answers, candidate.answers) and facts.answers != candidate.answers:
         raise UsageError(
             f"The teacher answers {candidate.answers}, not {facts.answers}.",
@@ -89,7 +99,7 @@ def _check(candidate: Candidate, facts: TeacherFacts) -> None:
 
 
 def _questions(
-    candidate: Candidate, facts: TeacherFacts, *, asks_size: bool, asks_normalisation: bool
+    candidate: Candidate, facts: TeacherFacts, *, size: tuple[int, int] | None, asks_normalisation: bool
 ) -> tuple[Question, ...]:
     questions = []
     if candidate.network is None:
@@ -105,13 +115,15 @@ def _questions(
             )
         )
     likely = candidate.architecture or candidate.nearest[0].architecture
-    if asks_size:
-        size = guess_input_size(likely, candidate.network)
+    if size is None:
+        guess = guess_input_size(likely, candidate.network)
         prompt = "How large are the images the teacher was trained on?"
-        questions.append(Question("input_size", prompt, size.text, size.why, "--size HxW", required=True))
+        questions.append(Question("input_size", prompt, guess.text, guess.why, "--size HxW", required=True))
     if asks_normalisation:
         channels = candidate.channels or 3
-        guess = guess_mean_std(likely, channels, candidate.num_classes, candidate.stated.dataset, candidate.network)
+        guess = guess_mean_std(
+            likely, channels, candidate.num_classes, candidate.stated.dataset, candidate.network, size
+        )
         prompt = "How were the training images normalised? The weights do not show it."
         questions.append(Question("mean_std", prompt, guess.text, guess.why, "--mean a,b,c --std a,b,c", required=True))
     return tuple(questions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -24,6 +25,8 @@ _BACKDOORBENCH: dict[str, tuple[Channels, Channels]] = {
 """What that benchmark subtracts and divides by, by its name of the training data."""
 
 _GTSRB_CLASSES = 43
+_TRANSFORMING = frozenset(("torchvision/googlenet", "torchvision/inception_v3"))
+_LARGE_PX = 64
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,12 @@ class Guess:
 
 
 def guess_mean_std(
-    architecture: str | None, channels: int, num_classes: int | None, dataset: str | None, network: nn.Module | None
+    architecture: str | None,
+    channels: int,
+    num_classes: int | None,
+    dataset: str | None,
+    network: nn.Module | None,
+    size: tuple[int, int] | None,
 ) -> Guess:
     """The usual normalisation for such a teacher."""
     if dataset in _BACKDOORBENCH:
@@ -47,10 +55,25 @@ def guess_mean_std(
         configuration = getattr(network, "pretrained_cfg", None) or {}
         mean, std = configuration.get("mean", _IMAGENET[0]), configuration.get("std", _IMAGENET[1])
         return _written(mean, std, "timm's own weights of this architecture expect these numbers.")
+    if name in _TRANSFORMING:
+        return _written(
+            (0.5,) * 3,
+            (0.5,) * 3,
+            "torchvision's own weights expect ImageNet's numbers and turn them into these inside, which this network "
+            "leaves out.",
+        )
+    if (preset := _preset(name)) is not None:
+        return _written(preset.mean, preset.std, "torchvision's own weights of this architecture expect these numbers.")
     if name.startswith("torchvision/"):
         return _written(*_IMAGENET, "torchvision's own weights expect these numbers (ImageNet).")
+    if name == "onnx" and (size is None or min(size) >= _LARGE_PX):
+        return _written(
+            *_IMAGENET, "Nothing at the graph's input normalises; these numbers are ImageNet's, the usual ones."
+        )
     if name == "onnx":
-        return _written(*_UNIT, "Most exported graphs take pixels in [0, 1] and normalise inside.")
+        return _written(
+            _CIFAR_MEAN, (0.247, 0.243, 0.261), "Nothing at the graph's input normalises; these numbers are CIFAR-10's."
+        )
     if num_classes == _GTSRB_CLASSES:
         return _written(
             *_UNIT, "Road-sign classifiers (GTSRB has 43 classes) are usually trained on plain pixels in [0, 1]."
@@ -71,13 +94,27 @@ def guess_input_size(architecture: str | None, network: nn.Module | None) -> Gue
         height, width = (getattr(network, "pretrained_cfg", None) or {}).get("input_size", (3, 224, 224))[1:]
         return Guess(f"{height}x{width}", "timm's own weights of this architecture are trained at this size.")
     if name.startswith("torchvision/"):
-        side = 299 if "inception" in name else 224
+        preset = _preset(name)
+        side = 224 if preset is None else preset.crop_size[0]
         return Guess(f"{side}x{side}", "The size of torchvision's own weights; smaller ones are possible.")
     if name == "onnx":
         return Guess("224x224", "The graph takes images of any size; this is the usual one.")
     return Guess(
         "32x32", "Networks of this family are made for 32-pixel images (CIFAR, GTSRB); smaller ones are possible."
     )
+
+
+def _preset(architecture: str) -> Any:
+    """The transforms of torchvision's newest weights of an architecture; ``None`` where there are none."""
+    from torchvision.models import get_model_weights
+
+    library, _, name = architecture.partition("/")
+    if library != "torchvision":
+        return None
+    try:
+        return get_model_weights(name).DEFAULT.transforms()
+    except (ValueError, AttributeError):  # Of some architectures there are none.
+        return None
 
 
 def written(values: Channels) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ _MAX_BYTES = 2**31 - 1
 _MAX_NODES = 50_000
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 _CONTROL_FLOW = frozenset(("If", "Loop", "Scan", "SequenceMap"))
+_QUANTISED = re.compile(r"Quantize|^QLinear|^QGemm|Integer$")
 _AFFINE = frozenset(("Sub", "Div", "Mul", "Add"))
 _PASSES_THROUGH = frozenset(("Identity", "Cast", "Dropout"))
 
@@ -31,6 +33,7 @@ class GraphFacts:
         batch: A fixed batch size; ``None`` if the graph takes any.
         size: (height, width); ``None`` if the graph takes any.
         scale: Per-channel factor of the arithmetic on the input, before the first layer; ``None`` if there is none.
+        shift: The largest constant that it subtracts, in units of the input.
     """
 
     input_name: str
@@ -40,6 +43,7 @@ class GraphFacts:
     size: tuple[int, int] | None
     num_classes: int | None
     scale: tuple[float, ...] | None
+    shift: float
 
 
 def read_graph(path: Path, original: Path) -> onnx.ModelProto:
@@ -95,8 +99,8 @@ def read_facts(model: onnx.ModelProto, original: Path) -> GraphFacts:
             original, "not a classifier", why, "The app takes models with one row of 2 or more logits per image."
         )
     size = (shape[2], shape[3]) if shape[2] and shape[3] else None
-    scale = _leading_scale(model, source.name, shape[1])
-    return GraphFacts(source.name, answer.name, shape[0], shape[1], size, num_classes, scale)
+    scale, shift = _leading_arithmetic(model, source.name, shape[1])
+    return GraphFacts(source.name, answer.name, shape[0], shape[1], size, num_classes, scale, shift)
 
 
 def _check_contents(model: onnx.ModelProto, original: Path) -> None:
@@ -108,13 +112,20 @@ def _check_contents(model: onnx.ModelProto, original: Path) -> None:
     external = [t.name for t in tensors if t.data_location == onnx.TensorProto.EXTERNAL or t.external_data]
     if external:
         why = f"The tensor {external[0]!r} and {len(external) - 1} more lie in other files."
-        remedy = "Save it as one file: onnx.save(onnx.load('model.onnx'), 'single.onnx')."
+        remedy = (
+            f"Save it as one file: onnx.save(onnx.load({original.name!r}), 'single.onnx'), or export it again with "
+            "torch.onnx.export(..., external_data=False)."
+        )
         raise _refused(original, "an ONNX model with external data", why, remedy)
     if len(graph.node) > _MAX_NODES:
         raise _refused(original, f"a graph of {len(graph.node)} nodes", "", "Open an image classifier.")
     if model.functions:
         remedy = "Inline them: onnx.inliner.inline_local_functions(model)."
         raise _refused(original, "an ONNX model with functions of its own", f"e.g. {model.functions[0].name}", remedy)
+    quantised = next((node.op_type for node in graph.node if _QUANTISED.search(node.op_type)), None)
+    if quantised is not None:
+        remedy = "Open the model that it was made from, in floating point: a student learns from its gradients."
+        raise _refused(original, "a quantised ONNX model", f"It has the operator {quantised}.", remedy)
     for node in graph.node:
         foreign = node.domain not in _DEFAULT_DOMAINS
         if foreign or node.op_type in _CONTROL_FLOW or any(a.HasField("g") or a.graphs for a in node.attribute):
@@ -125,8 +136,8 @@ def _check_contents(model: onnx.ModelProto, original: Path) -> None:
             )
 
 
-def _leading_scale(model: onnx.ModelProto, name: str, channels: int) -> tuple[float, ...] | None:
-    """The factor of a chain of Sub, Div, Mul and Add with constants, right behind the input."""
+def _leading_arithmetic(model: onnx.ModelProto, name: str, channels: int) -> tuple[tuple[float, ...] | None, float]:
+    """Factor and largest shift of a chain of Sub, Div, Mul and Add with constants, right behind the input."""
     from onnx import numpy_helper
 
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -134,7 +145,7 @@ def _leading_scale(model: onnx.ModelProto, name: str, channels: int) -> tuple[fl
         if node.op_type == "Constant" and node.attribute[0].name == "value":
             constants[node.output[0]] = node.attribute[0].t
     scale: npt.NDArray[np.float64] = np.ones(channels)
-    found = False
+    found, shift = False, 0.0
     while True:
         readers = [node for node in model.graph.node if name in node.input]
         if len(readers) != 1 or readers[0].op_type not in _AFFINE | _PASSES_THROUGH:
@@ -145,10 +156,13 @@ def _leading_scale(model: onnx.ModelProto, name: str, channels: int) -> tuple[fl
             value = numpy_helper.to_array(others[0]).astype(np.float64).ravel() if others else np.empty(0)
             if value.size not in (1, channels) or (node.op_type == "Div" and node.input[0] != name):
                 break
+            if node.op_type in ("Sub", "Add"):
+                shift = max(shift, float(np.abs(value / scale).max()))
             scale = scale * value if node.op_type == "Mul" else scale / value if node.op_type == "Div" else scale
             found = True
         name = node.output[0]
-    return tuple(float(factor) for factor in scale) if found and np.isfinite(scale).all() and scale.all() else None
+    known = found and np.isfinite(scale).all() and scale.all()
+    return (tuple(float(factor) for factor in scale), shift) if known else (None, 0.0)
 
 
 def _dimensions(value: onnx.ValueInfoProto) -> list[int | None]:

@@ -67,6 +67,10 @@ def convert(model: onnx.ModelProto, fixed_batch: int | None, original: Path) -> 
     copy.CopyFrom(model)
     if fixed_batch is not None:
         _free_batch(copy, fixed_batch)
+    for node in copy.graph.node:
+        inferring = all(one.i == 0 for one in node.attribute if one.name == "training_mode")
+        if node.op_type == "BatchNormalization" and inferring:
+            _drop_attribute(node, "training_mode")  # 0 is its default, and the converter does not know it
     try:
         slim = onnxslim.slim(copy)
     except Exception:  # An optimiser: what it cannot simplify is converted as it is, and parity decides.
@@ -119,8 +123,17 @@ def _free_batch(model: onnx.ModelProto, batch: int) -> None:
     for tensor in holders:
         shape = np.array(numpy_helper.to_array(tensor))
         if shape.size > 1 and shape[0] == batch:
-            shape[0] = 0  # ONNX: "as in the input".
+            shape[0] = 0  # ONNX: "as in the input", unless ...
             tensor.CopyFrom(numpy_helper.from_array(shape, tensor.name))
+    for node in graph.node:
+        if node.op_type == "Reshape":
+            _drop_attribute(node, "allowzero")  # ... it is to mean none; of images there is none with no side
+
+
+def _drop_attribute(node: onnx.NodeProto, name: str) -> None:
+    kept = [attribute for attribute in node.attribute if attribute.name != name]
+    del node.attribute[:]
+    node.attribute.extend(kept)
 
 
 def _rename_values(model: onnx.ModelProto) -> None:

@@ -93,7 +93,8 @@ def _check_forward(network: nn.Module, spec: ImageSpec, card: TeacherCard) -> No
     images = torch.full((2, spec.channels, spec.height, spec.width), 0.5)
     try:
         with torch.no_grad():
-            shape = tuple(network(images).shape)
+            answer = network(images)
+            shape = tuple(answer.shape)
     except Exception as error:  # Layers complain about sizes in many ways.
         raise UsageError(
             f"The teacher cannot take {spec.height}x{spec.width} images.",
@@ -107,6 +108,14 @@ def _check_forward(network: nn.Module, spec: ImageSpec, card: TeacherCard) -> No
             where=card.file,
             why=f"For 2 images it answers {shape}, not {(2, spec.num_classes)}.",
             remedy="Open an image classifier.",
+        )
+
+    if not answer.isfinite().all():
+        raise TeacherRefusedError(
+            "The teacher answers with numbers that are none (NaN or infinite).",
+            where=card.file,
+            why="Some of its weights are no numbers, or so large that its layers overflow.",
+            remedy="Ask its author for an intact file.",
         )
 
 

@@ -91,7 +91,8 @@ def fit_named(name: str, tensors: Tensors) -> Recognised:
         f"The weights do not fit {name}.",
         where="--arch",
         why=best.fit.describe(),
-        remedy="Leave --arch out to let the app find the architecture, or give the one the teacher was trained with.",
+        remedy="Give the architecture that the teacher was trained with, or none to let the app find it; if it is none "
+        "of the app's, export the model as ONNX and open that.",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,15 @@ from abd_app.teacher import Finding
 Tensors = dict[str, torch.Tensor]
 
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "net")
+_NORMALISATION = (("mean", "std"), ("mu", "sigma"), ("new_mean", "new_std"))
+"""What layers in front of a network call the numbers by which they normalise."""
 _PREFIXES = ("module.", "_orig_mod.")
 _BOOKKEEPING = frozenset(("total_ops", "total_params", "n_averaged"))
 """Leaves that profilers and weight averaging add to a state_dict."""
+_OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
+"""Modules whose names had a dot in them."""
+_NEARLY_ALL, _MOST_BESIDE = 0.9, 3
+"""Of the tensors that a wrapper holds, the share that is the network, and how many may lie beside it."""
 _MAX_DEPTH = 4
 _SHOWN_KEYS = 3
 
@@ -61,8 +68,8 @@ def unwrap(content: object, original: Path) -> Weights:
         findings.append(Finding("info", "The averaged (EMA) weights are used", "/".join(path)))
     assert isinstance(content, Mapping)
     tensors = _plain(content, original, findings)
-    tensors, normalisation = _strip(tensors)
-    return Weights(tensors, stated.merged(normalisation), tuple(findings))
+    tensors, normalisation = _strip(tensors, findings)
+    return Weights(_modernised(tensors), stated.merged(normalisation), tuple(findings))
 
 
 def _is_state_dict(content: object) -> bool:
@@ -113,21 +120,58 @@ def _plain(content: Mapping[str, object], original: Path, findings: list[Finding
     return tensors
 
 
-def _strip(tensors: Tensors) -> tuple[Tensors, StatedFacts]:
-    """Removes training wrappers' prefixes, and a normalisation layer in front, whose numbers become stated facts."""
+def _strip(tensors: Tensors, findings: list[Finding]) -> tuple[Tensors, StatedFacts]:
+    """Removes training wrappers' prefixes, what lies beside the network, and a normalisation layer in front.
+
+    The layer's numbers become stated facts, in pixels of [0, 1] whatever range they were written for.
+    """
     while any(name.startswith(_PREFIXES) for name in tensors):
         for prefix in _PREFIXES:
             tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
     stated = StatedFacts()
-    constants = {leaf: [n for n in tensors if n.rpartition(".")[2] == leaf] for leaf in ("mean", "std")}
-    if all(len(names) == 1 and tensors[names[0]].numel() in (1, 3) for names in constants.values()):
-        values = {leaf: tensors.pop(names[0]).flatten().tolist() for leaf, names in constants.items()}
-        if min(values["std"]) > 0:
-            mean, std = tuple(values["mean"]), tuple(values["std"])
-            stated = StatedFacts(mean=mean, std=std, source="the normalisation layer in the file")
-    while prefix := _common_prefix(tensors):
-        tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    for leaves in _NORMALISATION:
+        constants = [[name for name in tensors if name.rpartition(".")[2] == leaf] for leaf in leaves]
+        if not all(len(names) == 1 and tensors[names[0]].numel() in (1, 3) for names in constants):
+            continue
+        values = [tensors.pop(names[0]).flatten().tolist() for names in constants]
+        if min(values[1]) > 0:
+            most = 255.0 if max(values[0]) > 1 else 1.0
+            mean, std = (tuple(value / most for value in numbers) for numbers in values)
+            source = "the normalisation layer in the file" + (", for pixels in [0, 255]" if most > 1 else "")
+            stated = StatedFacts(mean=mean, std=std, source=source)
+    while prefix := _common_prefix(tensors) or _main_prefix(tensors):
+        beside = [name for name in tensors if not name.startswith(prefix)]
+        if beside:
+            title = f"{len(beside)} tensors beside the network were left out"
+            findings.append(Finding("info", title, f"The network is under {prefix!r}; left out: {_shown(beside)}"))
+        tensors = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     return tensors, stated
+
+
+def _main_prefix(tensors: Tensors) -> str:
+    """The first component under which nearly all tensors lie, with its dot; the rest are losses and metrics."""
+    firsts = Counter(name.partition(".")[0] for name in tensors)
+    ((first, inside),) = firsts.most_common(1) if firsts else (("", 0),)
+    second = {name.split(".")[1] for name in tensors if name.startswith(f"{first}.")}
+    beside = [value for name, value in tensors.items() if not name.startswith(f"{first}.")]
+    losses = (
+        len(beside) <= _MOST_BESIDE and inside > len(tensors) * _NEARLY_ALL and all(one.dim() < 2 for one in beside)
+    )
+    return f"{first}." if losses and len(second) > 1 and not any(part.isdigit() for part in second) else ""
+
+
+def _modernised(tensors: Tensors) -> Tensors:
+    """What files of old PyTorch versions lack or name otherwise: counters of BatchNorm, layers of DenseNet.
+
+    The counters (since PyTorch 0.4.1) are of no use in eval mode.
+    """
+    renamed = {_OLD_DENSENET.sub(r"\1\2", name): value for name, value in tensors.items()}
+    counters = {f"{name.removesuffix('running_var')}num_batches_tracked" for name in renamed if _is_variance(name)}
+    return {**dict.fromkeys(counters - renamed.keys(), torch.tensor(0)), **renamed}
+
+
+def _is_variance(name: str) -> bool:
+    return name.rpartition(".")[2] == "running_var"
 
 
 def _common_prefix(tensors: Tensors) -> str:

@@ -123,8 +123,18 @@ def test_constants_of_rank_five_survive_channels_last() -> None:
 
 
 def test_without_arithmetic_in_front_the_normalisation_is_asked(tmp_path: Path) -> None:
-    (question,) = inspect_teacher(_save(_classifier(), tmp_path), TeacherFacts()).questions
-    assert (question.fact, question.guess) == ("mean_std", "0,0,0 / 1,1,1")
+    for size, guess in ((8, "0.4914,0.4822,0.4465 / 0.247,0.243,0.261"), (64, "0.485,0.456,0.406 / 0.229,0.224,0.225")):
+        (question,) = inspect_teacher(_save(_classifier(size=size), tmp_path), TeacherFacts()).questions
+        assert (question.fact, question.guess) == ("mean_std", guess)
+
+
+@pytest.mark.parametrize(("mean", "std"), [(123.7, 1 / 255), (0.45, 1.0)])
+def test_what_is_subtracted_alone_tells_the_range_of_the_pixels(tmp_path: Path, mean: float, std: float) -> None:
+    model = _classifier([helper.make_node("Sub", ["x", "mu"], ["x1"])], mu=np.full((1, 3, 1, 1), mean, np.float32))
+    teacher = _open(model, tmp_path, TeacherFacts())
+    assert teacher.spec.std == pytest.approx((std,) * 3)
+    images = torch.rand(2, 3, 8, 8)
+    assert torch.allclose(teacher.network(images), _run(model, images / std), rtol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -155,9 +165,13 @@ def test_probabilities_are_noticed_and_become_logits(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize("allowzero", [0, 1])
 @pytest.mark.parametrize("batch", [1, 4])
-def test_a_fixed_batch_is_freed(tmp_path: Path, batch: int) -> None:
-    teacher = _open(_classifier(batch=batch), tmp_path)
+def test_a_fixed_batch_is_freed(tmp_path: Path, batch: int, allowzero: int) -> None:
+    model = _classifier(batch=batch)
+    (reshape,) = [node for node in model.graph.node if node.op_type == "Reshape"]
+    reshape.attribute.append(helper.make_attribute("allowzero", allowzero))  # as PyTorch exports it
+    teacher = _open(model, tmp_path)
     images = torch.rand(6, 3, 8, 8)
     assert torch.allclose(teacher.network(images), _run(_classifier(), images), atol=1e-5)
     assert any("batch" in finding.title for finding in teacher.card.findings)
@@ -192,6 +206,25 @@ def test_external_data_is_refused(tmp_path: Path) -> None:
     refusal = _refusal(model, tmp_path)
     assert "external data" in refusal.what
     assert "'w'" in refusal.why
+
+
+def test_batchnorm_that_says_that_it_infers_is_converted(tmp_path: Path) -> None:
+    def model(**attributes: int) -> onnx.ModelProto:
+        front = [helper.make_node("BatchNormalization", ["x", "gamma", "beta", "mu", "var"], ["x1"], **attributes)]
+        constants = {"gamma": [1, 2, 3], "beta": [0, 1, 0], "mu": [0.4, 0.5, 0.6], "var": [0.1, 0.2, 0.3]}
+        return _classifier(front, **{name: np.array(values, np.float32) for name, values in constants.items()})
+
+    images = torch.rand(3, 3, 8, 8)
+    teacher = _open(model(training_mode=0), tmp_path)
+    assert torch.allclose(teacher.network(images), _run(model(), images), atol=1e-4)
+
+
+@pytest.mark.parametrize("operator", ["QuantizeLinear", "DynamicQuantizeLinear"])
+def test_quantised_models_are_called_so(tmp_path: Path, operator: str) -> None:
+    model = _classifier(size=8)
+    model.graph.node.append(helper.make_node(operator, ["r", "s", "z"], ["q"], name="quantise"))
+    refusal = _refusal(model, tmp_path)
+    assert "a quantised ONNX model" in refusal.what and operator in refusal.why
 
 
 @pytest.mark.parametrize("domain", ["com.example", "ai.onnx.ml"])
@@ -238,7 +271,7 @@ def test_a_step_without_gradient_is_refused(tmp_path: Path) -> None:
 
 def test_parity_fails_for_another_network(tmp_path: Path) -> None:
     path = Path(_save(_classifier(), tmp_path))
-    reference = Reference(path, path, GraphFacts("x", "y", None, 3, (8, 8), 3, None))
+    reference = Reference(path, path, GraphFacts("x", "y", None, 3, (8, 8), 3, None, 0.0))
     network = _open(_classifier(), tmp_path).network
     answers = check_parity(network, reference, (3, 8, 8), path)
     assert answers.shape[1] == 3
@@ -260,7 +293,7 @@ def test_a_wrong_gradient_is_noticed(tmp_path: Path) -> None:
             return (answer + answer.detach()) / 2
 
     path = Path(_save(_classifier(), tmp_path))
-    reference = Reference(path, path, GraphFacts("x", "y", None, 3, (8, 8), 3, None))
+    reference = Reference(path, path, GraphFacts("x", "y", None, 3, (8, 8), 3, None, 0.0))
     with pytest.raises(TeacherRefusedError, match="faithfully") as caught:
         check_parity(HalfGradient(_open(_classifier(), tmp_path).network), reference, (3, 8, 8), path)
     assert "gradients differ" in caught.value.why

@@ -17,6 +17,7 @@ from torch import nn
 
 from abd_app.errors import MissingFactsError, TeacherRefusedError, UsageError
 from abd_app.intake import inspect_teacher, open_teacher
+from abd_app.intake.guesses import guess_input_size, guess_mean_std
 from abd_app.networks import catalog
 from abd_app.networks.pixels import PixelNetwork
 from abd_app.plan import TeacherFacts
@@ -91,6 +92,7 @@ def test_nothing_stays_in_the_temporary_folder(
         ({"num_classes": 10}, "5 classes, not 10"),
         ({"mean": (0.5,) * 3, "std": (0.5,) * 3, "architecture": "wrn-16-2"}, "do not fit wrn-16-2"),
         ({"answers": "probabilities"}, "answers logits"),
+        ({"mean": (125.0, 123.0, 114.0), "std": (63.0, 62.1, 66.7)}, "for pixels in \\[0, 255\\]"),
         ({"input_size": (8, 1024)}, None),
     ],
 )
@@ -219,6 +221,36 @@ def test_findings_for_half_precision_broken_numbers_and_no_batchnorm(saved: Save
     assert any("fp32" in title for title in by_severity["info"])
     assert any("No BatchNorm" in title for title in by_severity["info"])
     assert any("not numbers" in title for title in by_severity["danger"])
+
+
+def test_a_teacher_that_answers_nan_is_looked_at_and_not_distilled(
+    wrn: nn.Module, saved: Save, facts: TeacherFacts
+) -> None:
+    state = wrn.state_dict()
+    state["conv1.weight"][0] = float("nan")
+    path = saved(state)
+    assert any(finding.severity == "danger" for finding in inspect_teacher(path, facts).findings)
+    with pytest.raises(TeacherRefusedError, match="numbers that are none") as caught:
+        open_teacher(path, facts)
+    assert caught.value.where == path
+
+
+def test_one_output_tells_no_classes_apart(saved: Save) -> None:
+    with pytest.raises(TeacherRefusedError, match="tells no classes apart"):
+        inspect_teacher(saved(catalog.build("torchvision/resnet18", 1).state_dict()), TeacherFacts())
+
+
+@pytest.mark.parametrize(
+    ("architecture", "size", "normalisation"),
+    [
+        ("torchvision/efficientnet_v2_l", "480x480", "0.5,0.5,0.5 / 0.5,0.5,0.5"),
+        ("torchvision/resnet18", "224x224", "0.485,0.456,0.406 / 0.229,0.224,0.225"),
+        ("torchvision/inception_v3", "299x299", "0.5,0.5,0.5 / 0.5,0.5,0.5"),
+    ],
+)
+def test_guesses_are_what_torchvisions_own_weights_expect(architecture: str, size: str, normalisation: str) -> None:
+    assert guess_input_size(architecture, None).text == size
+    assert guess_mean_std(architecture, 3, 1000, None, None, None).text == normalisation
 
 
 def test_teachers_can_be_copied_and_laid_out_channels_last(wrn: nn.Module, saved: Save, facts: TeacherFacts) -> None:

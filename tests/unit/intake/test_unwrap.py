@@ -93,3 +93,43 @@ def test_no_weights_is_a_refusal(content: object) -> None:
 def test_sparse_tensors_are_refused() -> None:
     with pytest.raises(TeacherRefusedError, match="sparse"):
         unwrap({**_weights(), "emb.weight": torch.eye(3).to_sparse()}, HERE)
+
+
+@pytest.mark.parametrize("names", [("mean", "std"), ("mu", "sigma"), ("new_mean", "new_std")])
+def test_normalisation_for_pixels_up_to_255_is_stated_for_pixels_up_to_1(names: tuple[str, str]) -> None:
+    content = {f"1.{name}": value for name, value in _weights().items()}
+    content |= {f"0.{names[0]}": torch.tensor([51.0, 102.0, 127.5]), f"0.{names[1]}": torch.full((3,), 51.0)}
+    weights = unwrap(content, HERE)
+    assert weights.stated.mean == pytest.approx((0.2, 0.4, 0.5)) and weights.stated.std == pytest.approx((0.2,) * 3)
+    assert "[0, 255]" in weights.stated.source and set(weights.tensors) == set(_weights())
+
+
+def test_losses_and_metrics_beside_the_network_are_left_out_with_a_finding() -> None:
+    inside = {f"net.layer{index}.{name}": value for index in range(10) for name, value in _weights().items()}
+    beside = {"criterion.weight": torch.ones(2), "accuracy.tp": torch.tensor(3)}
+    weights = unwrap({**inside, **beside}, HERE)
+    assert set(weights.tensors) == {name.removeprefix("net.") for name in inside}
+    (finding,) = [one for one in weights.findings if "beside the network" in one.title]
+    assert "criterion.weight" in finding.detail and "'net.'" in finding.detail
+
+
+@pytest.mark.parametrize(
+    "beside", [{"head.weight": torch.ones(2, 4)}, {f"loss.{index}": torch.ones(2) for index in range(4)}]
+)
+def test_what_may_be_a_part_of_the_network_is_not_left_out(beside: dict[str, torch.Tensor]) -> None:
+    inside = {f"net.layer{index}.{name}": value for index in range(20) for name, value in _weights().items()}
+    assert set(unwrap({**inside, **beside}, HERE).tensors) == {*inside, *beside}
+
+
+def test_files_older_than_the_counters_of_batchnorm_get_them() -> None:
+    old = {**_weights(), "bn.running_mean": torch.zeros(4), "bn.running_var": torch.ones(4)}
+    tensors = unwrap(old, HERE).tensors
+    assert tensors.keys() - old.keys() == {"bn.num_batches_tracked"}
+    assert tensors["bn.num_batches_tracked"].dtype is torch.int64
+    new = {**old, "bn.num_batches_tracked": torch.tensor(7)}
+    assert unwrap(new, HERE).tensors["bn.num_batches_tracked"] == 7
+
+
+def test_layers_of_densenet_have_the_names_of_today() -> None:
+    old = {"features.denseblock1.denselayer2.norm.1.weight": torch.ones(2), **_weights()}
+    assert set(unwrap(old, HERE).tensors) == {"features.denseblock1.denselayer2.norm1.weight", *_weights()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
@@ -59,6 +59,7 @@ def test_extras_are_replaced_by_stand_ins(saved: Callable[..., str]) -> None:
         "objects": np.array([{}, "x"], dtype=object),
         "number": np.float64(0.1),
         "args": argparse.Namespace(lr=0.1),
+        "path": PurePosixPath("runs/1"),
     }
     path = saved({"model": {"a": torch.ones(2)}, **extras})
     loaded = load_weights_only(path, ignore_extras=True)
@@ -76,6 +77,17 @@ def test_truncated_files_are_refused(saved: Callable[..., str], share: float) ->
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(TeacherRefusedError, match="incomplete or damaged"):
         load_weights_only(path)
+
+
+def test_a_byte_that_is_not_as_its_checksum_says_is_refused(saved: Callable[..., str]) -> None:
+    path = Path(saved({"a": torch.arange(1000.0)}))
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.tensor(500.0).numpy().tobytes())] ^= 1
+    path.write_bytes(content)
+    assert torch.load(path, weights_only=True)["a"].shape == (1000,), "PyTorch itself does not look"
+    with pytest.raises(TeacherRefusedError, match="incomplete or damaged") as caught:
+        load_weights_only(path)
+    assert "checksum" in caught.value.why and "data/0" in caught.value.why
 
 
 def test_truncated_safetensors_are_refused(tmp_path: Path) -> None:
