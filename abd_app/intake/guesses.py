@@ -51,21 +51,8 @@ def guess_mean_std(
     if channels == 1:
         return _written((0.1307,), (0.3081,), "Mean and standard deviation of MNIST, the usual grey training data.")
     name = architecture or ""
-    if name.startswith("timm/"):
-        configuration = getattr(network, "pretrained_cfg", None) or {}
-        mean, std = configuration.get("mean", _IMAGENET[0]), configuration.get("std", _IMAGENET[1])
-        return _written(mean, std, "timm's own weights of this architecture expect these numbers.")
-    if name in _TRANSFORMING:
-        return _written(
-            (0.5,) * 3,
-            (0.5,) * 3,
-            "torchvision's own weights expect ImageNet's numbers and turn them into these inside, which this network "
-            "leaves out.",
-        )
-    if (preset := _preset(name)) is not None:
-        return _written(preset.mean, preset.std, "torchvision's own weights of this architecture expect these numbers.")
-    if name.startswith("torchvision/"):
-        return _written(*_IMAGENET, "torchvision's own weights expect these numbers (ImageNet).")
+    if (guess := _of_library(name, network)) is not None:
+        return guess
     if name == "onnx" and (size is None or min(size) >= _LARGE_PX):
         return _written(
             *_IMAGENET, "Nothing at the graph's input normalises; these numbers are ImageNet's, the usual ones."
@@ -85,6 +72,26 @@ def guess_mean_std(
     return _written(
         _CIFAR_MEAN, (0.2023, 0.1994, 0.201), "The ABD authors' CIFAR-10 numbers; others use std 0.247,0.243,0.261."
     )
+
+
+def _of_library(name: str, network: nn.Module | None) -> Guess | None:
+    """What the own weights of a library's architecture expect; ``None`` for other networks."""
+    if name.startswith("timm/"):
+        configuration = getattr(network, "pretrained_cfg", None) or {}
+        mean, std = configuration.get("mean", _IMAGENET[0]), configuration.get("std", _IMAGENET[1])
+        return _written(mean, std, "timm's own weights of this architecture expect these numbers.")
+    if name in _TRANSFORMING:
+        return _written(
+            (0.5,) * 3,
+            (0.5,) * 3,
+            "torchvision's own weights expect ImageNet's numbers and turn them into these inside, which this network "
+            "leaves out.",
+        )
+    if (preset := _preset(name)) is not None:
+        return _written(preset.mean, preset.std, "torchvision's own weights of this architecture expect these numbers.")
+    if name.startswith("torchvision/"):
+        return _written(*_IMAGENET, "torchvision's own weights expect these numbers (ImageNet).")
+    return None
 
 
 def guess_input_size(architecture: str | None, network: nn.Module | None) -> Guess:
