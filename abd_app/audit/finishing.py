@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -31,7 +33,7 @@ def export_student(audit: OpenAudit, student: nn.Module) -> Iterator[Event]:
     folder, spec = audit.folder.path, audit.teacher.spec
     metadata = {
         "teacher_sha256": audit.teacher.card.sha256,
-        "plan": json.dumps(audit.plan.to_dict()),
+        "plan": json.dumps(_shareable(audit.plan.to_dict())),
         "versions": json.dumps(versions()),
     }
     with audit.folder.writing():
@@ -47,3 +49,13 @@ def export_student(audit: OpenAudit, student: nn.Module) -> Iterator[Event]:
     if audit.compute.device.type == "cuda":
         torch.cuda.empty_cache()
     yield AuditFinished(str(folder), plain(report))
+
+
+def _shareable(plan: dict[str, Any]) -> dict[str, Any]:
+    """The plan with the names of files instead of their paths: a student is passed on, its maker's folders are not."""
+
+    def named(values: dict[str, Any], *keys: str) -> dict[str, Any]:
+        return {**values, **{key: Path(values[key]).name for key in keys if values[key] is not None}}
+
+    triggers = [named(trigger, "name", "mask") for trigger in plan["triggers"]]
+    return {**named(plan, "teacher_file", "out", "data", "picture"), "triggers": triggers}

@@ -53,6 +53,10 @@ def guess_mean_std(
     name = architecture or ""
     if (guess := _of_library(name, network)) is not None:
         return guess
+    if num_classes == _GTSRB_CLASSES:
+        return _written(
+            *_UNIT, "Road-sign classifiers (GTSRB has 43 classes) are usually trained on plain pixels in [0, 1]."
+        )
     if name == "onnx" and (size is None or min(size) >= _LARGE_PX):
         return _written(
             *_IMAGENET, "Nothing at the graph's input normalises; these numbers are ImageNet's, the usual ones."
@@ -60,10 +64,6 @@ def guess_mean_std(
     if name == "onnx":
         return _written(
             _CIFAR_MEAN, (0.247, 0.243, 0.261), "Nothing at the graph's input normalises; these numbers are CIFAR-10's."
-        )
-    if num_classes == _GTSRB_CLASSES:
-        return _written(
-            *_UNIT, "Road-sign classifiers (GTSRB has 43 classes) are usually trained on plain pixels in [0, 1]."
         )
     if name.startswith("preact-"):
         return _written(

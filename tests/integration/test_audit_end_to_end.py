@@ -139,6 +139,7 @@ def test_the_exported_file_gives_the_students_predictions(demo_run: tuple[Path, 
     metadata = session.get_modelmeta().custom_metadata_map
     assert metadata["teacher_sha256"] == teacher["sha256"]
     assert json.loads(metadata["plan"])["steps"] == 3
+    assert str(folder) not in metadata["plan"] and json.loads(metadata["plan"])["teacher_file"] == "teacher.safetensors"
 
 
 def test_the_same_plan_gives_the_same_numbers(whole_run: tuple[AuditPlan, list[Event]], tiny_plan: TinyPlan) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -63,6 +64,9 @@ def test_a_lost_class_is_a_finding_with_its_name_and_in_the_report(
     (found,) = [event.finding for event in events if isinstance(event, FindingMade)]
     name = ("ant", "bee", "cat", "dog")[lost]
     assert found.title == f"The student lost much of class {lost} ({name!r})"
+    metadata = onnx.load(str(Path(audit.plan.out) / "student.onnx")).metadata_props
+    plan = json.loads(next(one.value for one in metadata if one.key == "plan"))
+    assert (plan["data"], plan["teacher_file"], plan["picture"]) == ("own.npz", "teacher.pth", None)
     report = json.loads((Path(audit.plan.out) / "report.json").read_text())
     assert found.title in [one["title"] for one in report["findings"]]
     assert report["teacher"]["class_names"] == ["ant", "bee", "cat", "dog"]
