@@ -92,3 +92,4 @@ def test_the_window_shows_both_and_a_new_run_clears_them(theme: Theme, tmp_path:
     assert not live.classes.table.isVisibleTo(live.classes)
     stage.engine.play(AuditFinished(str(tmp_path), {"summary": "So."}))
     stage.window.close()
+    stage.window.deleteLater()
