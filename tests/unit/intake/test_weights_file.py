@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -88,6 +89,19 @@ def test_a_byte_that_is_not_as_its_checksum_says_is_refused(saved: Callable[...,
     with pytest.raises(TeacherRefusedError, match="incomplete or damaged") as caught:
         load_weights_only(path)
     assert "checksum" in caught.value.why and "data/0" in caught.value.why
+
+
+def test_an_archive_that_would_keep_a_reader_busy_is_not_read_for_checksums(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bomb.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb/data.pkl", bytes(10_000_000))
+    read: list[str] = []
+    monkeypatch.setattr(zipfile.ZipFile, "testzip", lambda self: read.append("all"))
+    with pytest.raises(TeacherRefusedError, match="incomplete or damaged"):
+        load_weights_only(path)
+    assert not read
 
 
 def test_truncated_safetensors_are_refused(tmp_path: Path) -> None:
