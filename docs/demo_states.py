@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from recorded_run import Recording, Said
-from window_states import Stage
+from stage import Stage
 
 from abd_app.events import Event
 

@@ -20,7 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from demo_states import DEMO_STATES
 from PySide6.QtWidgets import QApplication
 from recorded_run import RECORDING, Recording, read_recording
-from window_states import STATES, Stage
+from stage import Stage
+from window_states import STATES
 
 from abd_app.events import AuditFailed
 from abd_app.gui.dialogs import HelpDialog, SettingsDialog

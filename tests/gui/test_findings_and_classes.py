@@ -19,7 +19,7 @@ from abd_app.teacher import Finding
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "docs"))
 
-from window_states import Stage
+from stage import Stage
 
 WEAK = Finding("warning", "The student is weak on class 2", "It lost.")
 FEW = Finding("info", "Few images", "Twelve.")

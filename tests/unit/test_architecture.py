@@ -93,7 +93,7 @@ def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
 
 def test_files_and_functions_stay_short() -> None:
     too_long = []
-    for path in python_files("abd_app", "benchmarks", "packaging", "resources", "tests"):
+    for path in python_files("abd_app", "benchmarks", "docs", "packaging", "resources", "tests"):
         lines = len(path.read_text(encoding="utf-8").splitlines())
         if lines > MAX_FILE_LINES:
             too_long.append(f"{path.relative_to(ROOT)}: {lines} lines")
