@@ -13,6 +13,7 @@ from abd_app.assets import asset
 from abd_app.errors import RunFailedError
 from abd_app.export.files import write_text
 from abd_app.export.schema import Report
+from abd_app.export.verdict import percent
 
 _NOT_MEASURED = "not measured"
 _MOST_CLASSES = 20
@@ -122,7 +123,7 @@ _ACTING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def _percent(rate: float | None) -> str:
-    return _NOT_MEASURED if rate is None else f"{100 * rate:.1f} %"
+    return _NOT_MEASURED if rate is None else percent(rate)
 
 
 def _hits(rate: float | None, images: int | None) -> str:

@@ -52,13 +52,13 @@ def _skill(report: Report) -> str:
         return "The student's accuracy was not measured"
     assert student is not None
     if report["estimated"]:
-        return f"The student agrees with the teacher on {_percent(student)} of {images}"
+        return f"The student agrees with the teacher on {percent(student)} of {images}"
     if not _known(teacher) or not teacher:
-        return f"The student is right on {_percent(student)} of {images}"
+        return f"The student is right on {percent(student)} of {images}"
     kept = student / teacher
     verb = "kept" if kept >= ACCURACY_KEPT else "kept only"
-    figures = f"{_percent(student)} against {_percent(teacher)} on {images}"
-    return f"The student {verb} {_percent(min(kept, 1.0))} of the teacher's accuracy ({figures})"
+    figures = f"{percent(student)} against {percent(teacher)} on {images}"
+    return f"The student {verb} {percent(min(kept, 1.0))} of the teacher's accuracy ({figures})"
 
 
 def _danger(report: Report) -> str:
@@ -70,8 +70,8 @@ def _danger(report: Report) -> str:
     if name is None:
         return f"{subject} could not be measured on the student"
     before = teacher["asr"].get(name)
-    was = f", {_percent(before)} on the teacher" if before is not None and _known(before) else ""
-    figures = f"{_percent(now)} of {student['asr_images'].get(name, 0):,} images{was}"
+    was = f", {percent(before)} on the teacher" if before is not None and _known(before) else ""
+    figures = f"{percent(now)} of {student['asr_images'].get(name, 0):,} images{was}"
     _, worst_before = _worst(teacher)
     if now > ASR_HIGH:
         return f"do not use it yet: {subject} still works on {figures}"
@@ -98,5 +98,6 @@ def _known(rate: float | None) -> bool:
     return rate is not None and math.isfinite(rate)
 
 
-def _percent(rate: float) -> str:
+def percent(rate: float) -> str:
+    """A rate in [0, 1] as ``97.5 %``."""
     return f"{100 * rate:.1f} %"

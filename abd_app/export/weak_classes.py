@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import NormalDist
 
 from abd_app.events import Measured
+from abd_app.export.verdict import percent
 from abd_app.teacher import Finding
 
 FURTHER_BEHIND = 0.1
@@ -35,10 +36,10 @@ def finding_of_classes(
         twin: Likewise, if there is one.
         names: By class index; empty: they have none.
     """
-    if teacher is None or student is None:
+    if teacher is None or student is None or not student.accuracy_by_class:
         return None
-    lost = {index: before - student.accuracy_by_class[index] for index, before in _both(teacher, student).items()}
     counts = student.images_by_class
+    lost = {index: before - student.accuracy_by_class[index] for index, before in teacher.accuracy_by_class.items()}
     total, images = sum(lost[index] * counts[index] for index in lost), sum(counts[index] for index in lost)
     errors = NormalDist().inv_cdf(1 - CHANCE / max(1, len(lost)))
     worst = []
@@ -55,11 +56,6 @@ def finding_of_classes(
     return _finding([_told(index, teacher, student, twin, names) for index in worst]) if worst else None
 
 
-def _both(teacher: Measured, student: Measured) -> Mapping[str, float]:
-    """The teacher's accuracy by class; empty where one of the two was not measured by class."""
-    return teacher.accuracy_by_class if student.accuracy_by_class else {}
-
-
 def _finding(told: list[str]) -> Finding:
     some = f"{len(told)} classes" if len(told) > 1 else told[0].partition(":")[0].replace("Class", "class")
     worst = f" The worst {_NAMED} of them: " if len(told) > _NAMED else " "
@@ -74,10 +70,10 @@ def _finding(told: list[str]) -> Finding:
 def _told(index: str, teacher: Measured, student: Measured, twin: Measured | None, names: Sequence[str]) -> str:
     name = names[int(index)] if int(index) < len(names) else ""
     called = f"Class {index}" + (f" ({name!r:.{_LONGEST_NAME}})" if name else "")
-    rates = [f"{_percent(student.accuracy_by_class[index])} of {student.images_by_class[index]:,} images"]
-    rates.append(f"the teacher {_percent(teacher.accuracy_by_class[index])}")
+    rates = [f"{percent(student.accuracy_by_class[index])} of {student.images_by_class[index]:,} images"]
+    rates.append(f"the teacher {percent(teacher.accuracy_by_class[index])}")
     if twin is not None and index in twin.accuracy_by_class:
-        rates.append(f"the undefended twin {_percent(twin.accuracy_by_class[index])}")
+        rates.append(f"the undefended twin {percent(twin.accuracy_by_class[index])}")
     return f"{called}: {', '.join(rates)}"
 
 
@@ -85,7 +81,3 @@ def _variance(rate: float, images: int) -> float:
     """Of a measured rate, as if two more images had been seen, one of them right (Agresti & Coull, 1998)."""
     likely = (rate * images + 1) / (images + 2)
     return likely * (1 - likely) / images
-
-
-def _percent(rate: float) -> str:
-    return f"{100 * rate:.1f} %"

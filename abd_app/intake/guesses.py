@@ -26,7 +26,9 @@ _BACKDOORBENCH: dict[str, tuple[Channels, Channels]] = {
 
 _GTSRB_CLASSES = 43
 _TRANSFORMING = frozenset(("torchvision/googlenet", "torchvision/inception_v3"))
+"""Built with another normalisation inside where torchvision's own weights are loaded."""
 _LARGE_PX = 64
+"""From this side on a graph's images are taken for ImageNet's, below for CIFAR-10's."""
 
 
 @dataclass(frozen=True)

@@ -166,12 +166,9 @@ def _modernised(tensors: Tensors) -> Tensors:
     The counters (since PyTorch 0.4.1) are of no use in eval mode.
     """
     renamed = {_OLD_DENSENET.sub(r"\1\2", name): value for name, value in tensors.items()}
-    counters = {f"{name.removesuffix('running_var')}num_batches_tracked" for name in renamed if _is_variance(name)}
-    return {**dict.fromkeys(counters - renamed.keys(), torch.tensor(0)), **renamed}
-
-
-def _is_variance(name: str) -> bool:
-    return name.rpartition(".")[2] == "running_var"
+    layers = [name.removesuffix("running_var") for name in renamed if name.rpartition(".")[2] == "running_var"]
+    counters = {f"{layer}num_batches_tracked": torch.tensor(0) for layer in layers}
+    return {**counters, **renamed}
 
 
 def _common_prefix(tensors: Tensors) -> str:

@@ -133,7 +133,7 @@ class Meter:
         count = len(evaluation.images)
         chosen = torch.arange(count) if limit is None or limit >= count else torch.arange(limit) * count // limit
         self._images = evaluation.images[chosen].to(device)
-        self._of_class = torch.bincount(evaluation.labels[chosen]).tolist()
+        self._class_sizes = torch.bincount(evaluation.labels[chosen]).tolist()
         self._labels = evaluation.labels[chosen].to(device)
         self._triggers = [trigger.to(device) for trigger in triggers]
         self._victims = (self._images[:0], self._labels[:0])
@@ -166,11 +166,11 @@ class Meter:
                 _hit(network, victims, classes, self._target_class, stamp=trigger, batch_size=size)
                 for trigger in self._triggers
             ]
-            by_class = right.new_zeros(len(self._of_class)).index_add_(0, self._labels, right)
+            by_class = right.new_zeros(len(self._class_sizes)).index_add_(0, self._labels, right)
             counts = torch.cat([by_class, *(one.sum()[None] for one in turned)]).tolist()
         names = [trigger.name for trigger in self._triggers]
-        correct, successes = counts[: len(self._of_class)], counts[len(self._of_class) :]
-        of_class = {str(index): number for index, number in enumerate(self._of_class) if number}
+        correct, successes = counts[: len(self._class_sizes)], counts[len(self._class_sizes) :]
+        of_class = {str(index): number for index, number in enumerate(self._class_sizes) if number}
         return Scores(
             accuracy=sum(correct) / len(images),
             images=len(images),
