@@ -59,8 +59,8 @@ def load_weights_only(path: str | Path, *, ignore_extras: bool = False) -> objec
 def _check_archive(path: Path) -> None:
     """Reads every byte against its checksum, which ``torch.load`` does not.
 
-    PyTorch stores its files uncompressed. An archive of more than its own size is left to the decoder: it may be made to
-    keep a reader busy.
+    PyTorch stores its files uncompressed. An archive of more than its own size is left to the decoder: it may be made
+    to keep a reader busy.
 
     Raises:
         TeacherRefusedError: One is wrong.
