@@ -67,10 +67,23 @@ class ImageSpec:
 
 
 @dataclass(frozen=True)
+class DataFile:
+    """A file beside a teacher file that holds weights of it (ONNX external data), as it was read."""
+
+    name: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
 class TeacherCard:
     """Everything known about a teacher file, without the weights.
 
     ``None`` marks a fact that neither the file nor the user has stated.
+
+    Attributes:
+        sha256: Of the file, hexadecimal; those of its data files are in ``data_files``.
+        size_bytes: Of the file and its data files.
     """
 
     file: str
@@ -89,6 +102,12 @@ class TeacherCard:
     class_names: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     questions: tuple[Question, ...] = ()
+    data_files: tuple[DataFile, ...] = ()
+
+    @property
+    def content(self) -> str:
+        """What all of the teacher's files hold: their SHA-256, separated by spaces."""
+        return " ".join((self.sha256, *(file.sha256 for file in self.data_files)))
 
 
 @dataclass(frozen=True)

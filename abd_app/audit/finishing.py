@@ -32,7 +32,7 @@ def export_student(audit: OpenAudit, student: nn.Module) -> Iterator[Event]:
     yield PhaseStarted("export", "student", audit.record.steps)
     folder, spec = audit.folder.path, audit.teacher.spec
     metadata = {
-        "teacher_sha256": audit.teacher.card.sha256,
+        "teacher_sha256": audit.teacher.card.content,
         "plan": json.dumps(_shareable(audit.plan.to_dict())),
         "versions": json.dumps(versions()),
     }

@@ -126,7 +126,7 @@ def _save(audit: OpenAudit, distillation: Distillation, role: Role) -> None:
     audit.folder.save_checkpoint(
         {
             "role": role,
-            "teacher_sha256": audit.teacher.card.sha256,
+            "teacher_sha256": audit.teacher.card.content,
             "total_steps": audit.recipe.steps,
             "distillation": distillation.state_dict(),
             "student": audit.record.student_weights,

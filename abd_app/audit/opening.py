@@ -121,7 +121,7 @@ def _method(
     if checkpoint is None:
         purifies = plan.student == PURIFIED
         return choose_method(plan.method, teacher.card, compute.device.type, purifies=purifies)
-    if checkpoint["teacher_sha256"] != teacher.card.sha256:
+    if checkpoint["teacher_sha256"] != teacher.card.content:
         raise UsageError(
             "The teacher file has changed since the run was started.",
             where=plan.teacher_file,

@@ -142,6 +142,7 @@ def _teacher(teacher: Teacher, measured: Measured | None, class_names: Sequence[
     return {
         "file": card.file,
         "sha256": card.sha256,
+        "data_files": [{"file": file.name, "sha256": file.sha256} for file in card.data_files],
         "format": card.format,
         "architecture": card.architecture,
         "num_classes": spec.num_classes,

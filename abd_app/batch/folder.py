@@ -101,25 +101,33 @@ def earlier_outcome(task: AuditTask) -> Outcome | None:
         if task.plan.changes_since(AuditPlan.from_json(json.dumps(report["plan"]))):
             return None
         outcome = done(task, report)
+        changed = _changed_file(task, report["teacher"])
     except (OSError, ValueError, KeyError, TypeError, UsageError):
         return None
-    sha256 = file_sha256(task.plan.teacher_file)
-    if sha256 == outcome.sha256:
+    if changed is None:
         return outcome
     return failed(
         task,
         AuditFailed(
             "The file has changed since it was audited.",
-            task.plan.teacher_file,
+            str(changed),
             f"The report in {task.folder} is of another content.",
             "Move that folder away, or audit the file in another --out.",
             UsageError.exit_code,
         ),
-        sha256=sha256,
+        sha256=file_sha256(task.plan.teacher_file),
     )
 
 
-def file_sha256(path: str) -> str:
+def _changed_file(task: AuditTask, audited: dict[str, Any]) -> Path | None:
+    """The first of the teacher's files that no longer holds what was audited."""
+    file = Path(task.plan.teacher_file)
+    audited_files = [(file, audited["sha256"])]
+    audited_files += [(file.with_name(one["file"]), one["sha256"]) for one in audited.get("data_files", ())]
+    return next((path for path, sha256 in audited_files if file_sha256(path) != sha256), None)
+
+
+def file_sha256(path: str | Path) -> str:
     """The SHA-256 of a plain file, hexadecimal; empty if it cannot be read. Nothing in it is interpreted."""
     try:
         if not Path(path).is_file():  # reading a pipe or a device might never end

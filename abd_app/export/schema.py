@@ -21,6 +21,13 @@ class ScoresReport(TypedDict):
     asr_images: dict[str, int]
 
 
+class DataFileReport(TypedDict):
+    """A file beside the teacher file that holds weights of it; ``file`` is its bare name."""
+
+    file: str
+    sha256: str
+
+
 class TeacherReport(ScoresReport):
     """The teacher file and what it scored; ``input_size`` is [height, width] in pixels.
 
@@ -29,6 +36,7 @@ class TeacherReport(ScoresReport):
 
     file: str
     sha256: str
+    data_files: list[DataFileReport]
     format: str
     architecture: str | None
     num_classes: int

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from abd_app.errors import TeacherRefusedError
-from abd_app.intake import onnx_graph, onnx_network, onnx_parity
+from abd_app.intake import onnx_data, onnx_graph, onnx_network, onnx_parity
 from abd_app.intake.private_copy import PrivateCopy
 from abd_app.intake.recognise import Recognised, fit_named, nearest_fits, recognise
 from abd_app.intake.sniff import FileKind, sniff
@@ -22,9 +22,10 @@ from abd_app.intake.weights_file import load_safetensors, load_weights_only
 from abd_app.networks import catalog
 from abd_app.networks.fingerprints import Fit
 from abd_app.plan import TeacherFacts
-from abd_app.teacher import Answers, Finding, Severity
+from abd_app.teacher import Answers, DataFile, Finding, Severity
 
 _SHOWN_ALTERNATIVES = 4
+_SHOWN_DATA_FILES = 4
 _UNIT_RANGE_STD = 2.0
 """A graph that divides pixels by more than this, or subtracts more from them, expects them in [0, 255]."""
 
@@ -39,6 +40,7 @@ class Candidate:
         answers: What ``network`` answers; ``None`` if unknown.
         parameters: Learned numbers; of the file if there is no network.
         nearest: With no network: the architectures that come closest, best first.
+        data_files: Read beside the file.
     """
 
     kind: FileKind
@@ -52,6 +54,7 @@ class Candidate:
     answers: Answers | None = None
     parameters: int = 0
     nearest: tuple[Fit, ...] = ()
+    data_files: tuple[DataFile, ...] = ()
 
     @property
     def batchnorm_layers(self) -> int:
@@ -202,6 +205,7 @@ def _fixed_size(network: nn.Module) -> tuple[int, int] | None:
 
 
 def _from_onnx(copy: PrivateCopy) -> Candidate:
+    copy, data_files = onnx_data.with_data_inside(copy)
     model = onnx_graph.read_graph(copy.path, copy.original)
     facts = onnx_graph.read_facts(model, copy.original)
     reference = onnx_parity.Reference(copy.path, copy.original, facts)
@@ -209,7 +213,11 @@ def _from_onnx(copy: PrivateCopy) -> Candidate:
     size = onnx_parity.image_size(reference, facts)
     answers = onnx_parity.check_parity(network, reference, (facts.channels, *size), copy.original)
     findings = [
-        Finding("info", "Converted from ONNX", "Answers and gradients agree with onnxruntime on random images.")
+        Finding("info", "Converted from ONNX", "Answers and gradients agree with onnxruntime on random images."),
+        *(
+            Finding("info", f"Weights read from {file.name!r} beside it", f"SHA-256 {file.sha256}")
+            for file in data_files[:_SHOWN_DATA_FILES]
+        ),
     ]
     if facts.batch is not None:
         findings.append(
@@ -229,6 +237,7 @@ def _from_onnx(copy: PrivateCopy) -> Candidate:
         fixed_size=facts.size,
         answers="probabilities" if probabilities else "logits",
         parameters=sum(parameter.numel() for parameter in network.parameters()),
+        data_files=data_files,
     )
 
 

@@ -15,7 +15,7 @@ from abd_app.errors import TeacherRefusedError
 if TYPE_CHECKING:
     import onnx
 
-_MAX_BYTES = 2**31 - 1
+MAX_BYTES = 2**31 - 1
 """A protobuf message cannot be larger."""
 _MAX_NODES = 50_000
 _DEFAULT_DOMAINS = ("", "ai.onnx")
@@ -54,13 +54,7 @@ def read_graph(path: Path, original: Path) -> onnx.ModelProto:
     """
     import onnx
 
-    if path.stat().st_size > _MAX_BYTES:
-        raise _refused(original, "larger than an ONNX file can be", "", "Use safetensors for models of more than 2 GB.")
-    try:
-        model = onnx.load(str(path), format="protobuf", load_external_data=False)
-    except Exception as error:  # The protobuf parser has several, by back end.
-        why = f"{type(error).__name__}: {str(error)[:200]}"
-        raise _refused(original, "incomplete or damaged", why, "Download or copy it again.") from error
+    model = parse(path, original)
     _check_contents(model, original)
     try:
         onnx.checker.check_model(model)
@@ -68,6 +62,36 @@ def read_graph(path: Path, original: Path) -> onnx.ModelProto:
         first = str(error).strip().splitlines()[0][:300]
         raise _refused(original, "not valid ONNX", first, "Export the model again.") from error
     return model
+
+
+def parse(path: Path, original: Path) -> onnx.ModelProto:
+    """The model as the file has it, not looked at.
+
+    Raises:
+        TeacherRefusedError: It is damaged, or too large for the format.
+    """
+    import onnx
+
+    if path.stat().st_size > MAX_BYTES:
+        raise _refused(original, "larger than an ONNX file can be", "", "Use safetensors for models of more than 2 GB.")
+    try:
+        return onnx.load(str(path), format="protobuf", load_external_data=False)
+    except Exception as error:  # The protobuf parser has several, by back end.
+        why = f"{type(error).__name__}: {str(error)[:200]}"
+        raise _refused(original, "incomplete or damaged", why, "Download or copy it again.") from error
+
+
+def all_tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:
+    """Weights and constants, without those of graphs in graphs, which :func:`read_graph` refuses."""
+    attributes = [a for node in model.graph.node for a in node.attribute]
+    return [*model.graph.initializer, *(a.t for a in attributes), *(t for a in attributes for t in a.tensors)]
+
+
+def is_external(tensor: onnx.TensorProto) -> bool:
+    """Whether the numbers lie in another file."""
+    import onnx
+
+    return bool(tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data)
 
 
 def read_facts(model: onnx.ModelProto, original: Path) -> GraphFacts:
@@ -104,19 +128,9 @@ def read_facts(model: onnx.ModelProto, original: Path) -> GraphFacts:
 
 
 def _check_contents(model: onnx.ModelProto, original: Path) -> None:
-    import onnx
-
     graph = model.graph
-    attributes = [a for node in graph.node for a in node.attribute]
-    tensors = [*graph.initializer, *(a.t for a in attributes), *(t for a in attributes for t in a.tensors)]
-    external = [t.name for t in tensors if t.data_location == onnx.TensorProto.EXTERNAL or t.external_data]
-    if external:
-        why = f"The tensor {external[0]!r} and {len(external) - 1} more lie in other files."
-        remedy = (
-            f"Save it as one file: onnx.save(onnx.load({original.name!r}), 'single.onnx'), or export it again with "
-            "torch.onnx.export(..., external_data=False)."
-        )
-        raise _refused(original, "an ONNX model with external data", why, remedy)
+    if graph.sparse_initializer:
+        raise _refused(original, "an ONNX model with sparse weights", "", "Save it with ordinary ones.")
     if len(graph.node) > _MAX_NODES:
         raise _refused(original, f"a graph of {len(graph.node)} nodes", "", "Open an image classifier.")
     if model.functions:

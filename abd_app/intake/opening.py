@@ -60,7 +60,7 @@ def _card(copy: PrivateCopy, candidate: Candidate, settled: SettledFacts) -> Tea
     return TeacherCard(
         file=str(copy.original),
         sha256=copy.sha256,
-        size_bytes=copy.size_bytes,
+        size_bytes=copy.size_bytes + sum(file.size_bytes for file in candidate.data_files),
         format=candidate.kind.value,
         architecture=candidate.architecture,
         num_classes=settled.num_classes,
@@ -74,6 +74,7 @@ def _card(copy: PrivateCopy, candidate: Candidate, settled: SettledFacts) -> Tea
         class_names=names if len(names) == settled.num_classes else (),
         findings=settled.findings,
         questions=settled.questions,
+        data_files=candidate.data_files,
     )
 
 

@@ -9,10 +9,11 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from abd_app.errors import RunFailedError, TeacherRefusedError, UsageError
+from abd_app.teacher import DataFile
 
 _PIECE_BYTES = 1 << 20
 
@@ -46,21 +47,68 @@ def private_copy(file: str) -> Iterator[PrivateCopy]:
     original = Path(file).expanduser()
     with tempfile.TemporaryDirectory(prefix="abd-app-intake-", ignore_cleanup_errors=True) as folder:
         target = Path(folder) / "teacher"
-        digest = hashlib.sha256()
-        size = 0
-        with _opened(original) as descriptor, _written(target) as copy:
-            while piece := _read(descriptor, original):
-                digest.update(piece)
-                size += len(piece)
-                _write(copy, piece, original)
-        yield PrivateCopy(original, target, digest.hexdigest(), size)
+        sha256, size = _copied(original, target)
+        yield PrivateCopy(original, target, sha256, size)
+
+
+def copy_beside(copy: PrivateCopy, name: str, folder: Path, *, max_bytes: int) -> DataFile:
+    """Copies a file that the teacher file names and that lies beside it, under its name into ``folder``.
+
+    The name is as little to be trusted as the file: nothing outside the folder of the original is looked at, and no
+    link is followed.
+
+    Raises:
+        TeacherRefusedError: It is more than a file's name; or the file is missing, a link, no plain file, or larger
+            than ``max_bytes``, or it cannot be read.
+        RunFailedError: The temporary folder has no room for it.
+    """
+    bare = PurePosixPath(name).name == PureWindowsPath(name).name == name and "\0" not in name
+    if not bare or name in ("", ".."):
+        raise _out_of_reach(copy, f"It names {name!r}, which is not in its folder.")
+    path = copy.original.parent / name
+    try:
+        status = path.lstat()
+    except OSError as error:
+        raise _out_of_reach(copy, f"{name!r} is not beside it.") from error
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        raise _out_of_reach(copy, f"{name!r} is a link, or no plain file.")
+    if status.st_size > max_bytes:
+        raise _out_of_reach(copy, f"With {name!r} the model has more than 2 GB.")
+    sha256, size = _copied(path, folder / name, follow_links=False)
+    return DataFile(name, sha256, size)
+
+
+def rewritten(copy: PrivateCopy, content: bytes) -> PrivateCopy:
+    """The copy with other bytes to be looked at, but ``sha256`` and ``size_bytes`` of what was read.
+
+    Raises:
+        RunFailedError: The temporary folder has no room for it.
+    """
+    target = copy.path.with_name("rewritten")
+    with _written(target) as descriptor:
+        _write(descriptor, content, copy.original)
+    return replace(copy, path=target)
+
+
+def _copied(original: Path, target: Path, *, follow_links: bool = True) -> tuple[str, int]:
+    """SHA-256 and bytes of what was copied."""
+    digest = hashlib.sha256()
+    size = 0
+    with _opened(original, follow_links=follow_links) as descriptor, _written(target) as copy:
+        while piece := _read(descriptor, original):
+            digest.update(piece)
+            size += len(piece)
+            _write(copy, piece, original)
+    return digest.hexdigest(), size
 
 
 @contextmanager
-def _opened(original: Path) -> Iterator[int]:
+def _opened(original: Path, *, follow_links: bool) -> Iterator[int]:
+    # Without O_NONBLOCK, opening a named pipe waits for a writer that may never come.
+    names = ("O_NONBLOCK", "O_BINARY", *(() if follow_links else ("O_NOFOLLOW",)))
+    flags = sum(getattr(os, name, 0) for name in names)  # not every system has all of them
     try:
-        # Without O_NONBLOCK, opening a named pipe waits for a writer that may never come.
-        descriptor = os.open(original, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        descriptor = os.open(original, os.O_RDONLY | flags)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise UsageError(
             "The teacher file does not exist.", where=str(original), remedy="Check the path and give it again."
@@ -101,9 +149,9 @@ def _read(descriptor: int, original: Path) -> bytes:
         raise _unreadable(original, error) from error
 
 
-def _write(descriptor: int, piece: bytes, original: Path) -> None:
+def _write(descriptor: int, content: bytes, original: Path) -> None:
     try:
-        view = memoryview(piece)
+        view = memoryview(content)
         while view:
             view = view[os.write(descriptor, view) :]
     except OSError as error:
@@ -114,6 +162,16 @@ def _write(descriptor: int, piece: bytes, original: Path) -> None:
             why="The disk is full." if full else (error.strerror or str(error)),
             remedy=f"Free room for a copy of {original.name} in the temporary folder, or point TMPDIR to another disk.",
         ) from error
+
+
+def _out_of_reach(copy: PrivateCopy, why: str) -> TeacherRefusedError:
+    return TeacherRefusedError(
+        "The teacher keeps weights in other files, and the app cannot take them from there.",
+        where=str(copy.original),
+        why=why,
+        remedy="Put the file and those that it names into one folder, the files themselves and not links to them; or "
+        f"save it as one file where it came from: onnx.save(onnx.load({copy.original.name!r}), 'single.onnx').",
+    )
 
 
 def _is_a_folder(original: Path) -> TeacherRefusedError:

@@ -16,6 +16,8 @@ _EXPORT_REMEDY = (
 _LEGACY_TORCH = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 _ONNX_FIELDS = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26))
 _ONNX_GRAPH = 7
+_ONNX_DATA_ENDINGS = (".data", "_data")
+"""What exporters append to the name of an ONNX file for the file of its weights."""
 _MAX_SAFETENSORS_HEADER_BYTES = 100_000_000
 
 _FOREIGN: tuple[tuple[bytes, str, str], ...] = (
@@ -133,6 +135,10 @@ def _sniff_protobuf(path: Path, original: Path, size: int, head: bytes) -> FileK
         raise _refusal(original, "an incomplete ONNX file", "Download or copy it again.")
     if head.lstrip()[:1] in (b"{", b"["):
         raise _refusal(original, "a text file, probably JSON", "Open the model file beside it.")
+    for ending in _ONNX_DATA_ENDINGS:
+        model = original.name.removesuffix(ending)
+        if model != original.name and original.with_name(model).is_file():
+            raise _refusal(original, "not a model itself, but probably weights of one", f"Open {model} beside it.")
     raise _refusal(
         original,
         "of a kind the app does not know",

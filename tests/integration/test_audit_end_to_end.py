@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -19,6 +21,7 @@ from torch import nn
 from abd_app.assets import asset
 from abd_app.audit import run_audit
 from abd_app.distill.assemble import build_student
+from abd_app.errors import UsageError
 from abd_app.events import (
     AuditFinished,
     DeviceUsed,
@@ -243,19 +246,38 @@ def test_a_teacher_whose_batchnorm_is_partly_folded_away_is_bounded_in_part_and_
     assert ("Activation bounds act in part" in titles) == said
 
 
-def test_a_teacher_without_batchnorm_is_not_bounded_and_the_report_says_so(tiny_plan: TinyPlan, tmp_path: Path) -> None:
+@pytest.fixture
+def onnx_teacher(tmp_path: Path) -> Path:
+    """A network without BatchNorm, as PyTorch exports it by default: its weights are in a second file."""
     torch.manual_seed(0)
     layers = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 4)]
     file = tmp_path / "plain.onnx"
-    torch.onnx.export(
-        nn.Sequential(*layers).eval(),
-        (torch.rand(2, 3, 8, 8),),
-        file,
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        external_data=False,
-        verbose=False,
-    )
-    plan = tiny_plan(teacher_file=str(file), defense="sv", compare=False, steps=2)
+    torch.onnx.export(nn.Sequential(*layers).eval(), (torch.rand(1, 3, 8, 8),), file, verbose=False)
+    assert file.with_name("plain.onnx.data").is_file()
+    return file
+
+
+def test_a_teacher_without_batchnorm_is_not_bounded_and_the_report_says_so(
+    tiny_plan: TinyPlan, onnx_teacher: Path
+) -> None:
+    plan = tiny_plan(teacher_file=str(onnx_teacher), defense="sv", compare=False, steps=2)
     for _ in run_audit(plan):
         pass
     assert "Activation bounds are off" in [finding["title"] for finding in _report(plan.out)["findings"]]
+
+
+def test_weights_in_a_second_file_are_vouched_for_and_must_not_change(tiny_plan: TinyPlan, onnx_teacher: Path) -> None:
+    data = onnx_teacher.with_name("plain.onnx.data")
+    content = data.read_bytes()
+    plan = tiny_plan(teacher_file=str(onnx_teacher), defense="none", compare=False)
+    _drain_until(plan, lambda event: isinstance(event, StepDone) and event.step == 11)
+    data.write_bytes(bytes(len(content)))
+    with pytest.raises(UsageError, match="has changed"):
+        list(run_audit(replace(plan, resume=True)))
+    data.write_bytes(content)
+    list(run_audit(replace(plan, resume=True)))
+    digest = hashlib.sha256(content).hexdigest()
+    assert _report(plan.out)["teacher"]["data_files"] == [{"file": data.name, "sha256": digest}]
+    assert digest in (Path(plan.out) / "report.html").read_text(encoding="utf-8")
+    metadata = onnx.load(str(Path(plan.out) / "student.onnx")).metadata_props
+    assert digest in next(entry.value for entry in metadata if entry.key == "teacher_sha256")

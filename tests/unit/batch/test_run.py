@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import json
 import os
 import time
@@ -159,6 +160,21 @@ def test_a_file_that_has_changed_is_not_covered_by_its_old_report(make_batch: Ma
     Path(plan.files[0]).write_bytes(b"other weights")
     assert statuses(drained(replace(plan, resume=True))) == {"good": "failed"}
     assert "has changed" in summary(plan)[0]["message"]
+
+
+def test_a_file_beside_it_that_has_changed_is_not_covered_either(make_batch: MakeBatch) -> None:
+    plan = make_batch("good.onnx")
+    data = Path(plan.files[0]).with_name("good.onnx.data")
+    data.write_bytes(b"weights")
+    drained(plan)
+    stored = Path(plan.tasks()[0].plan.out) / "report.json"
+    report = json.loads(stored.read_text())
+    report["teacher"]["data_files"] = [{"file": data.name, "sha256": hashlib.sha256(b"weights").hexdigest()}]
+    stored.write_text(json.dumps(report))
+    assert statuses(drained(replace(plan, resume=True))) == {"good": "done"}
+    data.write_bytes(b"other weights")
+    assert statuses(drained(replace(plan, resume=True))) == {"good": "failed"}
+    assert str(data) in summary(plan)[0]["message"]
 
 
 def test_other_options_are_another_batch(make_batch: MakeBatch) -> None:

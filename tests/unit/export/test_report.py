@@ -35,6 +35,7 @@ def _teacher() -> TeacherReport:
     return {
         "file": "teacher.pth",
         "sha256": "ab" * 32,
+        "data_files": [],
         "format": "PyTorch",
         "architecture": "wrn-16-2",
         "num_classes": 8,

@@ -197,15 +197,11 @@ def _refusal(model: onnx.ModelProto, folder: Path) -> TeacherRefusedError:
     return caught.value
 
 
-def test_external_data_is_refused(tmp_path: Path) -> None:
+def test_sparse_weights_are_refused(tmp_path: Path) -> None:
     model = _classifier()
-    tensor = model.graph.initializer[0]
-    tensor.ClearField("raw_data")
-    tensor.data_location = TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value="../secret.bin")
-    refusal = _refusal(model, tmp_path)
-    assert "external data" in refusal.what
-    assert "'w'" in refusal.why
+    values, indices = _constants(v=np.ones(1, np.float32), i=np.zeros(1, np.int64))
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [4]))
+    assert "sparse weights" in _refusal(model, tmp_path).what
 
 
 def test_batchnorm_that_says_that_it_infers_is_converted(tmp_path: Path) -> None:
