@@ -11,30 +11,9 @@ import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from abd_app.errors import TeacherRefusedError
+from abd_app.intake.stand_ins import STAND_INS
 
 _SHOWN_GLOBALS = 5
-
-
-class IgnoredValue:
-    """Stands for a value the app has no use for (arrays, options of a training script): holds nothing, does nothing."""
-
-    def __new__(cls, *_args: object, **_options: object) -> IgnoredValue:
-        """Takes whatever the original constructor took."""
-        return super().__new__(cls)
-
-    def __init__(self, *_args: object, **_options: object) -> None:
-        pass
-
-    def __setstate__(self, _state: object) -> None:
-        pass
-
-
-_IGNORED_GLOBALS = (
-    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
-    *("numpy.ndarray", "numpy.dtype", "argparse.Namespace", "PIL.Image.Image"),
-    *(f"pathlib.{kind}" for kind in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")),
-)
-"""What backdoor benchmarks and training scripts put beside the weights; the file gets a stand-in for it."""
 
 
 def load_weights_only(path: str | Path, *, ignore_extras: bool = False) -> object:
@@ -42,13 +21,13 @@ def load_weights_only(path: str | Path, *, ignore_extras: bool = False) -> objec
 
     Args:
         path: The file.
-        ignore_extras: Accept NumPy arrays, PIL images and argparse options, and put an empty stand-in in their place.
+        ignore_extras: Accept what training scripts put beside the weights, with stand-ins in its place.
 
     Raises:
         TeacherRefusedError: The file is damaged, or it names something other than tensors and plain values.
     """
     _check_archive(Path(path))
-    stand_ins: list[Any] = [(IgnoredValue, name) for name in _IGNORED_GLOBALS] if ignore_extras else []
+    stand_ins: list[Any] = [(stand_in, name) for name, stand_in in STAND_INS.items()] if ignore_extras else []
     try:
         with safe_globals(stand_ins):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -131,7 +110,7 @@ def _named_globals(path: Path, error: Exception) -> list[str]:
         listed = get_unsafe_globals_in_checkpoint(path)
     except Exception:  # Only zip files can be listed; the decoder's message names the first offender of the others.
         listed = []
-    names = [name for name in listed if name not in _IGNORED_GLOBALS]
+    names = [name for name in listed if name not in STAND_INS]
     return sorted(names) or re.findall(r"GLOBAL ([\w.]+)", str(error))[:1]
 
 

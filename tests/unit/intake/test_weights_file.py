@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import collections
+import datetime
 import os
+import sys
+import types
 import zipfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -14,7 +18,8 @@ import torch
 from torch import nn
 
 from abd_app.errors import TeacherRefusedError
-from abd_app.intake.weights_file import IgnoredValue, load_safetensors, load_weights_only
+from abd_app.intake.stand_ins import IgnoredValue
+from abd_app.intake.weights_file import load_safetensors, load_weights_only
 
 
 class _Payload:
@@ -61,12 +66,32 @@ def test_extras_are_replaced_by_stand_ins(saved: Callable[..., str]) -> None:
         "number": np.float64(0.1),
         "args": argparse.Namespace(lr=0.1),
         "path": PurePosixPath("runs/1"),
+        "date": datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
+        "namespace": types.SimpleNamespace(lr=0.1),
     }
     path = saved({"model": {"a": torch.ones(2)}, **extras})
     loaded = load_weights_only(path, ignore_extras=True)
     assert isinstance(loaded, dict)
     assert all(isinstance(loaded[name], IgnoredValue) for name in extras)
     assert torch.equal(loaded["model"]["a"], torch.ones(2))
+    with pytest.raises(TeacherRefusedError, match="more than weights"):
+        load_weights_only(path)
+
+
+def test_other_kinds_of_dictionaries_and_lists_hold_what_they_held(
+    saved: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = types.ModuleType("easydict")
+    options = type("EasyDict", (dict,), {"__module__": "easydict"})(lr=0.1)
+    options.comment = "an attribute, as libraries of options have them"
+    library.EasyDict = type(options)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "easydict", library)
+    history = collections.defaultdict(list, loss=[1.0, 0.5])
+    path = saved({"history": history, "last": collections.deque([3, 4], 5), "args": options, "type": int})
+    monkeypatch.delitem(sys.modules, "easydict")
+    loaded = load_weights_only(path, ignore_extras=True)
+    stand_in = {"type": IgnoredValue}
+    assert loaded == {"history": {"loss": [1.0, 0.5]}, "last": [3, 4], "args": {"lr": 0.1}, **stand_in}
     with pytest.raises(TeacherRefusedError, match="more than weights"):
         load_weights_only(path)
 
