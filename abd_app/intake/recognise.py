@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +21,9 @@ _ALIASES = (("downsample.", "shortcut."), ("fc.", "linear."))
 """Other spellings in the residual families: (theirs, ours). The arithmetic is the same."""
 _TRAINING_ONLY = re.compile(r"(AuxLogits|aux\d?|aux_classifier)\.")
 """Auxiliary classifiers, which only training uses."""
+_RESNET_CHILDREN = {"0": "conv1", "1": "bn1", **{str(stage + 3): f"layer{stage}" for stage in (1, 2, 3, 4)}}
+"""Layers of torchvision's ResNets by their index, as ``nn.Sequential(*network.children())`` names them."""
+_RESNET_INDEX = re.compile(r"^([014567])(?=\.)")
 _MAX_BUILT = 6
 _SHOWN_NEAREST = 3
 
@@ -31,7 +36,7 @@ class Recognised:
         tensors: The weights under the architecture's names.
         also_fit: Other architectures that the tensors fit; they may differ in activations, strides or padding.
         left_out: Tensors that only training uses.
-        renamed: The file uses other names for the same layers.
+        renamed: The file uses other names for the same layers, or for some of them.
         hinted: The file or its configuration names this architecture.
     """
 
@@ -44,12 +49,24 @@ class Recognised:
 
 
 def recognise(tensors: Tensors, hint: str | None = None) -> Recognised | None:
-    """The architecture that ``tensors`` fit exactly; ``None`` if none does.
+    """The architecture that ``tensors`` fit exactly, but perhaps for names; ``None`` if none does.
 
     Args:
         tensors: A plain state_dict.
         hint: An architecture's name as the file or its configuration spells it; decides between several that fit.
     """
+    found = _exact(tensors, hint)
+    if found is not None:
+        return found
+    body, left_out = without_training_parts(tensors)
+    for renamed in _with_known_names(body):
+        found = _exact(renamed, hint)
+        if found is not None:
+            return dataclasses.replace(found, left_out=left_out, renamed=True)
+    return None
+
+
+def _exact(tensors: Tensors, hint: str | None) -> Recognised | None:
     own = _own_family(shapes_of(tensors))
     if own is not None:
         fitted = _try(own, tensors)
@@ -114,6 +131,34 @@ def without_training_parts(tensors: Tensors) -> tuple[Tensors, tuple[str, ...]]:
     """The tensors without auxiliary classifiers, and the names of those."""
     left_out = tuple(name for name in tensors if _TRAINING_ONLY.match(name))
     return {name: value for name, value in tensors.items() if name not in left_out}, left_out
+
+
+def _with_known_names(tensors: Tensors) -> Iterator[Tensors]:
+    """The tensors as they may be called in a known network of which a part was renamed.
+
+    Its last layer was replaced by one linear layer of another name, or lies beside a body that has a name of its own.
+    """
+    for body in (tensors, *_unwrapped_bodies(tensors)):
+        yield body
+        for near in nearest_fits(body):
+            ours = {name.rpartition(".")[2]: name for name in near.missing}
+            theirs = {name.rpartition(".")[2]: name for name in near.unexpected}
+            weight = body.get(theirs.get("weight", ""))
+            linear = ours.keys() == theirs.keys() and weight is not None and weight.ndim == 2
+            if linear and len(ours) == len(near.missing) == len(near.unexpected):
+                names = {theirs[leaf]: ours[leaf] for leaf in theirs}
+                yield {names.get(name, name): value for name, value in body.items()}
+
+
+def _unwrapped_bodies(tensors: Tensors) -> list[Tensors]:
+    """The tensors without the name that all but the last layer's share, and a ResNet's with names for its indices."""
+    firsts = Counter(name.partition(".")[0] for name in tensors)
+    body = firsts.most_common(1)[0][0] if firsts else ""
+    if len(tensors) - firsts[body] not in (1, 2):
+        return []
+    unwrapped = {name.removeprefix(f"{body}."): value for name, value in tensors.items()}
+    named = {_RESNET_INDEX.sub(lambda match: _RESNET_CHILDREN[match[1]], name): unwrapped[name] for name in unwrapped}
+    return [unwrapped, named]
 
 
 def _plain(name: str) -> str:

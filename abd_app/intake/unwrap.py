@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,8 @@ _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 """Modules whose names had a dot in them."""
 _NEARLY_ALL, _MOST_BESIDE = 0.9, 3
 """Of the tensors that a wrapper holds, the share that is the network, and how many may lie beside it."""
+_AVERAGE = re.compile(r"(^|_)(ema|swa|averaged?)(_|$)")
+"""The part of a checkpoint that holds the average of another part's weights over the last steps of training."""
 _MAX_DEPTH = 4
 _SHOWN_KEYS = 3
 
@@ -130,22 +132,48 @@ def _strip(tensors: Tensors, findings: list[Finding]) -> tuple[Tensors, StatedFa
             tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
     stated = StatedFacts()
     for leaves in _NORMALISATION:
-        constants = [[name for name in tensors if name.rpartition(".")[2] == leaf] for leaf in leaves]
-        if not all(len(names) == 1 and tensors[names[0]].numel() in (1, 3) for names in constants):
+        found = [{name for name in tensors if name.rpartition(".")[2] == leaf} for leaf in leaves]
+        distinct = [{tuple(tensors[name].flatten().tolist()) for name in names} for names in found]
+        if not all(len(numbers) == 1 and len(next(iter(numbers))) in (1, 3) for numbers in distinct):
             continue
-        values = [tensors.pop(names[0]).flatten().tolist() for names in constants]
+        tensors = {name: value for name, value in tensors.items() if name not in found[0] | found[1]}
+        values = [next(iter(numbers)) for numbers in distinct]
         if min(values[1]) > 0:
             most = 255.0 if max(values[0]) > 1 else 1.0
             mean, std = (tuple(value / most for value in numbers) for numbers in values)
             source = "the normalisation layer in the file" + (", for pixels in [0, 255]" if most > 1 else "")
             stated = StatedFacts(mean=mean, std=std, source=source)
+    tensors = _without_second(tensors, findings)
     while prefix := _common_prefix(tensors) or _main_prefix(tensors):
         beside = [name for name in tensors if not name.startswith(prefix)]
         if beside:
             title = f"{len(beside)} tensors beside the network were left out"
             findings.append(Finding("info", title, f"The network is under {prefix!r}; left out: {_shown(beside)}"))
-        tensors = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        inside = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        tensors = _without_second(inside, findings)
     return tensors, stated
+
+
+def _without_second(tensors: Tensors, findings: list[Finding]) -> Tensors:
+    """Leaves out a second network of the same kind: what was averaged beside its average, or a copy of every tensor."""
+    parts: dict[str, Tensors] = defaultdict(dict)
+    for name, value in tensors.items():
+        first, _dot, rest = name.partition(".")
+        parts[first][rest.removeprefix("module.")] = value
+    for first, part in parts.items():
+        averages = [other for other in parts if _AVERAGE.search(other) and _same_shapes(parts[other], part)]
+        if averages and not _AVERAGE.search(first):
+            findings.append(Finding("info", "The averaged (EMA) weights are used", f"{averages[0]} beside {first}"))
+        elif all(name in tensors and torch.equal(value, tensors[name]) for name, value in part.items()):
+            findings.append(Finding("info", "A copy of the network was left out", f"It is under {first!r}."))
+        else:
+            continue
+        return {name: value for name, value in tensors.items() if name.partition(".")[0] != first}
+    return tensors
+
+
+def _same_shapes(first: Tensors, second: Tensors) -> bool:
+    return len(first) > 1 and {k: v.shape for k, v in first.items()} == {k: v.shape for k, v in second.items()}
 
 
 def _main_prefix(tensors: Tensors) -> str:
@@ -172,10 +200,11 @@ def _modernised(tensors: Tensors) -> Tensors:
 
 
 def _common_prefix(tensors: Tensors) -> str:
-    """The first component of all names, with its dot, if it is a wrapper's: shared by several different modules."""
+    """The first component of all names, with its dot, if it wraps several modules or another wrapper."""
     first = {name.partition(".")[0] for name in tensors}
     second = {name.partition(".")[2].partition(".")[0] for name in tensors}
-    return f"{first.pop()}." if len(first) == 1 and len(second) > 1 and "" not in second else ""
+    wraps = (len(second) > 1 and "" not in second) or second == {"module"}
+    return f"{first.pop()}." if len(first) == 1 and wraps else ""
 
 
 def _no_weights(content: object, original: Path) -> TeacherRefusedError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
@@ -85,6 +87,51 @@ def test_auxiliary_classifiers_are_left_out() -> None:
     assert found.fit.architecture == "torchvision/inception_v3"
     assert found.left_out
     assert all(name.startswith("AuxLogits.") for name in found.left_out)
+
+
+def _renamed(tensors: Tensors, *pairs: tuple[str, str]) -> Tensors:
+    """``(pattern, replacement)`` pairs, of which the first that matches a name is used."""
+
+    def name(old: str) -> str:
+        return next((re.sub(theirs, ours, old) for theirs, ours in pairs if re.match(theirs, old)), old)
+
+    return {name(old): value for old, value in tensors.items()}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "pairs"),
+    [
+        ("torchvision/resnet18", [(r"fc\.", "fc.1.")]),  # Sequential(Dropout, Linear)
+        ("torchvision/mobilenet_v2", [(r"classifier\.1\.", "classifier.")]),
+        ("torchvision/vit_b_16", [(r"heads\.head\.", "heads.")]),
+        ("torchvision/resnet50", [(r"fc\.", "classifier."), ("^", "backbone.")]),
+        ("resnet18-cifar", [(r"linear\.", "head."), ("^", "encoder.")]),
+        (
+            "torchvision/resnet18",
+            [(r"fc\.", "fc."), ("conv1", "features.0"), ("bn1", "features.1"), ("layer4", "features.7")]
+            + [(f"layer{stage}", f"features.{stage + 3}") for stage in (1, 2, 3)],
+        ),
+    ],
+)
+def test_a_last_layer_and_a_body_of_other_names(architecture: str, pairs: list[tuple[str, str]]) -> None:
+    tensors = _tensors(architecture)
+    renamed = _renamed(tensors, *pairs)
+    assert renamed.keys() != tensors.keys()
+    found = _found(renamed)
+    assert (found.fit.architecture, found.fit.num_classes) == (architecture, 17)
+    assert found.renamed
+    assert {name: value.shape for name, value in found.tensors.items()} == {
+        name: value.shape for name, value in tensors.items()
+    }
+
+
+@pytest.mark.parametrize("head", [{"fc.1.weight": (17, 511)}, {"fc.0.weight": (64, 512), "fc.2.weight": (17, 64)}])
+def test_a_last_layer_that_is_another_one_is_not_taken_for_it(head: dict[str, tuple[int, int]]) -> None:
+    tensors = {name: value for name, value in _tensors("torchvision/resnet18").items() if not name.startswith("fc.")}
+    for name, shape in head.items():
+        tensors[name] = torch.empty(shape, device="meta")
+        tensors[name.replace("weight", "bias")] = torch.empty(shape[0], device="meta")
+    assert recognise(tensors) is None
 
 
 @pytest.mark.parametrize("change", ["missing", "unexpected", "shape"])

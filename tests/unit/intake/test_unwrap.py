@@ -95,6 +95,54 @@ def test_sparse_tensors_are_refused() -> None:
         unwrap({**_weights(), "emb.weight": torch.eye(3).to_sparse()}, HERE)
 
 
+@pytest.mark.parametrize(
+    ("raw", "average"),
+    [("net.", "net_ema."), ("model.", "ema_model."), ("model.", "model_ema.module."), ("model.net.", "model.ema.")],
+)
+def test_of_a_network_and_its_average_the_average_is_taken(raw: str, average: str) -> None:
+    network = {f"layer{index}.{name}": value for index in range(10) for name, value in _weights().items()}
+    content = {raw + name: value for name, value in network.items()}
+    content |= {average + name: value + 1 for name, value in network.items()}
+    content |= {} if "module" in average else {"ema.step": torch.tensor(3)}
+    weights = unwrap(content, HERE)
+    assert set(weights.tensors) == set(network)
+    assert weights.tensors["layer0.fc.weight"][0, 0] == 2
+    assert any("EMA" in finding.title and raw.split(".")[-2] in finding.detail for finding in weights.findings)
+
+
+def test_of_two_networks_without_an_average_none_is_dropped() -> None:
+    content = {f"student.{name}": value for name, value in _weights().items()}
+    content |= {f"teacher.{name}": value + 1 for name, value in _weights().items()}
+    assert len(unwrap(content, HERE).tensors) == 6
+
+
+def test_an_average_of_another_network_drops_nothing() -> None:
+    content = {f"net.{name}": value for name, value in _weights().items()}
+    content |= {"head_ema.weight": torch.ones(2, 4), "head_ema.bias": torch.ones(2)}
+    assert len(unwrap(content, HERE).tensors) == 5
+
+
+def test_the_copy_that_an_attacker_holds_is_left_out() -> None:
+    """As the `robustness` package saves a network: once alone and once inside of what attacks it."""
+    plain, constants = _weights(), {"new_mean": torch.full((3, 1, 1), 0.5), "new_std": torch.full((3, 1, 1), 0.25)}
+    content = {f"module.model.{name}": value for name, value in plain.items()}
+    content |= {f"module.attacker.model.{name}": value.clone() for name, value in plain.items()}
+    for place in ("normalizer", "attacker.normalize"):
+        content |= {f"module.{place}.{name}": value.clone() for name, value in constants.items()}
+    weights = unwrap({"model": content, "epoch": 3}, HERE)
+    assert set(weights.tensors) == set(plain)
+    assert (weights.stated.mean, weights.stated.std) == ((0.5,) * 3, (0.25,) * 3)
+    assert any("copy" in finding.title and "'attacker'" in finding.detail for finding in weights.findings)
+    content["module.attacker.model.fc.weight"] += 1
+    assert len(unwrap({"model": content}, HERE).tensors) == 6
+
+
+def test_two_normalisations_that_differ_state_nothing() -> None:
+    content = {f"1.{name}": value for name, value in _weights().items()}
+    content |= {"0.mean": torch.full((3,), 0.5), "0.std": torch.full((3,), 0.25), "2.mean": torch.zeros(3)}
+    assert unwrap(content, HERE).stated.mean is None
+
+
 @pytest.mark.parametrize("names", [("mean", "std"), ("mu", "sigma"), ("new_mean", "new_std")])
 def test_normalisation_for_pixels_up_to_255_is_stated_for_pixels_up_to_1(names: tuple[str, str]) -> None:
     content = {f"1.{name}": value for name, value in _weights().items()}
