@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abd_app.errors import UsageError
+from abd_app.intake import OneByOne
+from abd_app.plan import PURIFIED
 from abd_app.teacher import Teacher, TeacherCard
 
 _SMALL_PX = 64
@@ -45,7 +47,18 @@ def choose_method(method: str, card: TeacherCard, device_type: str, *, purifies:
 
 
 def choose_student(name: str, teacher: Teacher) -> str:
-    """``auto``: WRN-16-1 for small images, ResNet-18 for larger ones."""
+    """``auto``: WRN-16-1 for small images, ResNet-18 for larger ones.
+
+    Raises:
+        UsageError: The teacher itself is to be purified, and cannot be exported again.
+    """
+    if name == PURIFIED and any(isinstance(module, OneByOne) for module in teacher.network.modules()):
+        raise UsageError(
+            "This teacher cannot be purified.",
+            where=f"--student {PURIFIED}",
+            why="Its graph was exported for batches of one size and rests on it: it cannot be exported for others.",
+            remedy="Export it again with a dynamic batch and open that, or choose a student.",
+        )
     if name != "auto":
         return name
     return "wrn-16-1" if max(teacher.spec.height, teacher.spec.width) <= _SMALL_PX else "resnet18-imagenet"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from abd_app.errors import TeacherRefusedError
 from abd_app.intake import onnx_data, onnx_graph, onnx_network, onnx_parity
+from abd_app.intake.onnx_batch import OneByOne
 from abd_app.intake.private_copy import PrivateCopy
 from abd_app.intake.recognise import Recognised, fit_named, nearest_fits, recognise
 from abd_app.intake.sniff import FileKind, sniff
@@ -23,6 +25,11 @@ from abd_app.networks import catalog
 from abd_app.networks.fingerprints import Fit
 from abd_app.plan import TeacherFacts
 from abd_app.teacher import Answers, DataFile, Finding, Severity
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import onnx
 
 _SHOWN_ALTERNATIVES = 4
 _SHOWN_DATA_FILES = 4
@@ -208,21 +215,8 @@ def _from_onnx(copy: PrivateCopy) -> Candidate:
     copy, data_files = onnx_data.with_data_inside(copy)
     model = onnx_graph.read_graph(copy.path, copy.original)
     facts = onnx_graph.read_facts(model, copy.original)
-    reference = onnx_parity.Reference(copy.path, copy.original, facts)
-    network = onnx_network.convert(model, facts.batch, copy.original)
-    size = onnx_parity.image_size(reference, facts)
-    answers = onnx_parity.check_parity(network, reference, (facts.channels, *size), copy.original)
-    findings = [
-        Finding("info", "Converted from ONNX", "Answers and gradients agree with onnxruntime on random images."),
-        *(
-            Finding("info", f"Weights read from {file.name!r} beside it", f"SHA-256 {file.sha256}")
-            for file in data_files[:_SHOWN_DATA_FILES]
-        ),
-    ]
-    if facts.batch is not None:
-        findings.append(
-            Finding("info", "Fixed batch size removed", f"The graph was exported for batches of {facts.batch}.")
-        )
+    network, answers = _converted(copy, model, facts)
+    findings = _onnx_findings(network, facts, data_files)
     probabilities = bool((answers >= 0).all() and (abs(answers.sum(axis=1) - 1) < 1e-3).all())
     if probabilities:
         findings.append(Finding("info", "It answers probabilities", "Their logarithm is used as logits."))
@@ -239,6 +233,36 @@ def _from_onnx(copy: PrivateCopy) -> Candidate:
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         data_files=data_files,
     )
+
+
+def _converted(
+    copy: PrivateCopy, model: onnx.ModelProto, facts: onnx_graph.GraphFacts
+) -> tuple[onnx_network.OnnxNetwork, npt.NDArray[np.float32]]:
+    """The graph as a network for any number of images, and the file's answers on random ones."""
+    reference = onnx_parity.Reference(copy.path, copy.original, facts)
+    shape = (facts.channels, *onnx_parity.image_size(reference, facts))
+    try:
+        network = onnx_network.convert(model, facts.batch, copy.original)
+        return network, onnx_parity.check_parity(network, reference, shape, copy.original)
+    except TeacherRefusedError:
+        if facts.batch is None:
+            raise
+    network = OneByOne(onnx_network.convert(model, None, copy.original), facts.batch)
+    return network, onnx_parity.check_parity(network, reference, shape, copy.original)
+
+
+def _onnx_findings(network: nn.Module, facts: onnx_graph.GraphFacts, data_files: tuple[DataFile, ...]) -> list[Finding]:
+    findings = [
+        Finding("info", "Converted from ONNX", "Answers and gradients agree with onnxruntime on random images.")
+    ]
+    for file in data_files[:_SHOWN_DATA_FILES]:
+        findings += [Finding("info", f"Weights read from {file.name!r} beside it", f"SHA-256 {file.sha256}")]
+    if facts.batch is not None:
+        detail = f"The graph was exported for batches of {facts.batch}."
+        if isinstance(network, OneByOne):
+            detail += " It rests on that, so such batches are answered one by one, and its layers stay out of reach."
+        findings.append(Finding("info", "Fixed batch size removed", detail))
+    return findings
 
 
 def _onnx_normalisation(facts: onnx_graph.GraphFacts, findings: list[Finding]) -> StatedFacts:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from abd_app.audit import inspection, run_audit, run_inspection, scoring
 from abd_app.audit.choices import choose_method, choose_student
@@ -16,9 +17,10 @@ from abd_app.audit.opening import OpenAudit, open_audit
 from abd_app.audit.scoring import check_measures
 from abd_app.errors import MissingFactsError, UsageError
 from abd_app.events import CostEstimated, Event, Measured, MethodChosen, PhaseStarted, TeacherInspected
-from abd_app.intake import open_teacher
+from abd_app.intake import OneByOne, open_teacher
+from abd_app.intake.onnx_network import OnnxNetwork
 from abd_app.plan import EFFORTS, AuditPlan, TeacherFacts, TriggerSpec
-from abd_app.teacher import Teacher, TeacherCard
+from abd_app.teacher import ImageSpec, Teacher, TeacherCard
 
 FACTS = TeacherFacts(input_size=(8, 8), mean=(0.5,) * 3, std=(0.25,) * 3)
 MakePlan = Callable[..., AuditPlan]
@@ -221,6 +223,15 @@ def test_the_student_follows_from_the_image_size(teacher_file: str) -> None:
     assert choose_student("auto", teacher) == "wrn-16-1"
     assert choose_student("auto", large) == "resnet18-imagenet"
     assert choose_student("wrn-40-2", large) == "wrn-40-2"
+    assert choose_student("purified", large) == "purified"
+
+
+def test_a_teacher_that_cannot_be_exported_again_is_not_purified() -> None:
+    graph = OneByOne(OnnxNetwork(nn.Linear(4, 2)), 1)
+    teacher = Teacher(nn.Sequential(graph), ImageSpec(16, 16, 3, 2, (0.0,) * 3, (1.0,) * 3), _card(batchnorm_layers=0))
+    assert choose_student("auto", teacher) == "wrn-16-1"
+    with pytest.raises(UsageError, match="cannot be purified"):
+        choose_student("purified", teacher)
 
 
 def test_a_picture_that_no_source_would_use(make_plan: MakePlan) -> None:
