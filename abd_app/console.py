@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
@@ -14,6 +16,7 @@ from abd_app.events import (
     FindingMade,
     Measured,
     MethodChosen,
+    PhaseAdvanced,
     PhaseStarted,
     StepDone,
     StudentExported,
@@ -25,12 +28,18 @@ from abd_app.teacher import Finding, TeacherCard
 _SEVERITIES = ("danger", "warning", "info")
 _SPARSE_EVERY = 0.25
 """Share of a role's run between two progress lines where no line can be updated in place."""
+_SPARSE_EVERY_S = 30.0
+"""The same within a phase that has no steps, in seconds."""
 
 
 class ProgressPrinter:
-    """Tells a person on stderr how an audit goes: one updating line on a terminal, sparse lines elsewhere."""
+    """Tells a person on stderr how an audit goes: one updating line on a terminal, sparse lines elsewhere.
 
-    def __init__(self) -> None:
+    Args:
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
@@ -42,9 +51,10 @@ class ProgressPrinter:
             transient=True,
             disable=not self._console.is_terminal,
         )
+        self._clock = clock
         self._task: TaskID | None = None
-        self._role = ""
-        self._shown = 0.0
+        self._role = self._phase = ""
+        self._shown = self._said_s = 0.0
 
     def __enter__(self) -> ProgressPrinter:
         self._bar.start()
@@ -61,6 +71,8 @@ class ProgressPrinter:
             self._show_step(event)
         elif isinstance(event, PhaseStarted):
             self._show_phase(event)
+        elif isinstance(event, PhaseAdvanced):
+            self._show_share(event)
         elif text := _sentence(event):
             self._say(text)
 
@@ -69,6 +81,7 @@ class ProgressPrinter:
 
     def _show_phase(self, event: PhaseStarted) -> None:
         self._say(f"{event.role}: {event.phase}")
+        self._phase, self._said_s = event.phase, self._clock()
         description = f"{event.role}, {event.phase}"
         if self._task is None or self._role != event.role:
             if self._task is not None:
@@ -76,6 +89,14 @@ class ProgressPrinter:
             self._task = self._bar.add_task(description, total=1.0, step="")
             self._role, self._shown = event.role, 0.0
         self._bar.update(self._task, description=description)
+
+    def _show_share(self, event: PhaseAdvanced) -> None:
+        """In the updating line; where there is none a line now and then, so that a long phase is no silent one."""
+        if self._task is not None:
+            self._bar.update(self._task, description=f"{event.role}, {self._phase} {100 * event.share:.0f} %")
+        if not self._console.is_terminal and self._clock() > self._said_s + _SPARSE_EVERY_S:
+            self._said_s = self._clock()
+            self._say(f"{event.role}: {self._phase}, {100 * event.share:.0f} %")
 
     def _show_step(self, event: StepDone) -> None:
         if self._task is not None:

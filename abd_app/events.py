@@ -12,7 +12,17 @@ from abd_app.teacher import Finding, TeacherCard
 
 Role = Literal["teacher", "student", "twin"]
 Phase = Literal[
-    "intake", "warm-up", "vaccine check", "distilling", "self-retrospection", "twin", "measuring", "export", "training"
+    "intake",
+    "preparing",
+    "warm-up",
+    "vaccine check",
+    "self-retrospection",
+    "first images",
+    "distilling",
+    "twin",
+    "measuring",
+    "export",
+    "training",
 ]
 
 
@@ -67,6 +77,14 @@ class PhaseStarted(Event):
     phase: Phase
     role: Role
     step: int
+
+
+@dataclass(frozen=True)
+class PhaseAdvanced(Event):
+    """How far ``role`` is in a phase that has no steps of its own: ``share`` in [0, 1], which never falls."""
+
+    role: Role
+    share: float
 
 
 @dataclass(frozen=True)

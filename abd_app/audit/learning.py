@@ -42,6 +42,7 @@ def learn(audit: OpenAudit, role: Role, stop_requested: Callable[[], bool]) -> G
     Returns:
         The network, on the device.
     """
+    yield PhaseStarted("preparing", role, 0)
     recipe = audit.recipe if role == "student" else audit.recipe.undefended()
     distillation = yield from _assembled(audit, recipe, role)
     network = distillation.student.network

@@ -16,13 +16,14 @@ from abd_app.distill.recipe import Recipe
 from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.sources.ood import PatchSettings
 from abd_app.distill.sources.zskt import STUDENT_STEPS
-from abd_app.distill.vaccine import CHECK_IMAGES
+from abd_app.distill.vaccine import ShufflingVaccine
+from abd_app.distill.voting import VotingVaccine
 from abd_app.teacher import ImageSpec
 
 _FAST, _PATCHES = FastSettings(), PatchSettings()
 _ALIKE = 3  # steps of a source without steps of its own, of which the mean is taken
-# Of the vaccine check, which takes one to eight, or one to two, cut short if it fails.
-_USUAL_TRIALS = {"mean": 4, "votes": 2}
+# The vaccine and the usual trials of its check, which takes one to eight, or one to two, cut short if it fails.
+_VACCINES: dict[str, tuple[type[ShufflingVaccine], int]] = {"mean": (ShufflingVaccine, 4), "votes": (VotingVaccine, 2)}
 _MEASURED_IMAGES = 2 * LIVE_IMAGES  # clean and with one trigger
 
 
@@ -78,7 +79,8 @@ class Pace:
         """The vaccine check, and the teacher's own Self-Retrospection."""
         total, drawn = 0.0, self._drawn(recipe)
         if recipe.vaccine != "none":
-            total += CHECK_IMAGES * (drawn + _USUAL_TRIALS[recipe.vaccine] * self.shuffled)
+            kind, trials = _VACCINES[recipe.vaccine]
+            total += kind.images_to_check(self.spec.height, self.spec.width) * (drawn + trials * self.shuffled)
         if recipe.retrospection == "teacher":
             how = recipe.unlearning
             renewed = how.renewals * how.drawn

@@ -8,7 +8,7 @@ from torch import nn
 
 from abd_app.audit.learning import note_missing_bounds
 from abd_app.audit.opening import OpenAudit
-from abd_app.distill.assemble import purification, unlearns_inverted
+from abd_app.distill.assemble import purification
 from abd_app.events import Event, FindingMade, PhaseStarted, StepDone, TargetSearched
 
 
@@ -23,7 +23,7 @@ def purify(audit: OpenAudit) -> Generator[Event, None, nn.Module]:
         audit.teacher, audit.recipe, compute=audit.compute, seed=audit.plan.seed, picture=audit.plan.picture
     )
     yield PhaseStarted("self-retrospection", "student", 0)
-    steps, total = 0, retrospection.most_steps(inverts=unlearns_inverted(audit.recipe, answering))
+    steps, total = 0, retrospection.most_steps()
     for losses in retrospection.run():
         steps = min(steps + 1, total)
         yield StepDone("student", steps, total, steps / total, {name: float(value) for name, value in losses.items()})

@@ -213,9 +213,11 @@ def _make_retrospection(
     if recipe.retrospection == "paper":
         return PaperRetrospection(compute, torch.tensor(spec.std, device=compute.device).view(1, -1, 1, 1))
 
+    inverts = unlearns_inverted(recipe, answering)
+
     def pool() -> BalancedPatchSource:
         kind, settings = BalancedPatchSource, PatchSettings()
-        if unlearns_inverted(recipe, answering):
+        if inverts:
             kind, settings = InvertedPatchSource, FastSettings(inverted=how.drawn)
         settings = replace(
             settings, first=how.patches, drawn=how.drawn, capacity=how.patches + 2 * how.renewals * how.drawn
@@ -236,6 +238,7 @@ def _make_retrospection(
         num_classes=spec.num_classes,
         generator=generator,
         settings=how,
+        inverts=inverts,
     )
 
 

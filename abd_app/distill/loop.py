@@ -17,12 +17,13 @@ from abd_app.distill.retrospection import PaperRetrospection
 from abd_app.distill.sources.base import Batch, GeneratorStep, ImageSource
 from abd_app.distill.student import Student
 from abd_app.distill.teacher_retrospection import TeacherRetrospection
-from abd_app.distill.vaccine import CHECK_IMAGES, ShufflingVaccine, VaccineCheck
+from abd_app.distill.vaccine import ShufflingVaccine, VaccineCheck
 from abd_app.errors import RunFailedError
 from abd_app.events import (
     Event,
     FindingMade,
     ImagesDrawn,
+    PhaseAdvanced,
     PhaseStarted,
     Role,
     StepDone,
@@ -31,6 +32,7 @@ from abd_app.events import (
 from abd_app.teacher import Finding
 
 REPORT_EVERY, DRAW_EVERY, DRAWN = 20, 200, 48
+_DRAWN_AT_ONCE = 500
 
 
 class Distillation:
@@ -68,7 +70,7 @@ class Distillation:
         self._teacher, self._source, self._recipe = teacher, source, recipe
         self._vaccine, self._retrospection = vaccine, retrospection
         self._generator, self._role = generator, role
-        self._armed = False
+        self._armed, self._filling = False, False
         self._on_gpu = teacher.compute.device.type == "cuda"
         self._last_read: dict[tuple[str, ...], int] = {}
 
@@ -86,7 +88,7 @@ class Distillation:
             yield from self._unlearn(self._retrospection)
         for item in self._source.batches(self.student.network):
             if isinstance(item, GeneratorStep):
-                yield self._step_done(item.losses)
+                yield from self._generated(item)
                 continue
             if self._vaccine is not None and not self._armed and self.step >= self._recipe.vaccine_step:
                 yield from self._check_vaccine(self._vaccine)
@@ -121,8 +123,12 @@ class Distillation:
 
     def _check_vaccine(self, vaccine: ShufflingVaccine) -> Iterator[Event]:
         yield PhaseStarted("vaccine check", self._role, self.step)
-        images = torch.cat([self._source.sample(500) for _ in range(CHECK_IMAGES // 500)])
-        outcome = vaccine.check(self._teacher, images, self._generator)
+        images = self._source.sample(_DRAWN_AT_ONCE)
+        wanted = vaccine.images_to_check(*images.shape[2:])
+        images = torch.cat(
+            [images, *(self._source.sample(_DRAWN_AT_ONCE) for _ in range(wanted // _DRAWN_AT_ONCE - 1))]
+        )
+        outcome = yield from self._advancing(vaccine.check(self._teacher, images, self._generator))
         self._armed = True
         self._source.vaccine = vaccine if outcome.accepted else None
         yield VaccineChecked(outcome.accepted, outcome.tail_ratio, outcome.trials, tuple(vaccine.layer_names))
@@ -133,11 +139,34 @@ class Distillation:
     def _unlearn(self, retrospection: TeacherRetrospection) -> Iterator[Event]:
         """The teacher's Self-Retrospection, before it labels anything for the student."""
         yield PhaseStarted("self-retrospection", self._role, self.step)
-        for losses in retrospection.run():
+        most = retrospection.most_steps()
+        for done, losses in enumerate(retrospection.run(), 1):
             yield self._step_done(losses)
+            yield PhaseAdvanced(self._role, min(1.0, done / most))
         yield from retrospection.report()
         waits = self._vaccine is not None and not self._armed
         yield PhaseStarted("warm-up" if waits else "distilling", self._role, self.step)
+
+    def _generated(self, item: GeneratorStep) -> Iterator[Event]:
+        """The events of what a source does between two batches; before the first one that is a phase of its own."""
+        if item.filled is not None and not self._filling:
+            yield PhaseStarted("first images", self._role, self.step)
+        yield self._step_done(item.losses)
+        if item.filled is not None:
+            yield PhaseAdvanced(self._role, item.filled)
+            self._filling = item.filled < 1
+            if not self._filling:
+                yield PhaseStarted("distilling", self._role, self.step)
+
+    def _advancing(self, work: Generator[float, None, VaccineCheck]) -> Generator[Event, None, VaccineCheck]:
+        """The events of work that says how far it is."""
+        while True:
+            try:
+                share = next(work)
+            except StopIteration as finished:
+                outcome: VaccineCheck = finished.value
+                return outcome
+            yield PhaseAdvanced(self._role, share)
 
     def _step_done(self, losses: dict[str, torch.Tensor]) -> StepDone:
         """The event of a step; losses are read back, which waits for the device, every few steps: of each kind once."""

@@ -54,7 +54,7 @@ class TeacherRetrospection:
         shape: (C, H, W) of an image.
         num_classes: Of the teacher.
         generator: CPU generator of all randomness.
-        settings: Hyper-parameters.
+        settings: Hyper-parameters; ``inverts``: whether the pool inverts images, too.
 
     Attributes:
         bending: What the search for a class to which bending leads gave, on the teacher as it labels; ``None`` before
@@ -73,6 +73,7 @@ class TeacherRetrospection:
         num_classes: int,
         generator: torch.Generator,
         settings: UnlearningSettings,
+        inverts: bool = False,
     ) -> None:
         self.outcome: MarginTest | None = None
         self.bending: BendTest | None = None
@@ -84,15 +85,14 @@ class TeacherRetrospection:
         )
         self._searching = Portions(teacher.compute, "The teacher is searched with", "The result is the same.")
         self._teacher, self._make_pool, self._shape, self._num_classes = teacher, pool, shape, num_classes
-        self._random, self._settings = generator, settings
+        self._random, self._settings, self._inverts = generator, settings, inverts
 
-    def most_steps(self, *, inverts: bool) -> int:
-        """How much :meth:`run` yields at most; more where the pool holds inverted images, too."""
+    def most_steps(self) -> int:
+        """How much :meth:`run` yields at most."""
         settings, classes = self._settings, min(self._num_classes, MOST_CLASSES)
-        searches = (2 if self._teacher.bounds else 1) * settings.search_steps * groups(classes)
-        filling = -(-settings.patches // settings.drawn) + settings.renewals * (
-            1 + inverts * FastSettings.inversion_steps
-        )
+        searches = (1 + bool(self._teacher.bounds)) * settings.search_steps * groups(classes)
+        renewal = 1 + self._inverts * FastSettings.inversion_steps
+        filling = -(-settings.patches // settings.drawn) + settings.renewals * renewal
         return searches + filling + BEND_STEPS + settings.steps
 
     def report(self) -> Iterator[Event]:

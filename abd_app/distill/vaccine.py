@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -115,8 +115,15 @@ class ShufflingVaccine:
                 recall.features = None  # a kept tensor would keep the whole graph behind it alive
             yield answer
 
+    @staticmethod
+    def images_to_check(height: int, width: int) -> int:
+        """How many images of a size, in pixels, :meth:`check` is to be given."""
+        return CHECK_IMAGES
+
     @torch.inference_mode()
-    def check(self, teacher: AnsweringTeacher, images: torch.Tensor, generator: torch.Generator) -> VaccineCheck:
+    def check(
+        self, teacher: AnsweringTeacher, images: torch.Tensor, generator: torch.Generator
+    ) -> Generator[float, None, VaccineCheck]:
         """Reshuffles until the vaccine tells some images apart, at most eight times (paper, section 4.1).
 
         Over synthetic images the log10 of the per-image KL between teacher and vaccine has a lower tail when some
@@ -125,13 +132,20 @@ class ShufflingVaccine:
 
         Args:
             teacher: The teacher of which this is the vaccine.
-            images: ``(N, C, H, W)`` uint8, about 5,000.
+            images: ``(N, C, H, W)`` uint8, as many as :meth:`images_to_check`.
             generator: Draws new permutations.
+
+        Yields:
+            The share of all trials that is done, in [0, 1].
         """
-        ratio = 0.0
+        ratio, seen = 0.0, 0
         for trial, pairs in enumerate(self._trials(teacher, images, TRIALS, generator), 1):
-            with teacher.compute.autocast():
-                divergences = [self.divergence(*pair) for pair in pairs]
+            divergences = []
+            for pair in pairs:
+                with teacher.compute.autocast():
+                    divergences.append(self.divergence(*pair))
+                seen += len(pair[0])
+                yield seen / (TRIALS * len(images))
             ratio = tail_ratio(torch.cat(divergences))
             if ratio > TAIL_RATIO:
                 return VaccineCheck(True, ratio, trial)

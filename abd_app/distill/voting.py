@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 import torch
 from torch import nn
@@ -14,6 +14,7 @@ VOTERS, VOTES_NEEDED = 8, 6
 FEWEST, MOST, TIMES_CHANCE = 0.005, 0.5, 4
 TRIALS = 2
 _SHARE_TO_GO_ON = 0.2
+_FEWEST_CHECKED, _CIFAR_PIXELS = 1000, 32**2
 
 
 class VotingVaccine(ShufflingVaccine):
@@ -54,8 +55,16 @@ class VotingVaccine(ShufflingVaccine):
         """``(N,)`` bool: images whose class survives in enough copies."""
         return self._survives(self._votes(images, answer), answer)
 
+    @staticmethod
+    def images_to_check(height: int, width: int) -> int:
+        """Of more than 32 by 32 pixels fewer for the same work, but 1,000 at least: 0.5 % of them are to be found."""
+        whole = ShufflingVaccine.images_to_check(height, width)
+        return min(whole, max(_FEWEST_CHECKED, whole * _CIFAR_PIXELS // (height * width)))
+
     @torch.inference_mode()
-    def check(self, teacher: AnsweringTeacher, images: torch.Tensor, generator: torch.Generator) -> VaccineCheck:
+    def check(
+        self, teacher: AnsweringTeacher, images: torch.Tensor, generator: torch.Generator
+    ) -> Generator[float, None, VaccineCheck]:
         """Accepted if the votes single images out: 0.5 to 50 % of them, four times more than chance alone would.
 
         One reshuffling. A trial ends after a fifth of the images if none of them is suspicious. Arguments as in
@@ -70,6 +79,7 @@ class VotingVaccine(ShufflingVaccine):
                 classes.append(answer.logits.argmax(dim=1))
                 found.append(classes[-1][self._survives(votes[-1], answer)])
                 num_classes = answer.logits.shape[1]
+                yield (trial - 1 + sum(map(len, classes)) / len(images)) / TRIALS
                 if sum(map(len, classes)) >= _SHARE_TO_GO_ON * len(images) and not any(map(len, found)):
                     break
             suspects = torch.cat(found)

@@ -14,7 +14,7 @@ from abd_app.gui.labels import ElidedLabel, plain_label
 from abd_app.gui.live_view import REDRAW_INTERVAL_MS
 from abd_app.gui.run_clock import RunClock
 from abd_app.gui.session import Session, State
-from abd_app.gui.wording import byte_size, count, duration, phase_name, role_name, visible
+from abd_app.gui.wording import byte_size, count, duration, percent, phase_name, role_name, visible
 from abd_app.plan import AuditPlan
 
 _PROGRESS_PARTS = 1000
@@ -148,6 +148,8 @@ class RunBar(QFrame):
     def _run_facts(self) -> str:
         clock = self._clock
         facts = []
+        if clock.share is not None:
+            facts.append(percent(clock.share, 0))
         if clock.role == "twin":
             facts.append(role_name("twin"))
         if clock.total_steps:

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from abd_app.events import DeviceUsed, Event, PhaseStarted, StepDone
+from abd_app.events import DeviceUsed, Event, PhaseAdvanced, PhaseStarted, StepDone
 
 _WINDOW_S = 20.0
 
@@ -20,6 +20,7 @@ class RunClock:
 
     Attributes:
         phase: The phase now.
+        share: How much of it is done, in [0, 1]; ``None`` if it does not say.
         role: Whose phase it is.
         step: The step of this role now.
         total_steps: The last step of this role.
@@ -28,6 +29,7 @@ class RunClock:
 
     def __init__(self, roles: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
         self.phase = ""
+        self.share: float | None = None
         self.role = ""
         self.step = 0
         self.total_steps = 0
@@ -66,8 +68,10 @@ class RunClock:
     def take(self, event: Event) -> None:
         """Reads one event."""
         if isinstance(event, PhaseStarted):
-            self.phase = event.phase
+            self.phase, self.share = event.phase, None
             self._enter(event.role)
+        elif isinstance(event, PhaseAdvanced):
+            self.share = event.share
         elif isinstance(event, DeviceUsed):
             self.memory_bytes = event.memory_bytes
         elif isinstance(event, StepDone):

@@ -63,6 +63,8 @@ def phase_name(phase: str) -> str:
     """The translated name of a phase of :data:`abd_app.events.Phase`."""
     names = {
         "intake": QCoreApplication.translate("wording", "Opening the teacher"),
+        "preparing": QCoreApplication.translate("wording", "Preparing"),
+        "first images": QCoreApplication.translate("wording", "Labelling the first images"),
         "warm-up": QCoreApplication.translate("wording", "Warm-up"),
         "vaccine check": QCoreApplication.translate("wording", "Vaccine check"),
         "distilling": QCoreApplication.translate("wording", "Distilling"),

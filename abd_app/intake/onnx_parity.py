@@ -51,9 +51,8 @@ class Reference:
         self._facts = facts
         self._original = original
         try:
-            self._session: Any = onnxruntime.InferenceSession(
-                path.read_bytes(), options, providers=["CPUExecutionProvider"]
-            )
+            # From the path: a session keeps the bytes that it is given.
+            self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exceptions share no base class but Exception.
             raise self._refused("does not run", error) from error
 

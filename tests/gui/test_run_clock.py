@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from abd_app.events import DeviceUsed, PhaseStarted, StepDone
+from abd_app.events import DeviceUsed, PhaseAdvanced, PhaseStarted, StepDone
 from abd_app.gui.run_clock import RunClock
 
 
@@ -30,6 +30,16 @@ def test_speed_and_time_left_come_from_the_last_steps(hands: Hands) -> None:
     assert clock.progress == pytest.approx(0.2)
     assert clock.steps_per_s == pytest.approx(2.0)
     assert clock.seconds_left == pytest.approx(40.0)
+
+
+def test_a_phase_without_steps_says_how_far_it_is_until_the_next_begins(hands: Hands) -> None:
+    clock = RunClock(clock=hands)
+    clock.take(PhaseStarted("vaccine check", "student", 0))
+    assert clock.share is None
+    clock.take(PhaseAdvanced("student", 0.4))
+    assert clock.share == 0.4
+    clock.take(PhaseStarted("distilling", "student", 0))
+    assert clock.share is None
 
 
 def test_nothing_is_said_before_it_can_be_known(hands: Hands) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from abd_app.audit import learning, opening, run_audit
 from abd_app.demo import demo_plan
-from abd_app.distill import loop, vaccine
+from abd_app.distill import vaccine
 from abd_app.distill.recipe import choose_recipe
 from abd_app.events import Event
 from abd_app.networks.wide_resnet import WideResNet
@@ -27,7 +27,7 @@ SHORT = replace(SHORT_UNLEARNING, patches=64, drawn=16, batch_size=8)
 def small_fixed_parts() -> Iterator[None]:
     """A vaccine check on a tenth of the images with fewer trials, a short search, a checkpoint at every step."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "CHECK_IMAGES", 500)
+        patch.setattr(vaccine, "CHECK_IMAGES", 500)
         patch.setattr(vaccine, "TRIALS", 2)
         patch.setattr(opening, "choose_recipe", lambda *chosen: replace(choose_recipe(*chosen), unlearning=SHORT))
         patch.setattr(learning, "CHECKPOINT_EVERY_S", -1.0)

@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 from torch import distributed, nn
 
-from abd_app.distill import loop, margins, parallel
+from abd_app.distill import margins, parallel, vaccine
 from abd_app.distill.assemble import assemble
 from abd_app.distill.device import Compute
 from abd_app.distill.recipe import choose_recipe
@@ -83,7 +83,7 @@ def normalised() -> dict[str, torch.Tensor]:
 def main() -> None:
     teacher, out = sys.argv[1:]
     torch.set_num_threads(1)
-    loop.CHECK_IMAGES = 500
+    vaccine.CHECK_IMAGES = 500
     margins.SIGNIFICANT = 1.1  # so that a class stands out
     if "RANK" in os.environ:
         distributed.init_process_group("gloo")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from abd_app import console
-from abd_app.events import VaccineChecked
+from abd_app.events import PhaseAdvanced, PhaseStarted, VaccineChecked
 
 
 @pytest.mark.parametrize(("accepted", "verdict"), [(True, "accepted, shuffles a, b"), (False, "none accepted")])
@@ -13,3 +13,14 @@ def test_the_vaccine_check_says_the_share_of_images_told_apart(
     with console.ProgressPrinter() as progress:
         progress.show(VaccineChecked(accepted, 0.0527, 2, ("a", "b")))
     assert f"vaccine check: {verdict} (told apart 5.3 %, 2 tried)" in capsys.readouterr().err
+
+
+def test_a_long_phase_without_steps_says_now_and_then_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    with console.ProgressPrinter(clock=lambda: now[0]) as progress:
+        progress.show(PhaseStarted("vaccine check", "student", 0))
+        for part in range(100):
+            now[0] += 1.0
+            progress.show(PhaseAdvanced("student", part / 100))
+    lines = [line for line in capsys.readouterr().err.splitlines() if "vaccine" in line]
+    assert lines == ["student: vaccine check", *(f"student: vaccine check, {share} %" for share in (30, 61, 92))]

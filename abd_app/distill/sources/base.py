@@ -35,9 +35,15 @@ class Batch:
 
 @dataclass(frozen=True)
 class GeneratorStep:
-    """One optimiser step of a source's generator, with its losses as scalars on the device."""
+    """One optimiser step of a source's generator, or another piece of its work between two batches.
+
+    Attributes:
+        losses: Scalars on the device.
+        filled: How much there is of what the source must have before its first batch, in [0, 1]; ``None`` afterwards.
+    """
 
     losses: dict[str, torch.Tensor]
+    filled: float | None = None
 
 
 class ImageSource(Protocol):

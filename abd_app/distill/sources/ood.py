@@ -118,7 +118,7 @@ class BalancedPatchSource:
     @torch.no_grad()
     def _label_more(self) -> GeneratorStep:
         """One pass of the teacher over new patches: from the pictures and by mixing, in turn."""
-        count = self._settings.drawn
+        count, filling = self._settings.drawn, len(self.pool) < self._first
         turn = int(torch.randint(2, (), generator=self._random))
         if turn and len(self.pool) >= count:
             pixels = self.pool.at(self._balanced(count)).float() / 255
@@ -127,7 +127,7 @@ class BalancedPatchSource:
         else:
             patches = self._cutter.cut(count, self._random)
         self._store(patches)
-        return GeneratorStep({})
+        return GeneratorStep({}, min(1.0, len(self.pool) / self._first) if filling else None)
 
     @torch.no_grad()
     def _store(self, patches: torch.Tensor, *, optimized: bool = False) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from abd_app.distill import loop, margins
+from abd_app.distill import margins, vaccine
 from abd_app.distill.answering import SecondOpinion
 from abd_app.distill.assemble import assemble, build_student
 from abd_app.distill.device import Compute
@@ -38,7 +38,7 @@ _CMI = CmiSettings(drawn=16, noise=16, features=16, bank=64, capacity=64)
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "CHECK_IMAGES", 500)
+    monkeypatch.setattr(vaccine, "CHECK_IMAGES", 500)
     monkeypatch.setattr(margins, "SIGNIFICANT", 1.1)  # of a random teacher's classes none stands out
 
 

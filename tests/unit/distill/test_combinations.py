@@ -55,7 +55,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
         PatchSource,
     ):
         monkeypatch.setattr(source, "sample", _few(source.sample))
-    monkeypatch.setattr(loop, "CHECK_IMAGES", 500)
+    monkeypatch.setattr(vaccine, "CHECK_IMAGES", 500)
     monkeypatch.setattr(loop, "REPORT_EVERY", 1)
     monkeypatch.setattr(vaccine, "tail_ratio", lambda divergence: 0.5)
     monkeypatch.setattr(margins, "SIGNIFICANT", 1.1)  # of a random network's classes none stands out

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from abd_app.distill import loop, voting
+from abd_app.distill import vaccine, voting
 from abd_app.distill.answering import Answer, AnsweringTeacher
 from abd_app.distill.assemble import assemble
 from abd_app.distill.device import Compute
@@ -136,7 +136,7 @@ def test_a_run_goes_on_with_smaller_portions_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
     method: str,
 ) -> None:
-    monkeypatch.setattr(loop, "CHECK_IMAGES", 500)
+    monkeypatch.setattr(vaccine, "CHECK_IMAGES", 500)
     monkeypatch.setattr(voting, "FEWEST", 2.0)  # not accepted: the check itself is not cut into portions
     recipe = replace(choose_recipe(method, "abd", "quick", 6), batch_size=64, retrospection="none")
     run = assemble(make_teacher(), recipe, student_name="wrn-10-1", compute=compute, seed=0, picture=picture)

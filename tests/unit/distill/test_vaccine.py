@@ -17,6 +17,7 @@ from abd_app.distill.device import Compute
 from abd_app.distill.losses import kl_per_image
 from abd_app.distill.vaccine import ShufflingVaccine, VaccineError, shufflable_layers, tail_ratio
 from abd_app.teacher import Teacher
+from tests.unit.distill.checked import checked
 
 
 def _random(seed: int = 0) -> torch.Generator:
@@ -213,11 +214,11 @@ def test_the_check_reshuffles_until_the_tail_is_heavy_enough(
     before = vaccine.state_dict()
     ratios = iter([0.0, 0.02, 0.021])
     monkeypatch.setattr(module, "tail_ratio", lambda divergence: next(ratios))
-    outcome = vaccine.check(answering, images, _random(1))
+    outcome = checked(vaccine, answering, images, _random(1))
     assert (outcome.accepted, outcome.tail_ratio, outcome.trials) == (True, 0.021, 3)
     assert any(not torch.equal(before[name], value) for name, value in vaccine.state_dict().items())
     monkeypatch.setattr(module, "tail_ratio", lambda divergence: 0.01)
-    outcome = vaccine.check(answering, images, _random(1))
+    outcome = checked(vaccine, answering, images, _random(1))
     assert (outcome.accepted, outcome.trials) == (False, 8)
 
 
@@ -229,10 +230,10 @@ def test_the_check_judges_the_per_image_kl_of_pixels(
     images = torch.randint(0, 256, (510, 3, 8, 8), dtype=torch.uint8)
     judged: list[torch.Tensor] = []
     monkeypatch.setattr(module, "tail_ratio", lambda divergence: judged.append(divergence) or 0.5)
-    assert vaccine.check(answering, images, _random()).accepted
+    assert checked(vaccine, answering, images, _random()).accepted
     monkeypatch.setattr(module, "_PIXELS_AT_ONCE", 7 * images[0].numel())
     monkeypatch.setattr(module, "_PIXELS_KEPT", 0)  # as if the images were large
-    assert vaccine.check(answering, images, _random()).accepted
+    assert checked(vaccine, answering, images, _random()).accepted
     assert torch.allclose(judged[0], judged[1], atol=1e-6)
     shuffled = _naive_logits(teacher.network, images / 255, vaccine.layer_names, seed=0)
     expected = kl_per_image(shuffled, teacher.network(images / 255))

@@ -11,6 +11,7 @@ from abd_app.distill.answering import Answer, AnsweringTeacher
 from abd_app.distill.device import Compute
 from abd_app.distill.voting import VotingVaccine, chance_share
 from abd_app.teacher import Teacher
+from tests.unit.distill.checked import checked
 
 
 def _vaccine(teacher: Teacher, **options: int) -> VotingVaccine:
@@ -89,7 +90,7 @@ def test_it_acts_only_where_its_votes_single_images_out(
         lambda *_: [[(torch.rand(1000, 3, 8, 8), Answer(logits))]],
     )
     monkeypatch.setattr(vaccine, "_votes", lambda images, answer: votes)
-    outcome = vaccine.check(answering, torch.zeros(1000, 3, 8, 8, dtype=torch.uint8), torch.Generator())
+    outcome = checked(vaccine, answering, torch.zeros(1000, 3, 8, 8, dtype=torch.uint8), torch.Generator())
     assert outcome.accepted == accepted
     if accepted:
         assert (outcome.tail_ratio, outcome.class_index) == (0.04, 1)
@@ -121,7 +122,7 @@ def test_a_rejected_shuffling_is_drawn_once_more(
     answering.share_trunk(vaccine.trunk)
     answered: list[int] = []
     teacher.network.register_forward_hook(lambda _, given, __: answered.append(len(given[0])))
-    outcome = vaccine.check(answering, images, torch.Generator().manual_seed(1))
+    outcome = checked(vaccine, answering, images, torch.Generator().manual_seed(1))
     assert sum(answered) == (5000 if accepted else 1000), "the teacher answers once to what is looked at"
     assert (outcome.accepted, outcome.trials, len(shufflings)) == (accepted, 2, 2)
     assert outcome.tail_ratio == (0.04 if accepted else 0.0)
