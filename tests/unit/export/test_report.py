@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from abd_app.export.report import write_report
-from abd_app.export.schema import Report, StudentReport, TeacherReport
+from abd_app.export.schema import FindingReport, Report, StudentReport, TeacherReport
 from abd_app.export.verdict import untested, verdict
 
 _TARGET_SEARCH = {"target": 3, "p_value": 0.0012, "unlearned": [3], "margins": {"0": 10.5, "3": 31.0}, "bends": {}}
@@ -122,7 +122,12 @@ def test_all_to_all_is_told_as_what_it_is(tmp_path: Path) -> None:
 
 
 def test_the_page_shows_rates_with_denominators_and_what_was_not_tested(tmp_path: Path) -> None:
-    report = _report(twin=_student(0.94, 0.8), findings=[{"severity": "warning", "title": "Odd", "detail": "Why"}])
+    odd: list[FindingReport] = [
+        {"severity": "info", "title": "Seen", "detail": ""},
+        {"severity": "warning", "title": "Odd", "detail": "Why"},
+        {"severity": "danger", "title": "Bad", "detail": ""},
+    ]
+    report = _report(twin=_student(0.94, 0.8), findings=odd)
     write_report(report, tmp_path)
     text = _read(tmp_path).text
     for expected in (
@@ -137,6 +142,7 @@ def test_the_page_shows_rates_with_denominators_and_what_was_not_tested(tmp_path
         assert expected in text
     for expected in (report["summary"], *report["not_tested"], "WARNING", "Odd", "ab" * 32, "175,000"):
         assert expected in text
+    assert text.index("Bad") < text.index("Odd") < text.index("Seen"), "the worst first"
 
 
 def test_the_page_names_the_classes_that_lost_most_first_and_leaves_the_rest_to_the_json(tmp_path: Path) -> None:
