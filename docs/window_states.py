@@ -8,7 +8,7 @@ from made_up_run import FINDINGS, QUESTIONS, RUN_FINDINGS, STEPS, card
 from PySide6.QtWidgets import QApplication
 from stage import FILE, Stage
 
-from abd_app.events import AuditFailed, AuditFinished, FindingMade, StudentExported
+from abd_app.events import AuditFailed, AuditFinished, FindingMade, PhaseAdvanced, PhaseStarted, StudentExported
 from abd_app.gui.curves import CurveKey
 from abd_app.plan import AuditPlan, TriggerSpec
 from abd_app.worker.failure import failure_of_exit
@@ -160,6 +160,11 @@ def _phase(until: float) -> State:
     return lambda stage: stage.run(until=until)
 
 
+def _first_images(stage: Stage) -> None:
+    _starting(stage)
+    stage.engine.play(PhaseStarted("first images", "student", 0), PhaseAdvanced("student", 0.42))
+
+
 def _findings(stage: Stage) -> None:
     stage.run(compare=False, until=0.3)
     for finding in RUN_FINDINGS:
@@ -190,6 +195,7 @@ STATES: dict[str, State] = {
     "ready-plan": _ready_plan,
     "refused": _refused,
     "starting": _starting,
+    "running-first-images": _first_images,
     "running-warm-up": _phase(0.1),
     "running-vaccine-check": _phase(0.175),
     "running-distilling": _phase(0.62),
