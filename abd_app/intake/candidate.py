@@ -241,13 +241,14 @@ def _converted(
     """The graph as a network for any number of images, and the file's answers on random ones."""
     reference = onnx_parity.Reference(copy.path, copy.original, facts)
     shape = (facts.channels, *onnx_parity.image_size(reference, facts))
+    simple = onnx_network.simplified(model)
     try:
-        network = onnx_network.convert(model, facts.batch, copy.original)
+        network = onnx_network.convert(simple, copy.original, free_batch_of=facts.batch)
         return network, onnx_parity.check_parity(network, reference, shape, copy.original)
     except TeacherRefusedError:
         if facts.batch is None:
             raise
-    network = OneByOne(onnx_network.convert(model, None, copy.original), facts.batch)
+    network = OneByOne(onnx_network.convert(simple, copy.original), facts.batch)
     return network, onnx_parity.check_parity(network, reference, shape, copy.original)
 
 

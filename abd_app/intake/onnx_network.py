@@ -49,34 +49,40 @@ class OnnxNetwork(nn.Module):
             return self.graph(images)  # type: ignore[no-any-return]
 
 
-def convert(model: onnx.ModelProto, fixed_batch: int | None, original: Path) -> OnnxNetwork:
-    """A network in eval mode with frozen weights, for any batch size.
+def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A simpler graph for the same answers; ``model``, a checked graph, is left as it is.
 
-    Args:
-        model: A checked graph; it is left as it is.
-        fixed_batch: The batch size the graph was exported for, ``None`` if it takes any.
-        original: Where the file is, for messages.
-
-    Raises:
-        TeacherRefusedError: An operator has no differentiable counterpart; the message names it.
+    Of a graph that takes batches of one size the size is taken for granted.
     """
-    import onnx
     import onnxslim
 
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    if fixed_batch is not None:
-        _free_batch(copy, fixed_batch)
+    copy = _copied(model)
     for node in copy.graph.node:
         inferring = all(one.i == 0 for one in node.attribute if one.name == "training_mode")
         if node.op_type == "BatchNormalization" and inferring:
             _drop_attribute(node, "training_mode")  # 0 is its default, and the converter does not know it
     try:
-        slim = onnxslim.slim(copy)
+        return onnxslim.slim(copy)  # type: ignore[no-any-return]
     except Exception:  # An optimiser: what it cannot simplify is converted as it is, and parity decides.
-        slim = copy
-    _rename_values(slim)
-    converted = _converted(slim, original)
+        return copy
+
+
+def convert(simple: onnx.ModelProto, original: Path, *, free_batch_of: int | None = None) -> OnnxNetwork:
+    """A network in eval mode with frozen weights.
+
+    Args:
+        simple: A simplified graph; it is left as it is.
+        original: Where the file is, for messages.
+        free_batch_of: The batch size that the graph was exported for, if it is to take any.
+
+    Raises:
+        TeacherRefusedError: An operator has no differentiable counterpart; the message names it.
+    """
+    copy = _copied(simple)
+    if free_batch_of is not None:
+        _free_batch(copy, free_batch_of)
+    _rename_values(copy)
+    converted = _converted(copy, original)
     _drop_copies(converted)
     network = OnnxNetwork(converted).eval()
     for parameter in network.parameters():
@@ -105,6 +111,14 @@ def _converted(slim: onnx.ModelProto, original: Path) -> Any:
         operators = ", ".join(sorted({node.op_type for node in slim.graph.node}))
         name = match.group(1) if match else f"one of {operators}"
         raise _not_convertible(original, name, f"{type(error).__name__}: {str(error)[:200]}") from error
+
+
+def _copied(model: onnx.ModelProto) -> onnx.ModelProto:
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return copy
 
 
 def _free_batch(model: onnx.ModelProto, batch: int) -> None:
