@@ -49,8 +49,8 @@ def finding_of_target(margins: MarginTest, bending: BendTest | None, deed: Deed)
         "warning" if some else "info",
         "No class stands out as the target of a backdoor",
         f"No class can be driven much further ahead of all others than the rest ({_chance(margins)}), and none stands "
-        "out when images are bent slightly, so Self-Retrospection has nothing to unlearn; other defences go "
-        f"on.{looked_at}",
+        "out when images are bent slightly, so Self-Retrospection has nothing to unlearn; other defences go on. A "
+        f"backdoor that leads to many classes would not show here.{looked_at}",
     )
 
 
