@@ -77,6 +77,7 @@ class AnsweringTeacher:
         bounds: Those of its activations.
         recordable: Whether its passes may be recorded as CUDA graphs.
         temperature: Of the loss by which a student learns from its labels.
+        leeway: By how much the logarithm of a label's probability of a doubted class may exceed the second opinion's.
 
     Attributes:
         bounds: As given; without them, none.
@@ -94,6 +95,7 @@ class AnsweringTeacher:
         *,
         recordable: bool = True,
         temperature: float = 1.0,
+        leeway: float = 0.0,
     ) -> None:
         self.network = network
         self.recordable = recordable
@@ -101,7 +103,7 @@ class AnsweringTeacher:
         self.compute = compute
         self.second_opinion: SecondOpinion | None = None
         self.portions = Portions(compute, "The teacher labels", "The labels are the same.")
-        self._block_names, self._temperature = tuple(block_names), temperature
+        self._block_names, self._temperature, self._leeway = tuple(block_names), temperature, leeway
         self._outputs: dict[str, torch.Tensor] = {}
         self._trunk = ""
         for name in self._block_names:
@@ -127,9 +129,10 @@ class AnsweringTeacher:
         An image that teacher and second opinion take for the same doubted class gets the teacher's answer. One that
         only the teacher takes for it gets the second opinion's: it is to be held back, or, if it was optimised, is said
         to be nothing like that class. (Without a strict network both get the second opinion's.) About all others the
-        teacher is believed, but none gets the doubted classes more probable than the second opinion has them, at the
-        temperature of the student's loss: one that is half on the way to the target class would say so in its logits,
-        and the student would learn the way. Where all classes are doubted the label is the second opinion's.
+        teacher is believed, but none gets the doubted classes more probable, by more than the leeway, than the second
+        opinion has them, at the temperature of the student's loss: one that is half on the way to the target class
+        would say so in its logits, and the student would learn the way. Where all classes are doubted the label is the
+        second opinion's.
 
         Args:
             images: The images.
@@ -146,7 +149,8 @@ class AnsweringTeacher:
         if len(opinion.classes) == first.logits.shape[1]:
             return replace(second, trunk=first.trunk)
         doubted = taken_for(first.logits, opinion.classes)
-        capped = replace(first, logits=_capped(first.logits, second.logits, opinion.classes, self._temperature))
+        limited = _capped(first.logits, second.logits, opinion.classes, self._temperature, self._leeway)
+        capped = replace(first, logits=limited)
         if opinion.strict_network is None:
             return _merged(capped, second, doubted)
         disputed = doubted & (first.logits.argmax(dim=1) != second.logits.argmax(dim=1))
@@ -208,8 +212,10 @@ def _muted(logits: torch.Tensor, classes: Sequence[int]) -> torch.Tensor:
     return muted
 
 
-def _capped(logits: torch.Tensor, limit: torch.Tensor, classes: Sequence[int], temperature: float) -> torch.Tensor:
-    """``(N, K)`` logits that give each of some classes at most the probability that ``limit`` gives it.
+def _capped(
+    logits: torch.Tensor, limit: torch.Tensor, classes: Sequence[int], temperature: float, leeway: float
+) -> torch.Tensor:
+    """``(N, K)`` logits that give each of some classes at most the probability that ``limit`` gives it, and the leeway.
 
     What they say about the others, among each other, stays. Where one of ``classes``, which are not all, is the most
     probable the result has no meaning.
@@ -218,7 +224,7 @@ def _capped(logits: torch.Tensor, limit: torch.Tensor, classes: Sequence[int], t
     others, capped = said.clone(), logits.clone()
     for one in classes:
         others[:, one] = -torch.inf
-    most = {one: torch.minimum(said[:, one], allowed[:, one]) for one in classes}
+    most = {one: torch.minimum(said[:, one], allowed[:, one] + leeway) for one in classes}
     left = 1 - torch.stack(list(most.values())).exp().sum(dim=0)  # for the others
     # A logit is the logarithm of a probability, but for this: what the others' logits say of their own.
     level = others.logsumexp(dim=1) - left.clamp_min(_LEAST).log() + logits.div(temperature).logsumexp(dim=1)

@@ -131,7 +131,13 @@ def place_teacher(
     # What a network of others does in its passes is not known; a wait for the host in a recording ends the run.
     recordable = teacher.card.format != "ONNX" and not (teacher.card.architecture or "").startswith("timm/")
     answering = AnsweringTeacher(
-        network, compute, names if stages else (), bounds, recordable=recordable, temperature=recipe.temperature
+        network,
+        compute,
+        names if stages else (),
+        bounds,
+        recordable=recordable,
+        temperature=recipe.temperature,
+        leeway=recipe.leeway,
     )
     answering.share_trunk("" if vaccine is None else vaccine.trunk)
     return answering, vaccine, stages
