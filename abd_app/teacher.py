@@ -68,11 +68,16 @@ class ImageSpec:
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file beside a teacher file that holds weights of it (ONNX external data), as it was read."""
+    """A file beside a teacher file that holds weights of it (ONNX external data), as it was read.
+
+    Attributes:
+        doubt: Why it may not belong to the teacher; empty if nothing says so.
+    """
 
     name: str
     sha256: str
     size_bytes: int
+    doubt: str = ""
 
 
 @dataclass(frozen=True)

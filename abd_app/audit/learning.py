@@ -25,8 +25,8 @@ CHECKPOINT_EVERY_S = 60.0
 _UNBOUNDED = Finding(
     "warning",
     "Activation bounds are off",
-    "The teacher has no BatchNorm layers that say how far its activations go on training data. If you have the network "
-    "as a state_dict, open that: ONNX export folds BatchNorm away.",
+    "The app sees no BatchNorm layers that say how far the teacher's activations go on training data. If you have the "
+    "network as a state_dict, open that: ONNX export folds BatchNorm away.",
 )
 _PARTLY_BOUNDED = Finding(
     "warning",
@@ -42,16 +42,17 @@ def learn(audit: OpenAudit, role: Role, stop_requested: Callable[[], bool]) -> G
     Returns:
         The network, on the device.
     """
-    yield PhaseStarted("preparing", role, 0)
+    before = audit.checkpoint
+    goes_on = before is not None and before["role"] == role
+    yield PhaseStarted("preparing", role, before["distillation"]["step"] if before is not None and goes_on else 0)
     recipe = audit.recipe if role == "student" else audit.recipe.undefended()
     distillation = yield from _assembled(audit, recipe, role)
     network = distillation.student.network
-    before = audit.checkpoint
     if before is not None and role == "student" and before["role"] == "twin":
         audit.record.student_weights = before["student"]
         network.load_state_dict(before["student"])
         return network
-    if before is not None and role == before["role"]:
+    if before is not None and goes_on:
         distillation.load_state_dict(before["distillation"])
     with contextlib.closing(_watched(audit, distillation, role, stop_requested)) as events:
         yield from events

@@ -123,11 +123,10 @@ class Distillation:
 
     def _check_vaccine(self, vaccine: ShufflingVaccine) -> Iterator[Event]:
         yield PhaseStarted("vaccine check", self._role, self.step)
-        images = self._source.sample(_DRAWN_AT_ONCE)
-        wanted = vaccine.images_to_check(*images.shape[2:])
-        images = torch.cat(
-            [images, *(self._source.sample(_DRAWN_AT_ONCE) for _ in range(wanted // _DRAWN_AT_ONCE - 1))]
-        )
+        drawn = [self._source.sample(_DRAWN_AT_ONCE)]
+        wanted = vaccine.images_to_check(*drawn[0].shape[2:])
+        drawn += [self._source.sample(_DRAWN_AT_ONCE) for _ in range(math.ceil(wanted / _DRAWN_AT_ONCE) - 1)]
+        images = torch.cat(drawn)[:wanted]
         outcome = yield from self._advancing(vaccine.check(self._teacher, images, self._generator))
         self._armed = True
         self._source.vaccine = vaccine if outcome.accepted else None

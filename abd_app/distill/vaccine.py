@@ -77,7 +77,7 @@ class ShufflingVaccine:
     ) -> None:
         self.layer_names = shufflable_layers(teacher, image_channels=example.shape[1])[-layers:]
         if not self.layer_names:
-            raise VaccineError("no convolution or linear layer with several input channels")
+            raise VaccineError("no convolution or linear layer with several input channels in reach")
         self._originals = {name: _weight(teacher, name).detach().clone() for name in self.layer_names}
         self._copies = [_unhooked_copy(teacher) for _ in range(copies)]
         self.trunk = self._share_trunk(teacher, example, block_names)

@@ -67,8 +67,8 @@ class VotingVaccine(ShufflingVaccine):
     ) -> Generator[float, None, VaccineCheck]:
         """Accepted if the votes single images out: 0.5 to 50 % of them, four times more than chance alone would.
 
-        One reshuffling. A trial ends after a fifth of the images if none of them is suspicious. Arguments as in
-        :meth:`ShufflingVaccine.check`; the share is returned as ``tail_ratio``.
+        One reshuffling. A trial ends after a fifth of the images, but 1,000 at least, if none of them is suspicious.
+        Arguments as in :meth:`ShufflingVaccine.check`; the share is returned as ``tail_ratio``.
         """
         share, num_classes = 0.0, 0
         for trial, pairs in enumerate(self._trials(teacher, images, TRIALS, generator), 1):
@@ -80,7 +80,8 @@ class VotingVaccine(ShufflingVaccine):
                 found.append(classes[-1][self._survives(votes[-1], answer)])
                 num_classes = answer.logits.shape[1]
                 yield (trial - 1 + sum(map(len, classes)) / len(images)) / TRIALS
-                if sum(map(len, classes)) >= _SHARE_TO_GO_ON * len(images) and not any(map(len, found)):
+                seen = sum(map(len, classes))
+                if seen >= max(_FEWEST_CHECKED, _SHARE_TO_GO_ON * len(images)) and not any(map(len, found)):
                     break
             suspects = torch.cat(found)
             share = len(suspects) / len(images)

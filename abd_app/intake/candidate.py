@@ -163,7 +163,10 @@ def _recognition_findings(found: Recognised, *, certain: bool) -> list[Finding]:
         severity: Severity = "info" if found.fit.architecture.startswith("torchvision/") else "warning"
         findings.append(Finding(severity, f"Several architectures fit; {found.fit.architecture} was taken", detail))
     if found.renamed:
-        detail = "It names the same layers otherwise. Strides and pooling are not in the weights: check the accuracy."
+        detail = (
+            "It names the same layers otherwise. Strides, pooling and activations, also those in front of a last layer "
+            "that was replaced, are not in the weights: check the accuracy."
+        )
         findings.append(Finding("warning", f"Read as {found.fit.architecture}", detail))
     if found.left_out:
         detail = f"{len(found.left_out)} tensors of an auxiliary classifier, which only training uses."
@@ -212,8 +215,9 @@ def _fixed_size(network: nn.Module) -> tuple[int, int] | None:
 
 
 def _from_onnx(copy: PrivateCopy) -> Candidate:
-    copy, data_files = onnx_data.with_data_inside(copy)
-    model = onnx_graph.read_graph(copy.path, copy.original)
+    model = onnx_graph.parse(copy.path, copy.original)
+    copy, data_files = onnx_data.take_in_data(model, copy)
+    onnx_graph.check(model, copy.original)
     facts = onnx_graph.read_facts(model, copy.original)
     network, answers = _converted(copy, model, facts)
     findings = _onnx_findings(network, facts, data_files)
@@ -241,14 +245,13 @@ def _converted(
     """The graph as a network for any number of images, and the file's answers on random ones."""
     reference = onnx_parity.Reference(copy.path, copy.original, facts)
     shape = (facts.channels, *onnx_parity.image_size(reference, facts))
-    simple = onnx_network.simplified(model)
     try:
-        network = onnx_network.convert(simple, copy.original, free_batch_of=facts.batch)
+        network = onnx_network.convert(model, facts.batch, copy.original)
         return network, onnx_parity.check_parity(network, reference, shape, copy.original)
     except TeacherRefusedError:
         if facts.batch is None:
             raise
-    network = OneByOne(onnx_network.convert(simple, copy.original), facts.batch)
+    network = OneByOne(onnx_network.convert(model, None, copy.original), facts.batch)
     return network, onnx_parity.check_parity(network, reference, shape, copy.original)
 
 
@@ -256,12 +259,24 @@ def _onnx_findings(network: nn.Module, facts: onnx_graph.GraphFacts, data_files:
     findings = [
         Finding("info", "Converted from ONNX", "Answers and gradients agree with onnxruntime on random images.")
     ]
-    for file in data_files[:_SHOWN_DATA_FILES]:
-        findings += [Finding("info", f"Weights read from {file.name!r} beside it", f"SHA-256 {file.sha256}")]
-    if facts.batch is not None:
+    findings += [
+        Finding("info", f"Weights read from {file.name!r} beside it", f"SHA-256 {file.sha256}")
+        for file in data_files[:_SHOWN_DATA_FILES]
+    ]
+    findings += [
+        Finding("warning", f"{file.name!r} may be the data of another model", file.doubt)
+        for file in data_files
+        if file.doubt
+    ]
+    if isinstance(network, OneByOne):
+        detail = (
+            f"It was exported for batches of {facts.batch}, which are answered one by one. What looks into its layers "
+            "is not available: the image sources `cmi` and `fast`, activation bounds, the Shuffling Vaccine. Export it "
+            "with a dynamic batch, or open the network as a state_dict."
+        )
+        findings.append(Finding("warning", "The graph rests on the size of its batch", detail))
+    elif facts.batch is not None:
         detail = f"The graph was exported for batches of {facts.batch}."
-        if isinstance(network, OneByOne):
-            detail += " It rests on that, so such batches are answered one by one, and its layers stay out of reach."
         findings.append(Finding("info", "Fixed batch size removed", detail))
     return findings
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from abd_app.errors import UsageError
 from abd_app.intake.candidate import Candidate
 from abd_app.intake.guesses import guess_input_size, guess_mean_std, written
+from abd_app.intake.onnx_batch import OneByOne
 from abd_app.plan import TeacherFacts
 from abd_app.teacher import Answers, Finding, Question
 
@@ -40,10 +41,16 @@ def settle(candidate: Candidate, facts: TeacherFacts) -> SettledFacts:
     findings = list(candidate.findings)
     if facts.mean is None and mean is not None and candidate.architecture != "onnx":
         findings.append(Finding("info", "Normalisation stated", f"By {candidate.stated.source}."))
-    if candidate.architecture == "onnx" and facts.mean is not None and candidate.stated.mean is not None:
+    identity = (facts.mean, facts.std) == ((0.0,) * channels, (1.0,) * channels)
+    if candidate.architecture == "onnx" and facts.mean and candidate.stated.mean is not None and not identity:
         detail = "The graph already normalises its input; --mean and --std come on top of that."
         findings.append(Finding("warning", "Normalised twice", detail))
-    if candidate.network is not None and not candidate.batchnorm_layers:
+    if candidate.architecture != "onnx" and facts.mean is not None and candidate.stated.mean not in (None, mean):
+        said = f"{written(candidate.stated.mean or ())} / {written(candidate.stated.std or ())}"
+        detail = f"For {candidate.stated.source} they are {said}; what you gave is used."
+        findings.append(Finding("warning", "Normalised otherwise than the file says", detail))
+    closed = isinstance(candidate.network, OneByOne)  # has a finding of its own
+    if candidate.network is not None and not candidate.batchnorm_layers and not closed:
         detail = "The image sources `cmi` and `fast` match BatchNorm statistics and are not available for this teacher."
         findings.append(Finding("info", "No BatchNorm layers", detail))
     size = facts.input_size or candidate.stated.input_size or candidate.fixed_size

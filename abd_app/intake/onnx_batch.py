@@ -12,8 +12,9 @@ from abd_app.intake.onnx_network import OnnxNetwork
 class OneByOne(OnnxNetwork):
     """Answers each group of as many images as the graph takes by itself, and all groups at once (``torch.vmap``).
 
-    Exact whatever the graph does with its batch, but slower than a graph that takes any, and closed: within the groups
-    nothing can be looked at, so the layers of the graph are no submodules. Its weights are parameters of this one.
+    Exact whatever the graph does with the size of its batch, but slower than a graph that takes any, and closed: within
+    the groups nothing can be looked at, so the layers of the graph are no submodules. Its weights are parameters of
+    this one.
 
     Args:
         network: A converted graph.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
 MAX_BYTES = 2**31 - 1
 """A protobuf message cannot be larger."""
 _MAX_NODES = 50_000
+_MAX_BATCH, _MAX_PIXELS = 1024, 2**25
+"""Of a graph that takes one size alone: images, and pixels of all of them."""
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 _CONTROL_FLOW = frozenset(("If", "Loop", "Scan", "SequenceMap"))
 _QUANTISED = re.compile(r"Quantize|^QLinear|^QGemm|Integer$")
+_ADDED = 1e-6
 _AFFINE = frozenset(("Sub", "Div", "Mul", "Add"))
 _PASSES_THROUGH = frozenset(("Identity", "Cast", "Dropout"))
 
@@ -46,22 +50,20 @@ class GraphFacts:
     shift: float
 
 
-def read_graph(path: Path, original: Path) -> onnx.ModelProto:
-    """The model, checked by onnx and found to be one plain graph of standard operators.
+def check(model: onnx.ModelProto, original: Path) -> None:
+    """Has onnx look at a model, and sees to it that it is one plain graph of standard operators, with all its weights.
 
     Raises:
-        TeacherRefusedError: It is damaged, invalid, or holds something the app does not convert; the message names it.
+        TeacherRefusedError: It is invalid, or holds something the app does not convert; the message names it.
     """
     import onnx
 
-    model = parse(path, original)
     _check_contents(model, original)
     try:
         onnx.checker.check_model(model)
     except Exception as error:  # ValidationError has no common base with what malformed protobufs raise.
         first = str(error).strip().splitlines()[0][:300]
         raise _refused(original, "not valid ONNX", first, "Export the model again.") from error
-    return model
 
 
 def parse(path: Path, original: Path) -> onnx.ModelProto:
@@ -82,7 +84,7 @@ def parse(path: Path, original: Path) -> onnx.ModelProto:
 
 
 def all_tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:
-    """Weights and constants, without those of graphs in graphs, which :func:`read_graph` refuses."""
+    """Weights and constants, without sparse ones and those of graphs in graphs, which :func:`check` refuses."""
     attributes = [a for node in model.graph.node for a in node.attribute]
     return [*model.graph.initializer, *(a.t for a in attributes), *(t for a in attributes for t in a.tensors)]
 
@@ -123,13 +125,18 @@ def read_facts(model: onnx.ModelProto, original: Path) -> GraphFacts:
             original, "not a classifier", why, "The app takes models with one row of 2 or more logits per image."
         )
     size = (shape[2], shape[3]) if shape[2] and shape[3] else None
+    if (shape[0] or 1) > _MAX_BATCH or (shape[0] or 1) * prod(size or (1, 1)) > _MAX_PIXELS:
+        why = f"Its input {source.name!r} is {_written(shape)}."
+        raise _refused(original, "an ONNX model for very many pixels at once", why, "Export it with a dynamic batch.")
     scale, shift = _leading_arithmetic(model, source.name, shape[1])
     return GraphFacts(source.name, answer.name, shape[0], shape[1], size, num_classes, scale, shift)
 
 
 def _check_contents(model: onnx.ModelProto, original: Path) -> None:
     graph = model.graph
-    if graph.sparse_initializer:
+    if graph.sparse_initializer or any(
+        a.HasField("sparse_tensor") or a.sparse_tensors for n in graph.node for a in n.attribute
+    ):
         raise _refused(original, "an ONNX model with sparse weights", "", "Save it with ordinary ones.")
     if len(graph.node) > _MAX_NODES:
         raise _refused(original, f"a graph of {len(graph.node)} nodes", "", "Open an image classifier.")
@@ -172,6 +179,9 @@ def _leading_arithmetic(model: onnx.ModelProto, name: str, channels: int) -> tup
                 break
             if node.op_type in ("Sub", "Add"):
                 shift = max(shift, float(np.abs(value / scale).max()))
+                added = value if node.op_type == "Add" else -value
+                if (added / scale).max() > _ADDED:  # undoes a normalisation, of which nothing is known
+                    return None, 0.0
             scale = scale * value if node.op_type == "Mul" else scale / value if node.op_type == "Div" else scale
             found = True
         name = node.output[0]

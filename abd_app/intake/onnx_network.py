@@ -15,6 +15,7 @@ from torch import nn
 from abd_app.errors import TeacherRefusedError
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import onnx
 
 _BATCH = "batch"
@@ -49,40 +50,34 @@ class OnnxNetwork(nn.Module):
             return self.graph(images)  # type: ignore[no-any-return]
 
 
-def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A simpler graph for the same answers; ``model``, a checked graph, is left as it is.
+def convert(model: onnx.ModelProto, fixed_batch: int | None, original: Path) -> OnnxNetwork:
+    """A network in eval mode with frozen weights, for any batch size.
 
-    Of a graph that takes batches of one size the size is taken for granted.
+    Args:
+        model: A checked graph; it is left as it is.
+        fixed_batch: The batch size the graph was exported for, ``None`` if it takes any.
+        original: Where the file is, for messages.
+
+    Raises:
+        TeacherRefusedError: An operator has no differentiable counterpart; the message names it.
     """
+    import onnx
     import onnxslim
 
-    copy = _copied(model)
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    if fixed_batch is not None:
+        _free_batch(copy, fixed_batch)
     for node in copy.graph.node:
         inferring = all(one.i == 0 for one in node.attribute if one.name == "training_mode")
         if node.op_type == "BatchNormalization" and inferring:
             _drop_attribute(node, "training_mode")  # 0 is its default, and the converter does not know it
     try:
-        return onnxslim.slim(copy)  # type: ignore[no-any-return]
+        slim = onnxslim.slim(copy)
     except Exception:  # An optimiser: what it cannot simplify is converted as it is, and parity decides.
-        return copy
-
-
-def convert(simple: onnx.ModelProto, original: Path, *, free_batch_of: int | None = None) -> OnnxNetwork:
-    """A network in eval mode with frozen weights.
-
-    Args:
-        simple: A simplified graph; it is left as it is.
-        original: Where the file is, for messages.
-        free_batch_of: The batch size that the graph was exported for, if it is to take any.
-
-    Raises:
-        TeacherRefusedError: An operator has no differentiable counterpart; the message names it.
-    """
-    copy = _copied(simple)
-    if free_batch_of is not None:
-        _free_batch(copy, free_batch_of)
-    _rename_values(copy)
-    converted = _converted(copy, original)
+        slim = copy
+    _rename_values(slim)
+    converted = _converted(slim, original)
     _drop_copies(converted)
     network = OnnxNetwork(converted).eval()
     for parameter in network.parameters():
@@ -113,36 +108,65 @@ def _converted(slim: onnx.ModelProto, original: Path) -> Any:
         raise _not_convertible(original, name, f"{type(error).__name__}: {str(error)[:200]}") from error
 
 
-def _copied(model: onnx.ModelProto) -> onnx.ModelProto:
-    import onnx
-
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    return copy
-
-
 def _free_batch(model: onnx.ModelProto, batch: int) -> None:
-    """Makes the first dimension dynamic, in the declared shapes and in constant targets of Reshape."""
-    from onnx import numpy_helper
-
+    """Makes the first dimension dynamic: in the declared shapes, and in constant targets of Reshape, Expand, Resize."""
     graph = model.graph
+    _resize_by_scales(model, batch)
     del graph.value_info[:]
     for value in (*graph.input, *graph.output):
         dimensions = value.type.tensor_type.shape.dim
         if len(dimensions) and dimensions[0].dim_value == batch:
             dimensions[0].ClearField("dim_value")
             dimensions[0].dim_param = _BATCH
-    targets = {node.input[1] for node in graph.node if node.op_type == "Reshape" and len(node.input) > 1}
-    holders = [tensor for tensor in graph.initializer if tensor.name in targets]
-    holders += [n.attribute[0].t for n in graph.node if n.op_type == "Constant" and n.output[0] in targets]
-    for tensor in holders:
-        shape = np.array(numpy_helper.to_array(tensor))
-        if shape.size > 1 and shape[0] == batch:
-            shape[0] = 0  # ONNX: "as in the input", unless ...
-            tensor.CopyFrom(numpy_helper.from_array(shape, tensor.name))
+    # 0 means "as in the input" to Reshape, unless it is to mean none: of images there is none with no side. Expand does
+    # not shrink, so that 1 leaves a side as it is.
+    for operator, free in (("Reshape", 0), ("Expand", 1)):
+        for name, target in _constant_inputs(graph, operator, 1).items():
+            if target.size > 1 and target[0] == batch:
+                _replace_constant(graph, name, np.array([free, *target[1:]], target.dtype))
     for node in graph.node:
         if node.op_type == "Reshape":
-            _drop_attribute(node, "allowzero")  # ... it is to mean none; of images there is none with no side
+            _drop_attribute(node, "allowzero")
+
+
+def _resize_by_scales(model: onnx.ModelProto, batch: int) -> None:
+    """Gives Resize the factors of height and width instead of whole shapes, which have the batch in them."""
+    import onnx
+
+    sizes = _constant_inputs(model.graph, "Resize", 3)
+    if not sizes:
+        return
+    shapes = {
+        value.name: [side.dim_value for side in value.type.tensor_type.shape.dim]
+        for value in (*model.graph.input, *onnx.shape_inference.infer_shapes(model).graph.value_info)
+    }
+    for node in model.graph.node:
+        size = sizes.get(node.input[3]) if node.op_type == "Resize" and len(node.input) > 3 else None
+        source = shapes.get(node.input[0], [])
+        if size is not None and len(size) == len(source) and all(source) and size[0] == batch:
+            scales = (size / np.array(source)).astype(np.float32)
+            node.input[2] = f"{node.output[0]}/scales"
+            del node.input[3]
+            model.graph.initializer.append(onnx.numpy_helper.from_array(scales, node.input[2]))
+
+
+def _constant_inputs(graph: onnx.GraphProto, operator: str, place: int) -> dict[str, npt.NDArray[Any]]:
+    """By name, the constants that nodes of one kind have for one of their inputs."""
+    from onnx import numpy_helper
+
+    names = {node.input[place] for node in graph.node if node.op_type == operator and len(node.input) > place}
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    constants = [node for node in graph.node if node.op_type == "Constant" and node.attribute[0].name == "value"]
+    tensors |= {node.output[0]: node.attribute[0].t for node in constants}
+    return {name: np.array(numpy_helper.to_array(tensors[name])) for name in names & tensors.keys()}
+
+
+def _replace_constant(graph: onnx.GraphProto, name: str, value: npt.NDArray[Any]) -> None:
+    from onnx import numpy_helper
+
+    tensors = [tensor for tensor in graph.initializer if tensor.name == name]
+    tensors += [node.attribute[0].t for node in graph.node if node.op_type == "Constant" and node.output[0] == name]
+    tensors[0].CopyFrom(numpy_helper.from_array(value, tensors[0].name))
 
 
 def _drop_attribute(node: onnx.NodeProto, name: str) -> None:

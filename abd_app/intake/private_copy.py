@@ -24,7 +24,7 @@ class PrivateCopy:
 
     Attributes:
         original: Where the user keeps the file; nothing but its name and its neighbours are looked at again.
-        path: The copy; only this is opened.
+        path: The copy, or what it was rewritten as; only this is opened.
         sha256: Of the copy, hexadecimal.
         size_bytes: Of the copy.
     """
@@ -72,9 +72,11 @@ def copy_beside(copy: PrivateCopy, name: str, folder: Path, *, max_bytes: int) -
         raise _out_of_reach(copy, f"{name!r} is not beside it.") from error
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
         raise _out_of_reach(copy, f"{name!r} is a link, or no plain file.")
-    if status.st_size > max_bytes:
+    size = status.st_size
+    if size <= max_bytes:  # it may still grow
+        sha256, size = _copied(path, folder / name, follow_links=False, max_bytes=max_bytes)
+    if size > max_bytes:
         raise _out_of_reach(copy, f"With {name!r} the model has more than 2 GB.")
-    sha256, size = _copied(path, folder / name, follow_links=False)
     return DataFile(name, sha256, size)
 
 
@@ -90,12 +92,14 @@ def rewritten(copy: PrivateCopy, content: bytes) -> PrivateCopy:
     return replace(copy, path=target)
 
 
-def _copied(original: Path, target: Path, *, follow_links: bool = True) -> tuple[str, int]:
-    """SHA-256 and bytes of what was copied."""
+def _copied(
+    original: Path, target: Path, *, follow_links: bool = True, max_bytes: int | None = None
+) -> tuple[str, int]:
+    """SHA-256 and bytes of what was copied; it ends soon after ``max_bytes``."""
     digest = hashlib.sha256()
     size = 0
     with _opened(original, follow_links=follow_links) as descriptor, _written(target) as copy:
-        while piece := _read(descriptor, original):
+        while (max_bytes is None or size <= max_bytes) and (piece := _read(descriptor, original)):
             digest.update(piece)
             size += len(piece)
             _write(copy, piece, original)

@@ -101,6 +101,10 @@ def fit_named(name: str, tensors: Tensors) -> Recognised:
     if "/" not in name:
         renamed = _renamed(tensors)
         attempts.append(Recognised(fit(name, shapes_of(renamed)), renamed, renamed=True))
+    attempts += [
+        Recognised(fit(name, shapes_of(known)), known, left_out=left_out, renamed=True)
+        for known in _with_known_names(body)
+    ]
     best = min(attempts, key=lambda attempt: attempt.fit.differences)
     if best.fit.exact:
         return best
@@ -158,7 +162,8 @@ def _unwrapped_bodies(tensors: Tensors) -> list[Tensors]:
         return []
     unwrapped = {name.removeprefix(f"{body}."): value for name, value in tensors.items()}
     named = {_RESNET_INDEX.sub(lambda match: _RESNET_CHILDREN[match[1]], name): unwrapped[name] for name in unwrapped}
-    return [unwrapped, named]
+    bodies = [unwrapped] if named.keys() == unwrapped.keys() else [unwrapped, named]
+    return [one for one in bodies if len(one) == len(tensors)]  # two tensors of one name are two networks
 
 
 def _plain(name: str) -> str:

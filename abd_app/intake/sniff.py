@@ -137,7 +137,7 @@ def _sniff_protobuf(path: Path, original: Path, size: int, head: bytes) -> FileK
         raise _refusal(original, "a text file, probably JSON", "Open the model file beside it.")
     for ending in _ONNX_DATA_ENDINGS:
         model = original.name.removesuffix(ending)
-        if model != original.name and original.with_name(model).is_file():
+        if model not in ("", original.name) and original.with_name(model).is_file():
             raise _refusal(original, "not a model itself, but probably weights of one", f"Open {model} beside it.")
     raise _refusal(
         original,

@@ -43,7 +43,11 @@ class IgnoredSequence:
 _VALUES = (
     *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
     *("numpy.ndarray", "numpy.dtype", "argparse.Namespace", "types.SimpleNamespace", "PIL.Image.Image", "typing.Any"),
-    *(f"pathlib.{kind}" for kind in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")),
+    *(
+        f"{module}.{kind}"
+        for module in ("pathlib", "pathlib._local")  # the second since Python 3.13
+        for kind in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
+    ),
     *(f"datetime.{kind}" for kind in ("date", "datetime", "time", "timedelta", "timezone")),
     *(f"builtins.{kind}" for kind in ("int", "float", "str", "bool", "list", "dict", "tuple", "frozenset")),
     *("builtins.range", "builtins.slice", "decimal.Decimal", "uuid.UUID"),

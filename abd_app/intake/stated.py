@@ -19,6 +19,11 @@ _SIZE_KEYS = ("img_size", "crop_size", "size", "input_size")
 _MAX_SIDECAR_BYTES = 1 << 20
 
 
+_FOR_BYTES = 10
+"""Numbers beyond this are for pixels in [0, 255]."""
+_LEAST_STD, _MOST_STD = 0.003, 2.0
+
+
 @dataclass(frozen=True)
 class StatedFacts:
     """What is written down somewhere; ``None`` or empty where it is not.
@@ -59,9 +64,8 @@ def from_dict(content: Mapping[Any, Any], source: str) -> StatedFacts:
     nested = content.get("pretrained_cfg")
     merged: dict[Any, Any] = {**(nested if isinstance(nested, Mapping) else {}), **content}
     names = _class_names(merged)
-    mean, std = (_numbers(merged.get(f"image_{key}") or merged.get(key)) for key in ("mean", "std"))
-    if mean is None or std is None or len(mean) != len(std) or min(std) <= 0:
-        mean = std = None
+    numbers = [_numbers(merged.get(f"image_{key}") or merged.get(key)) for key in ("mean", "std")]
+    mean, std = for_unit_pixels(*numbers) or (None, None)
     facts = StatedFacts(
         architecture=_text(merged, "architecture", "arch", "model_name"),
         num_classes=_count(merged.get("num_classes")) or len(names) or None,
@@ -72,6 +76,18 @@ def from_dict(content: Mapping[Any, Any], source: str) -> StatedFacts:
         dataset=(_text(merged, "clean_data") or "").lower() or None,
     )
     return dataclasses.replace(facts, source=source) if facts != StatedFacts() else facts
+
+
+def for_unit_pixels(
+    mean: tuple[float, ...] | None, std: tuple[float, ...] | None
+) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Mean and standard deviation for pixels in [0, 1], also if they are for [0, 255]; ``None`` if they are neither."""
+    if mean is None or std is None or len(mean) != len(std):
+        return None
+    most = 255.0 if max(*mean, *std) > _FOR_BYTES else 1.0
+    mean, std = tuple(value / most for value in mean), tuple(value / most for value in std)
+    plausible = all(0 <= value <= 1 for value in mean) and all(_LEAST_STD <= value <= _MOST_STD for value in std)
+    return (mean, std) if plausible else None
 
 
 def _read_json(path: Path) -> Mapping[Any, Any] | None:

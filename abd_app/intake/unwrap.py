@@ -11,16 +11,19 @@ from pathlib import Path
 import torch
 
 from abd_app.errors import TeacherRefusedError
-from abd_app.intake.stated import StatedFacts, from_dict
+from abd_app.intake.stated import StatedFacts, for_unit_pixels, from_dict
 from abd_app.teacher import Finding
 
 Tensors = dict[str, torch.Tensor]
 
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "net")
-_NORMALISATION = (("mean", "std"), ("mu", "sigma"), ("new_mean", "new_std"))
+_NORMALISATION = (("mean", "std"), ("mu", "sigma"), ("new_mean", "new_std"), ("pixel_mean", "pixel_std"))
 """What layers in front of a network call the numbers by which they normalise."""
-_PREFIXES = ("module.", "_orig_mod.")
-_BOOKKEEPING = frozenset(("total_ops", "total_params", "n_averaged"))
+_WRAPPED = re.compile(r"(?:(?<=\.)|^)(_orig_mod|_forward_module|_fsdp_wrapped_module)\.")
+"""Components of names that compiling and distributing put there."""
+_NOT_OF_A_NETWORK = re.compile(r"crit|loss|metric|acc|auroc|prec|recall|confmat|step|init")
+"""In the names of what training keeps beside a network: losses, metrics, counters."""
+_BOOKKEEPING = frozenset(("total_ops", "total_params", "n_averaged", "initted", "step"))
 """Leaves that profilers and weight averaging add to a state_dict."""
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 """Modules whose names had a dot in them."""
@@ -62,6 +65,12 @@ def unwrap(content: object, original: Path) -> Weights:
         name = _wrapper(content) if len(path) < _MAX_DEPTH else None
         if name is None or not isinstance(content, Mapping):
             raise _no_weights(content, original)
+        others = [
+            repr(key) for key, one in content.items() if key != name and _is_state_dict(one) and key != "optimizer"
+        ]
+        if others:
+            detail = f"{name!r} was taken; beside it: {_shown(others)}. Open the other one as a file of its own."
+            findings.append(Finding("warning", "The file holds more than one network", detail))
         path.append(name)
         content = content[name]
     if path and path[-1] not in _WRAPPERS:
@@ -70,7 +79,7 @@ def unwrap(content: object, original: Path) -> Weights:
         findings.append(Finding("info", "The averaged (EMA) weights are used", "/".join(path)))
     assert isinstance(content, Mapping)
     tensors = _plain(content, original, findings)
-    tensors, normalisation = _strip(tensors, findings)
+    tensors, normalisation = _strip(tensors, findings, averaged=_has_averaged(content))
     return Weights(_modernised(tensors), stated.merged(normalisation), tuple(findings))
 
 
@@ -86,10 +95,16 @@ def _wrapper(content: object) -> str | None:
     if not isinstance(content, Mapping):
         return None
     for name in _WRAPPERS:
-        if isinstance(content.get(name), Mapping):
+        if content.get(name) and isinstance(content[name], Mapping):
             return name
     found = [name for name, value in content.items() if isinstance(name, str) and _is_state_dict(value)]
     return found[0] if len(found) == 1 else None
+
+
+def _has_averaged(content: Mapping[str, object]) -> bool:
+    """Whether an average in it, if there is one, has begun: its counter or flag is not 0."""
+    counters = [value for name, value in content.items() if name.rpartition(".")[2] in ("n_averaged", "initted")]
+    return not any(isinstance(one, torch.Tensor) and one.numel() == 1 and not one.item() for one in counters)
 
 
 def _plain(content: Mapping[str, object], original: Path, findings: list[Finding]) -> Tensors:
@@ -122,58 +137,85 @@ def _plain(content: Mapping[str, object], original: Path, findings: list[Finding
     return tensors
 
 
-def _strip(tensors: Tensors, findings: list[Finding]) -> tuple[Tensors, StatedFacts]:
+def _strip(tensors: Tensors, findings: list[Finding], *, averaged: bool) -> tuple[Tensors, StatedFacts]:
     """Removes training wrappers' prefixes, what lies beside the network, and a normalisation layer in front.
 
     The layer's numbers become stated facts, in pixels of [0, 1] whatever range they were written for.
     """
-    while any(name.startswith(_PREFIXES) for name in tensors):
-        for prefix in _PREFIXES:
-            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
-    stated = StatedFacts()
-    for leaves in _NORMALISATION:
-        found = [{name for name in tensors if name.rpartition(".")[2] == leaf} for leaf in leaves]
-        distinct = [{tuple(tensors[name].flatten().tolist()) for name in names} for names in found]
-        if not all(len(numbers) == 1 and len(next(iter(numbers))) in (1, 3) for numbers in distinct):
-            continue
-        tensors = {name: value for name, value in tensors.items() if name not in found[0] | found[1]}
-        values = [next(iter(numbers)) for numbers in distinct]
-        if min(values[1]) > 0:
-            most = 255.0 if max(values[0]) > 1 else 1.0
-            mean, std = (tuple(value / most for value in numbers) for numbers in values)
-            source = "the normalisation layer in the file" + (", for pixels in [0, 255]" if most > 1 else "")
-            stated = StatedFacts(mean=mean, std=std, source=source)
-    tensors = _without_second(tensors, findings)
+    tensors = _without_wrappers(tensors)
+    tensors, stated = _without_normalisation(tensors)
+    tensors = _without_second(tensors, findings, averaged=averaged)
     while prefix := _common_prefix(tensors) or _main_prefix(tensors):
         beside = [name for name in tensors if not name.startswith(prefix)]
         if beside:
             title = f"{len(beside)} tensors beside the network were left out"
             findings.append(Finding("info", title, f"The network is under {prefix!r}; left out: {_shown(beside)}"))
         inside = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-        tensors = _without_second(inside, findings)
+        tensors = _without_second(_without_wrappers(inside), findings, averaged=averaged)
     return tensors, stated
 
 
-def _without_second(tensors: Tensors, findings: list[Finding]) -> Tensors:
-    """Leaves out a second network of the same kind: what was averaged beside its average, or a copy of every tensor."""
+def _without_wrappers(tensors: Tensors) -> Tensors:
+    """Without what parallel and compiled modules put before or into names, unless two names would become one."""
+    plain = {_WRAPPED.sub("", name): value for name, value in tensors.items()}
+    while any(name.startswith("module.") for name in plain):
+        plain = {name.removeprefix("module."): value for name, value in plain.items()}
+    return plain if len(plain) == len(tensors) else tensors
+
+
+def _without_normalisation(tensors: Tensors) -> tuple[Tensors, StatedFacts]:
+    """Without the numbers of one normalisation layer, and these; numbers that normalise no pixels stay."""
+    stated = StatedFacts()
+    for leaves in _NORMALISATION:
+        found = [{name for name in tensors if name.rpartition(".")[2] == leaf} for leaf in leaves]
+        if not all(tensors[name].numel() in (1, 3) for names in found for name in names):
+            continue
+        distinct = [{tuple(tensors[name].flatten().tolist()) for name in names} for names in found]
+        if not all(len(numbers) == 1 for numbers in distinct):
+            continue
+        written = [next(iter(numbers)) for numbers in distinct]
+        pixels = for_unit_pixels(*written)
+        if pixels is not None:
+            tensors = {name: value for name, value in tensors.items() if name not in found[0] | found[1]}
+            source = "the normalisation layer in the file" + (
+                "" if pixels == tuple(written) else ", for pixels in [0, 255]"
+            )
+            stated = StatedFacts(mean=pixels[0], std=pixels[1], source=source)
+    return tensors, stated
+
+
+def _without_second(tensors: Tensors, findings: list[Finding], *, averaged: bool) -> Tensors:
+    """Leaves out a second network of the same kind, where little lies beside both.
+
+    That is what was averaged beside its average, the average if it never began, or a copy of every tensor.
+    """
     parts: dict[str, Tensors] = defaultdict(dict)
     for name, value in tensors.items():
         first, _dot, rest = name.partition(".")
         parts[first][rest.removeprefix("module.")] = value
-    for first, part in parts.items():
-        averages = [other for other in parts if _AVERAGE.search(other) and _same_shapes(parts[other], part)]
+    networks = {first: part for first, part in parts.items() if len(part) > len(tensors) / 3}
+    beside = [value for first, part in parts.items() if first not in networks for value in part.values()]
+    if any(one.dim() > 1 for one in beside):  # a head, which may belong to either
+        return tensors
+    for first, part in networks.items():
+        averages = [other for other in networks if _AVERAGE.search(other) and _shapes(networks[other]) == _shapes(part)]
         if averages and not _AVERAGE.search(first):
-            findings.append(Finding("info", "The averaged (EMA) weights are used", f"{averages[0]} beside {first}"))
+            average, left_out = averages[0], first if averaged else averages[0]
+            said = (
+                "The averaged (EMA) weights are used" if averaged else "Averaged weights that never began were left out"
+            )
+            findings.append(Finding("info", said, f"{average} beside {first}"))
         elif all(name in tensors and torch.equal(value, tensors[name]) for name, value in part.items()):
+            left_out = first
             findings.append(Finding("info", "A copy of the network was left out", f"It is under {first!r}."))
         else:
             continue
-        return {name: value for name, value in tensors.items() if name.partition(".")[0] != first}
+        return {name: value for name, value in tensors.items() if name.partition(".")[0] != left_out}
     return tensors
 
 
-def _same_shapes(first: Tensors, second: Tensors) -> bool:
-    return len(first) > 1 and {k: v.shape for k, v in first.items()} == {k: v.shape for k, v in second.items()}
+def _shapes(tensors: Tensors) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in tensors.items()}
 
 
 def _main_prefix(tensors: Tensors) -> str:
@@ -181,11 +223,10 @@ def _main_prefix(tensors: Tensors) -> str:
     firsts = Counter(name.partition(".")[0] for name in tensors)
     ((first, inside),) = firsts.most_common(1) if firsts else (("", 0),)
     second = {name.split(".")[1] for name in tensors if name.startswith(f"{first}.")}
-    beside = [value for name, value in tensors.items() if not name.startswith(f"{first}.")]
-    losses = (
-        len(beside) <= _MOST_BESIDE and inside > len(tensors) * _NEARLY_ALL and all(one.dim() < 2 for one in beside)
-    )
-    return f"{first}." if losses and len(second) > 1 and not any(part.isdigit() for part in second) else ""
+    beside = {name: value for name, value in tensors.items() if not name.startswith(f"{first}.")}
+    unused = all(one.dim() < 2 and (one.numel() == 1 or _NOT_OF_A_NETWORK.search(name)) for name, one in beside.items())
+    losses = len(beside) <= _MOST_BESIDE and inside > len(tensors) * _NEARLY_ALL and unused
+    return f"{first}." if losses and not any(part.isdigit() for part in second) else ""
 
 
 def _modernised(tensors: Tensors) -> Tensors:
@@ -202,8 +243,9 @@ def _modernised(tensors: Tensors) -> Tensors:
 def _common_prefix(tensors: Tensors) -> str:
     """The first component of all names, with its dot, if it wraps several modules or another wrapper."""
     first = {name.partition(".")[0] for name in tensors}
-    second = {name.partition(".")[2].partition(".")[0] for name in tensors}
-    wraps = (len(second) > 1 and "" not in second) or second == {"module"}
+    rests = {name.partition(".")[2] for name in tensors}
+    second = {rest.partition(".")[0] for rest in rests}
+    wraps = (len(second) > 1 and "" not in second) or all("." in rest for rest in rests)
     return f"{first.pop()}." if len(first) == 1 and wraps else ""
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import warnings
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +31,25 @@ def load_weights_only(path: str | Path, *, ignore_extras: bool = False) -> objec
     _check_archive(Path(path))
     stand_ins: list[Any] = [(stand_in, name) for name, stand_in in STAND_INS.items()] if ignore_extras else []
     try:
-        with safe_globals(stand_ins):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        with safe_globals(stand_ins), warnings.catch_warnings(action="ignore"):  # of other pickle protocols
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # Whatever the decoder trips over, the file is at fault.
         raise _load_refusal(Path(path), error) from error
+    _drop_attributes(content)
+    return content
+
+
+def _drop_attributes(content: object) -> None:
+    """Clears the attributes of all dictionaries in ``content``: a file may call one ``items``, and hide the method."""
+    waiting, seen = [content], set[int]()
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen or not isinstance(one, dict | list | tuple):
+            continue
+        seen.add(id(one))
+        if isinstance(one, OrderedDict):
+            vars(one).clear()
+        waiting.extend(one.values() if isinstance(one, dict) else one)
 
 
 def _check_archive(path: Path) -> None:
@@ -94,6 +111,13 @@ def _load_refusal(path: Path, error: Exception) -> TeacherRefusedError:
             remedy="If you trust its source, load it there and save only the weights: "
             "torch.save(model.state_dict(), 'weights.pth').",
         )
+    if "Unsupported operand" in str(error):
+        return TeacherRefusedError(
+            "The file was written in a form of pickle that cannot be read safely.",
+            where=str(path),
+            why="torch.save(..., pickle_protocol=2), which is its default, writes one that can.",
+            remedy="Save it again: torch.save(model.state_dict(), 'weights.pth'); or as safetensors.",
+        )
     return TeacherRefusedError(
         "The file is incomplete or damaged.",
         where=str(path),
@@ -115,5 +139,6 @@ def _named_globals(path: Path, error: Exception) -> list[str]:
 
 
 def _first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
+    told = re.search(r"WeightsUnpickler error: (.*)", str(error))  # what comes before it advises to load it unsafely
+    text = [told.group(1)] if told else str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__

@@ -1,4 +1,4 @@
-"""At most about twenty step events a second cross the pipe, however fast the device is."""
+"""At most about twenty events of progress a second cross the pipe, however fast the device is."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import dataclasses
 import time
 from collections.abc import Callable
 
-from abd_app.events import Event, StepDone
+from abd_app.events import Event, PhaseAdvanced, StepDone
 
 _INTERVAL_S = 0.05
 
 
 class StepThrottle:
-    """Lets the newest of a burst of ``StepDone`` through; every other event passes at once, in order.
+    """Lets the newest of a burst of ``StepDone`` and ``PhaseAdvanced`` through; all others pass at once, in order.
 
     Args:
         send: Takes the events that pass.
@@ -22,27 +22,28 @@ class StepThrottle:
     def __init__(self, send: Callable[[Event], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._send = send
         self._clock = clock
-        self._waiting: StepDone | None = None
+        self._waiting: dict[type[Event], StepDone | PhaseAdvanced] = {}
         self._sent_at_s = float("-inf")
 
     def send(self, event: Event) -> None:
         """Passes ``event`` on, now or with a later one."""
-        if not isinstance(event, StepDone):
+        if not isinstance(event, StepDone | PhaseAdvanced):
             self.flush()
             self._send(event)
             return
-        waiting = self._waiting
-        if waiting is not None and waiting.role != event.role:
+        if any(waiting.role != event.role for waiting in self._waiting.values()):
             self.flush()
-        elif waiting is not None and waiting.losses and not event.losses:
+        waiting = self._waiting.pop(type(event), None)
+        if isinstance(event, StepDone) and isinstance(waiting, StepDone) and not event.losses:
             event = dataclasses.replace(event, losses=waiting.losses)
-        self._waiting = event
+        self._waiting[type(event)] = event
         if self._clock() - self._sent_at_s >= _INTERVAL_S:
             self.flush()
 
     def flush(self) -> None:
-        """Sends the step that still waits, if any."""
-        if self._waiting is not None:
-            self._send(self._waiting)
-            self._waiting = None
+        """Sends what still waits, if anything does."""
+        if self._waiting:
+            for event in self._waiting.values():
+                self._send(event)
+            self._waiting.clear()
             self._sent_at_s = self._clock()

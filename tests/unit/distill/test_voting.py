@@ -9,6 +9,7 @@ import torch
 
 from abd_app.distill.answering import Answer, AnsweringTeacher
 from abd_app.distill.device import Compute
+from abd_app.distill.vaccine import ShufflingVaccine
 from abd_app.distill.voting import VotingVaccine, chance_share
 from abd_app.teacher import Teacher
 from tests.unit.distill.checked import checked
@@ -94,6 +95,14 @@ def test_it_acts_only_where_its_votes_single_images_out(
     assert outcome.accepted == accepted
     if accepted:
         assert (outcome.tail_ratio, outcome.class_index) == (0.04, 1)
+
+
+@pytest.mark.parametrize(
+    ("side", "expected"), [(16, 5000), (32, 5000), (40, 3200), (64, 1250), (96, 1000), (224, 1000)]
+)
+def test_large_images_are_checked_in_smaller_number(side: int, expected: int) -> None:
+    assert VotingVaccine.images_to_check(side, side) == expected
+    assert ShufflingVaccine.images_to_check(side, side) == 5000, "paper mode"
 
 
 @pytest.mark.parametrize("accepted", [True, False], ids=["the second shuffling stands out", "none does"])

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 from torch import nn
 
 from abd_app.errors import TeacherRefusedError, UsageError
@@ -20,69 +18,17 @@ from abd_app.intake.onnx_graph import GraphFacts
 from abd_app.intake.onnx_network import OnnxNetwork
 from abd_app.intake.onnx_parity import Reference, check_parity
 from abd_app.plan import TeacherFacts
-from abd_app.teacher import Teacher
-
-PLAIN = TeacherFacts(mean=(0.0,) * 3, std=(1.0,) * 3)
-Nodes = list[onnx.NodeProto]
-
-
-def _constants(**values: Any) -> list[onnx.TensorProto]:
-    return [numpy_helper.from_array(np.asarray(value), name) for name, value in values.items()]
-
-
-def _classifier(
-    front: Nodes | None = None,
-    back: Nodes | None = None,
-    *,
-    batch: int | str = "batch",
-    size: int | str = 8,
-    **more: Any,
-) -> onnx.ModelProto:
-    """Images ``x`` -> [front] -> conv, relu, mean, linear -> [back] -> ``y``, three classes, fixed weights."""
-    draw = np.random.default_rng(0)
-    weights = _constants(
-        w=draw.standard_normal((4, 3, 3, 3)).astype(np.float32),
-        m=draw.standard_normal((4, 3)).astype(np.float32),
-        target=np.array([batch if isinstance(batch, int) else 0, 4]),
-        **more,
-    )
-    nodes = [
-        *(front or []),
-        helper.make_node("Conv", ["x1" if front else "x", "w"], ["c"], pads=[1, 1, 1, 1]),
-        helper.make_node("Relu", ["c"], ["r"]),
-        helper.make_node("GlobalAveragePool", ["r"], ["g"]),
-        helper.make_node("Reshape", ["g", "target"], ["f"]),
-        helper.make_node("MatMul", ["f", "m"], ["y1" if back else "y"]),
-        *(back or []),
-    ]
-    images = helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 3, size, size])
-    answers = helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, 3])
-    graph = helper.make_graph(nodes, "classifier", [images], [answers], weights)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-
-
-def _save(model: onnx.ModelProto, folder: Path) -> str:
-    (folder / "teacher.onnx").write_bytes(model.SerializeToString())
-    return str(folder / "teacher.onnx")
-
-
-def _open(model: onnx.ModelProto, folder: Path, facts: TeacherFacts = PLAIN) -> Teacher:
-    return open_teacher(_save(model, folder), facts)
-
-
-def _run(model: onnx.ModelProto, images: torch.Tensor) -> torch.Tensor:
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return torch.from_numpy(session.run(None, {"x": images.numpy()})[0])
+from tests.unit.intake.graphs import PLAIN, answers, classifier, constants, opened, saved
 
 
 def test_the_converted_teacher_is_a_good_module(tmp_path: Path) -> None:
-    model = _classifier()
-    teacher = _open(model, tmp_path)
+    model = classifier()
+    teacher = opened(model, tmp_path)
     images = torch.rand(5, 3, 8, 8, requires_grad=True)
     logits = teacher.network(images)
     logits.sum().backward()
     logits = logits.detach()
-    assert torch.allclose(logits, _run(model, images.detach()), atol=1e-5)
+    assert torch.allclose(logits, answers(model, images.detach()), atol=1e-5)
     assert images.grad is not None
     assert images.grad.abs().sum() > 0
     assert sum(isinstance(module, nn.Conv2d) for _name, module in teacher.network.named_modules()) == 1
@@ -122,44 +68,15 @@ def test_constants_of_rank_five_survive_channels_last() -> None:
     assert torch.equal(moved.get_buffer("indices"), torch.arange(12).reshape(1, 2, 1, 3, 2))
 
 
-def test_without_arithmetic_in_front_the_normalisation_is_asked(tmp_path: Path) -> None:
-    for size, guess in ((8, "0.4914,0.4822,0.4465 / 0.247,0.243,0.261"), (64, "0.485,0.456,0.406 / 0.229,0.224,0.225")):
-        (question,) = inspect_teacher(_save(_classifier(size=size), tmp_path), TeacherFacts()).questions
-        assert (question.fact, question.guess) == ("mean_std", guess)
-
-
-@pytest.mark.parametrize(("mean", "std"), [(123.7, 1 / 255), (0.45, 1.0)])
-def test_what_is_subtracted_alone_tells_the_range_of_the_pixels(tmp_path: Path, mean: float, std: float) -> None:
-    model = _classifier([helper.make_node("Sub", ["x", "mu"], ["x1"])], mu=np.full((1, 3, 1, 1), mean, np.float32))
-    teacher = _open(model, tmp_path, TeacherFacts())
-    assert teacher.spec.std == pytest.approx((std,) * 3)
-    images = torch.rand(2, 3, 8, 8)
-    assert torch.allclose(teacher.network(images), _run(model, images / std), rtol=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("scale", "std"),
-    [(np.array([0.2, 0.3, 0.25], np.float32).reshape(1, 3, 1, 1), 1.0), (np.float32(255), 1 / 255)],
-)
-def test_arithmetic_in_front_states_the_range_of_the_pixels(tmp_path: Path, scale: Any, std: float) -> None:
-    front = [helper.make_node("Sub", ["x", "mu"], ["x0"]), helper.make_node("Div", ["x0", "sd"], ["x1"])]
-    model = _classifier(front, mu=np.float32(0.4), sd=scale)
-    teacher = _open(model, tmp_path, TeacherFacts())
-    assert teacher.card.questions == ()
-    assert teacher.spec.std == pytest.approx((std,) * 3)
-    images = torch.rand(2, 3, 8, 8)
-    assert torch.allclose(teacher.network(images), _run(model, images / std), atol=1e-3)
-
-
 def test_probabilities_are_noticed_and_become_logits(tmp_path: Path) -> None:
-    teacher = _open(_classifier(back=[helper.make_node("Softmax", ["y1"], ["y"], axis=1)]), tmp_path)
+    teacher = opened(classifier(back=[helper.make_node("Softmax", ["y1"], ["y"], axis=1)]), tmp_path)
     images = torch.rand(4, 3, 8, 8)
     assert teacher.card.answers == "probabilities"
-    plain = _run(_classifier(), images)
+    plain = answers(classifier(), images)
     assert torch.allclose(teacher.network(images), plain.log_softmax(1), atol=1e-4)
     with pytest.raises(UsageError, match="answers probabilities"):
-        _open(
-            _classifier(back=[helper.make_node("Softmax", ["y1"], ["y"], axis=1)]),
+        opened(
+            classifier(back=[helper.make_node("Softmax", ["y1"], ["y"], axis=1)]),
             tmp_path,
             TeacherFacts(answers="logits"),
         )
@@ -168,56 +85,68 @@ def test_probabilities_are_noticed_and_become_logits(tmp_path: Path) -> None:
 @pytest.mark.parametrize("allowzero", [0, 1])
 @pytest.mark.parametrize("batch", [1, 4])
 def test_a_fixed_batch_is_freed(tmp_path: Path, batch: int, allowzero: int) -> None:
-    model = _classifier(batch=batch)
+    model = classifier(batch=batch)
     (reshape,) = [node for node in model.graph.node if node.op_type == "Reshape"]
     reshape.attribute.append(helper.make_attribute("allowzero", allowzero))  # as PyTorch exports it
-    teacher = _open(model, tmp_path)
+    teacher = opened(model, tmp_path)
     images = torch.rand(6, 3, 8, 8)
-    assert torch.allclose(teacher.network(images), _run(_classifier(), images), atol=1e-5)
+    assert torch.allclose(teacher.network(images), answers(classifier(), images), atol=1e-5)
     assert any("batch" in finding.title for finding in teacher.card.findings)
 
 
 def test_any_size_is_asked(tmp_path: Path) -> None:
-    model = _classifier(size="side")
-    card = inspect_teacher(_save(model, tmp_path), PLAIN)
+    model = classifier(size="side")
+    card = inspect_teacher(saved(model, tmp_path), PLAIN)
     assert [question.fact for question in card.questions] == ["input_size"]
-    assert _open(model, tmp_path, TeacherFacts(input_size=(12, 16), mean=(0.0,) * 3, std=(1.0,) * 3)).spec.width == 16
+    assert opened(model, tmp_path, TeacherFacts(input_size=(12, 16), mean=(0.0,) * 3, std=(1.0,) * 3)).spec.width == 16
 
 
 def test_another_size_than_the_graphs_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="takes 8x8 images, not 32x32"):
-        inspect_teacher(_save(_classifier(), tmp_path), TeacherFacts(input_size=(32, 32)))
+        inspect_teacher(saved(classifier(), tmp_path), TeacherFacts(input_size=(32, 32)))
 
 
 def _refusal(model: onnx.ModelProto, folder: Path) -> TeacherRefusedError:
     with pytest.raises(TeacherRefusedError) as caught:
-        inspect_teacher(_save(model, folder), TeacherFacts())
+        inspect_teacher(saved(model, folder), TeacherFacts())
     assert caught.value.where == str(folder / "teacher.onnx")
     assert caught.value.remedy
     return caught.value
 
 
 def test_sparse_weights_are_refused(tmp_path: Path) -> None:
-    model = _classifier()
-    values, indices = _constants(v=np.ones(1, np.float32), i=np.zeros(1, np.int64))
+    model = classifier()
+    values, indices = constants(v=np.ones(1, np.float32), i=np.zeros(1, np.int64))
     model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [4]))
     assert "sparse weights" in _refusal(model, tmp_path).what
+
+
+def test_sparse_constants_are_refused(tmp_path: Path) -> None:
+    values, indices = constants(v=np.ones(1, np.float32), i=np.zeros(1, np.int64))
+    constant = helper.make_node("Constant", [], ["k"], sparse_value=helper.make_sparse_tensor(values, indices, [10**9]))
+    model = classifier([constant, helper.make_node("Add", ["x", "k"], ["x1"])])
+    assert "sparse weights" in _refusal(model, tmp_path).what
+
+
+@pytest.mark.parametrize(("batch", "size"), [(2**40, 8), (2000, 8), (1, 100_000), (1000, 1000)])
+def test_graphs_for_very_many_pixels_at_once_are_refused(tmp_path: Path, batch: int, size: int) -> None:
+    assert "very many pixels" in _refusal(classifier(batch=batch, size=size), tmp_path).what
 
 
 def test_batchnorm_that_says_that_it_infers_is_converted(tmp_path: Path) -> None:
     def model(**attributes: int) -> onnx.ModelProto:
         front = [helper.make_node("BatchNormalization", ["x", "gamma", "beta", "mu", "var"], ["x1"], **attributes)]
         constants = {"gamma": [1, 2, 3], "beta": [0, 1, 0], "mu": [0.4, 0.5, 0.6], "var": [0.1, 0.2, 0.3]}
-        return _classifier(front, **{name: np.array(values, np.float32) for name, values in constants.items()})
+        return classifier(front, **{name: np.array(values, np.float32) for name, values in constants.items()})
 
     images = torch.rand(3, 3, 8, 8)
-    teacher = _open(model(training_mode=0), tmp_path)
-    assert torch.allclose(teacher.network(images), _run(model(), images), atol=1e-4)
+    teacher = opened(model(training_mode=0), tmp_path)
+    assert torch.allclose(teacher.network(images), answers(model(), images), atol=1e-4)
 
 
 @pytest.mark.parametrize("operator", ["QuantizeLinear", "DynamicQuantizeLinear"])
 def test_quantised_models_are_called_so(tmp_path: Path, operator: str) -> None:
-    model = _classifier(size=8)
+    model = classifier(size=8)
     model.graph.node.append(helper.make_node(operator, ["r", "s", "z"], ["q"], name="quantise"))
     refusal = _refusal(model, tmp_path)
     assert "a quantised ONNX model" in refusal.what and operator in refusal.why
@@ -225,7 +154,7 @@ def test_quantised_models_are_called_so(tmp_path: Path, operator: str) -> None:
 
 @pytest.mark.parametrize("domain", ["com.example", "ai.onnx.ml"])
 def test_foreign_operators_are_named(tmp_path: Path, domain: str) -> None:
-    model = _classifier(back=[helper.make_node("Load", ["y1"], ["y"], domain=domain)])
+    model = classifier(back=[helper.make_node("Load", ["y1"], ["y"], domain=domain)])
     model.opset_import.append(helper.make_opsetid(domain, 1))
     assert f"{domain}.Load" in _refusal(model, tmp_path).why
 
@@ -238,23 +167,23 @@ def test_control_flow_is_named(tmp_path: Path) -> None:
         [helper.make_tensor_value_info("b", TensorProto.FLOAT, None)],
     )
     node = helper.make_node("If", ["yes"], ["y"], then_branch=branch, else_branch=branch)
-    assert "If" in _refusal(_classifier(back=[node], yes=np.array(True)), tmp_path).why
+    assert "If" in _refusal(classifier(back=[node], yes=np.array(True)), tmp_path).why
 
 
 def test_an_invalid_graph_is_refused(tmp_path: Path) -> None:
     assert (
-        "not valid ONNX" in _refusal(_classifier(front=[helper.make_node("Relu", ["nowhere"], ["x1"])]), tmp_path).what
+        "not valid ONNX" in _refusal(classifier(front=[helper.make_node("Relu", ["nowhere"], ["x1"])]), tmp_path).what
     )
 
 
 def test_two_outputs_are_refused(tmp_path: Path) -> None:
-    model = _classifier()
+    model = classifier()
     model.graph.output.append(helper.make_tensor_value_info("f", TensorProto.FLOAT, ["batch", 4]))
     assert "2 outputs" in _refusal(model, tmp_path).what
 
 
 def test_channels_last_input_is_refused(tmp_path: Path) -> None:
-    model = _classifier(front=[helper.make_node("Transpose", ["x"], ["x1"], perm=[0, 3, 1, 2])])
+    model = classifier(front=[helper.make_node("Transpose", ["x"], ["x1"], perm=[0, 3, 1, 2])])
     for dimension, value in zip(model.graph.input[0].type.tensor_type.shape.dim[1:], (8, 8, 3), strict=True):
         dimension.dim_value = value
     assert "channels last" in _refusal(model, tmp_path).why
@@ -262,13 +191,13 @@ def test_channels_last_input_is_refused(tmp_path: Path) -> None:
 
 def test_a_step_without_gradient_is_refused(tmp_path: Path) -> None:
     front = [helper.make_node("Round", ["x"], ["x1"])]
-    assert "radient" in _refusal(_classifier(front), tmp_path).why
+    assert "radient" in _refusal(classifier(front), tmp_path).why
 
 
 def test_parity_fails_for_another_network(tmp_path: Path) -> None:
-    path = Path(_save(_classifier(), tmp_path))
+    path = Path(saved(classifier(), tmp_path))
     reference = Reference(path, path, GraphFacts("x", "y", None, 3, (8, 8), 3, None, 0.0))
-    network = _open(_classifier(), tmp_path).network
+    network = opened(classifier(), tmp_path).network
     answers = check_parity(network, reference, (3, 8, 8), path)
     assert answers.shape[1] == 3
     for parameter in network.parameters():
@@ -288,8 +217,8 @@ def test_a_wrong_gradient_is_noticed(tmp_path: Path) -> None:
             answer: torch.Tensor = self.network(images)
             return (answer + answer.detach()) / 2
 
-    path = Path(_save(_classifier(), tmp_path))
+    path = Path(saved(classifier(), tmp_path))
     reference = Reference(path, path, GraphFacts("x", "y", None, 3, (8, 8), 3, None, 0.0))
     with pytest.raises(TeacherRefusedError, match="faithfully") as caught:
-        check_parity(HalfGradient(_open(_classifier(), tmp_path).network), reference, (3, 8, 8), path)
+        check_parity(HalfGradient(opened(classifier(), tmp_path).network), reference, (3, 8, 8), path)
     assert "gradients differ" in caught.value.why

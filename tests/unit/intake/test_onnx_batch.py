@@ -77,6 +77,11 @@ def test_any_number_of_images_as_the_network_answers_them(
     torch.onnx.export(network, (torch.rand(exported, 3, 8, 8),), file, dynamo=modern, verbose=False)
     teacher = open_teacher(file, PLAIN)
     assert any("batches of" in finding.detail for finding in teacher.card.findings)
+    closed = any(isinstance(module, OneByOne) for module in teacher.network.modules())
+    assert closed == (build is _Transformer or (build is _Windows and not modern)), "else the batch is freed"
+    titles = [finding.title for finding in teacher.card.findings if finding.severity == "warning"]
+    assert ("The graph rests on the size of its batch" in titles) == closed
+    assert closed != any(finding.title == "No BatchNorm layers" for finding in teacher.card.findings)
     for count in (1, 2, 3, 6, 7):
         images = torch.rand(count, 3, 8, 8)
         assert torch.allclose(teacher.network(images), network(images), atol=1e-5), count

@@ -101,6 +101,12 @@ def test_who_opens_the_data_is_sent_to_the_model(tmp_path: Path, name: str) -> N
     assert "net.onnx beside it" in _refusal(str(tmp_path / name)).remedy
 
 
+@pytest.mark.parametrize("name", [".data", "_data"])
+def test_a_name_that_is_an_ending_alone(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(bytes(64))
+    assert "does not know" in _refusal(str(tmp_path / name)).what
+
+
 def test_weights_inside_name_no_other_file(tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(_model().SerializeToString())
     card = inspect_teacher(str(tmp_path / "net.onnx"), PLAIN)
@@ -171,6 +177,50 @@ def test_links_and_other_things_are_not_followed(tmp_path: Path, replaced: Calla
 )
 def test_places_outside_the_file_are_refused(tmp_path: Path, entry: dict[str, str | int]) -> None:
     assert "not in the files" in _refusal(_external(_model(), tmp_path, **entry)).what
+
+
+def test_a_last_tensor_without_a_length_takes_the_rest(tmp_path: Path) -> None:
+    model = _model()
+    (kernel,) = model.graph.initializer
+    (tmp_path / "weights.bin").write_bytes(b"\0" * 8 + kernel.raw_data)
+    kernel.ClearField("raw_data")
+    kernel.data_location = TensorProto.EXTERNAL
+    for key, value in {"location": "weights.bin", "offset": "8"}.items():
+        kernel.external_data.add(key=key, value=value)
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+    images = torch.rand(2, 3, 8, 8)
+    whole = tmp_path / "whole.onnx"
+    whole.write_bytes(_model().SerializeToString())
+    opened = [open_teacher(str(path), PLAIN).network(images) for path in (tmp_path / "net.onnx", whole)]
+    assert torch.equal(*opened)
+
+
+def test_data_that_holds_more_than_is_read_is_doubted(tmp_path: Path) -> None:
+    file = _external(_model(), tmp_path)
+    assert not any("another model" in finding.title for finding in inspect_teacher(file, PLAIN).findings)
+    data = tmp_path / "weights.bin"
+    data.write_bytes(b"\0" * 64 + data.read_bytes())
+    (doubt,) = [one for one in inspect_teacher(file, PLAIN).findings if "another model" in one.title]
+    assert doubt.severity == "warning" and "last 64 bytes" in doubt.detail
+
+
+def test_data_named_after_another_model_is_doubted(tmp_path: Path) -> None:
+    file = _external(_model(), tmp_path, data="other.onnx.data")
+    assert not any("another model" in finding.title for finding in inspect_teacher(file, PLAIN).findings)
+    (tmp_path / "other.onnx").write_bytes(b"x")
+    (doubt,) = [one for one in inspect_teacher(file, PLAIN).findings if "another model" in one.title]
+    assert "other.onnx" in doubt.detail
+
+
+def test_names_that_differ_in_case_only_are_refused(tmp_path: Path) -> None:
+    model = _model()
+    (kernel,) = model.graph.initializer
+    file = _external(model, tmp_path)
+    again = model.graph.initializer.add()
+    again.CopyFrom(kernel)
+    again.name, again.external_data[0].value = "again", "WEIGHTS.bin"
+    Path(file).write_bytes(model.SerializeToString())
+    assert "upper and lower case" in _refusal(file).why
 
 
 def test_a_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:

@@ -125,6 +125,18 @@ def test_a_last_layer_and_a_body_of_other_names(architecture: str, pairs: list[t
     }
 
 
+def test_two_last_layers_of_one_name_are_no_network_of_one() -> None:
+    tensors = {f"backbone.{name}": value for name, value in _tensors("torchvision/resnet18", 1000).items()}
+    tensors |= {"fc.weight": torch.empty(10, 1000, device="meta"), "fc.bias": torch.empty(10, device="meta")}
+    assert recognise(tensors) is None
+
+
+def test_a_named_architecture_may_have_another_last_layer() -> None:
+    renamed = _renamed(_tensors("torchvision/resnet18"), (r"fc\.", "fc.1."))
+    found = fit_named("torchvision/resnet18", renamed)
+    assert found.renamed and found.fit.num_classes == 17
+
+
 @pytest.mark.parametrize("head", [{"fc.1.weight": (17, 511)}, {"fc.0.weight": (64, 512), "fc.2.weight": (17, 64)}])
 def test_a_last_layer_that_is_another_one_is_not_taken_for_it(head: dict[str, tuple[int, int]]) -> None:
     tensors = {name: value for name, value in _tensors("torchvision/resnet18").items() if not name.startswith("fc.")}

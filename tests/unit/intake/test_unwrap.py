@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,82 @@ def test_two_normalisations_that_differ_state_nothing() -> None:
     content = {f"1.{name}": value for name, value in _weights().items()}
     content |= {"0.mean": torch.full((3,), 0.5), "0.std": torch.full((3,), 0.25), "2.mean": torch.zeros(3)}
     assert unwrap(content, HERE).stated.mean is None
+
+
+@pytest.mark.parametrize("leaf", ["n_averaged", "initted"])
+@pytest.mark.parametrize("begun", [True, False])
+def test_an_average_that_never_began_is_left_out(leaf: str, begun: bool) -> None:
+    network = {f"layer{index}.{name}": value for index in range(10) for name, value in _weights().items()}
+    content = {f"net.{name}": value for name, value in network.items()}
+    content |= {f"swa_net.module.{name}": value + 1 for name, value in network.items()}
+    weights = unwrap({**content, f"swa_net.{leaf}": torch.tensor(int(begun))}, HERE)
+    assert weights.tensors["layer0.fc.weight"][0, 0] == 1 + begun
+    assert any("never began" in finding.title for finding in weights.findings) == (not begun)
+
+
+def test_a_head_beside_a_network_and_its_average_leaves_both() -> None:
+    body = {f"layer{index}.{name}": value for index in range(10) for name, value in _weights().items()}
+    content = {f"backbone.{name}": value for name, value in body.items()}
+    content |= {f"backbone_ema.{name}": value + 1 for name, value in body.items()}
+    weights = unwrap({**content, "head.weight": torch.ones(2, 4), "head.bias": torch.ones(2)}, HERE)
+    assert len(weights.tensors) == 2 * len(body) + 2 and not weights.findings
+
+
+def test_small_parts_are_no_second_network() -> None:
+    content = {f"backbone.layer{index}.{name}": value for index in range(10) for name, value in _weights().items()}
+    content |= {"head.weight": torch.ones(2, 4), "ema_head.weight": torch.zeros(2, 4)}
+    assert unwrap(content, HERE).tensors.keys() == content.keys()
+
+
+def test_very_many_parts_take_no_time() -> None:
+    content = {f"ema_{index}": torch.zeros(()) for index in range(20_000)}
+    started = time.process_time()
+    unwrap(content, HERE)
+    assert time.process_time() - started < 10
+
+
+def test_a_large_mean_is_no_normalisation() -> None:
+    large = torch.ones(10**6)
+    weights = unwrap({**_weights(), "a.mean": large, "a.std": large}, HERE)
+    assert weights.stated.mean is None and len(weights.tensors) == 5
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"), [((0.5,) * 3, (4.0,) * 3), ((2.0,), (3.0,)), ((-0.1,) * 3, (0.2,) * 3), ((0.5,) * 3, (1e-4,) * 3)]
+)
+def test_numbers_that_normalise_no_pixels_stay_tensors(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    content = {f"1.{name}": value for name, value in _weights().items()}
+    weights = unwrap({**content, "0.mean": torch.tensor(mean), "0.std": torch.tensor(std)}, HERE)
+    assert weights.stated.mean is None
+    assert "0.mean" in weights.tensors
+    assert unwrap({"state_dict": _weights(), "mean": mean, "std": std}, HERE).stated.mean is None
+
+
+def test_stated_numbers_for_pixels_up_to_255_are_read_as_such() -> None:
+    stated = unwrap({"state_dict": _weights(), "mean": [51.0, 102.0, 127.5], "std": [51.0] * 3}, HERE).stated
+    assert stated.mean == pytest.approx((0.2, 0.4, 0.5)) and stated.std == pytest.approx((0.2,) * 3)
+
+
+@pytest.mark.parametrize("name", ["class_bias", "norm.weight", "scale"])
+def test_what_may_act_on_the_answer_is_not_left_out(name: str) -> None:
+    inside = {f"net.layer{index}.{key}": value for index in range(20) for key, value in _weights().items()}
+    assert name in unwrap({**inside, name: torch.ones(2)}, HERE).tensors
+
+
+@pytest.mark.parametrize("prefix", ["model._orig_mod.", "model.model.", "_forward_module.net.", "a._orig_mod.module."])
+def test_wrappers_in_wrappers(prefix: str) -> None:
+    assert set(unwrap({prefix + name: value for name, value in _weights().items()}, HERE).tensors) == set(_weights())
+
+
+def test_a_prefix_that_would_make_one_tensor_of_two_stays() -> None:
+    content = {**_weights(), **{f"module.{name}": value + 1 for name, value in _weights().items()}}
+    assert len(unwrap(content, HERE).tensors) == 6
+
+
+def test_of_several_networks_the_others_are_named() -> None:
+    weights = unwrap({"model": _weights(), "ema_model": _weights(), "model_ema": {}}, HERE)
+    (finding,) = [one for one in weights.findings if "more than one network" in one.title]
+    assert "'ema_model'" in finding.detail and finding.severity == "warning"
 
 
 @pytest.mark.parametrize("names", [("mean", "std"), ("mu", "sigma"), ("new_mean", "new_std")])

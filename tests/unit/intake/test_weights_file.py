@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from abd_app.errors import TeacherRefusedError
-from abd_app.intake.stand_ins import IgnoredValue
+from abd_app.intake.stand_ins import STAND_INS, IgnoredValue
 from abd_app.intake.weights_file import load_safetensors, load_weights_only
 
 
@@ -94,6 +94,29 @@ def test_other_kinds_of_dictionaries_and_lists_hold_what_they_held(
     assert loaded == {"history": {"loss": [1.0, 0.5]}, "last": [3, 4], "args": {"lr": 0.1}, **stand_in}
     with pytest.raises(TeacherRefusedError, match="more than weights"):
         load_weights_only(path)
+
+
+def test_another_pickle_protocol_is_called_so(tmp_path: Path) -> None:
+    path = tmp_path / "teacher.pth"
+    torch.save({"a": torch.ones(2)}, path, pickle_protocol=4)
+    with pytest.raises(TeacherRefusedError, match="form of pickle") as caught:
+        load_weights_only(path)
+    assert "weights_only" not in str(caught.value) and "torch.save" in caught.value.remedy
+
+
+@pytest.mark.parametrize("name", ["values", "keys", "get"])
+def test_attributes_of_dictionaries_hide_no_method(saved: Callable[..., str], name: str) -> None:
+    options = collections.OrderedDict(lr=0.1)
+    setattr(options, name, [1, 2])
+    weights = collections.OrderedDict(a=torch.ones(2))
+    setattr(weights, name, "hidden")
+    loaded = load_weights_only(saved({"model": weights, "args": [options]}), ignore_extras=True)
+    assert isinstance(loaded, dict) and loaded["args"] == [{"lr": 0.1}]
+    assert list(loaded["model"].keys()) == ["a"] and len(list(loaded["model"].values())) == 1
+
+
+def test_paths_of_python_3_13_get_a_stand_in() -> None:
+    assert {f"{module}.PosixPath" for module in ("pathlib", "pathlib._local")} <= STAND_INS.keys()
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from abd_app.events import Event, Measured, StepDone
+from abd_app.events import Event, Measured, PhaseAdvanced, StepDone
 from abd_app.worker.throttle import StepThrottle
 
 
@@ -18,6 +18,22 @@ def test_a_burst_of_steps_becomes_twenty_a_second() -> None:
     throttle.flush()
     assert 15 <= len(sent) <= 22
     assert sent[-1] == step(1000)
+
+
+def test_shares_of_a_phase_between_steps_are_held_back_too() -> None:
+    sent: list[Event] = []
+    now_s = 0.0
+    throttle = StepThrottle(sent.append, clock=lambda: now_s)
+    for number in range(1, 1001):
+        now_s = number / 1000
+        throttle.send(step(number, kd=0.5))
+        throttle.send(PhaseAdvanced("student", number / 1000))
+    throttle.flush()
+    assert len(sent) <= 44
+    assert sent[-2:] == [step(1000, kd=0.5), PhaseAdvanced("student", 1.0)]
+    throttle.send(PhaseAdvanced("student", 0.1))
+    throttle.send(PhaseAdvanced("twin", 0.2))
+    assert sent[-1] == PhaseAdvanced("student", 0.1), "the twin's does not swallow it"
 
 
 def test_other_events_pass_at_once_and_in_order() -> None:
