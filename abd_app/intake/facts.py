@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from abd_app.errors import UsageError
@@ -12,6 +13,9 @@ from abd_app.plan import TeacherFacts
 from abd_app.teacher import Answers, Finding, Question
 
 _MOST_OF_A_BYTE = 255
+_SMALL_PX = 64
+_CHANGED_STEM = re.compile(r"(torchvision|timm)/(wide_)?(res|dense)ne")
+"""Networks of ImageNet that people change for images of up to so many pixels."""
 
 
 @dataclass(frozen=True)
@@ -38,34 +42,55 @@ def settle(candidate: Candidate, facts: TeacherFacts) -> SettledFacts:
     mean, std = facts.mean or candidate.stated.mean, facts.std or candidate.stated.std
     if mean is not None and std is not None and len(mean) != channels:
         mean, std = (mean * channels, std * channels) if len(mean) == 1 else (None, None)
-    findings = list(candidate.findings)
-    if facts.mean is None and mean is not None and candidate.architecture != "onnx":
-        findings.append(Finding("info", "Normalisation stated", f"By {candidate.stated.source}."))
-    identity = (facts.mean, facts.std) == ((0.0,) * channels, (1.0,) * channels)
-    if candidate.architecture == "onnx" and facts.mean and candidate.stated.mean is not None and not identity:
-        detail = "The graph already normalises its input; --mean and --std come on top of that."
-        findings.append(Finding("warning", "Normalised twice", detail))
-    if candidate.architecture != "onnx" and facts.mean is not None and candidate.stated.mean not in (None, mean):
-        said = f"{written(candidate.stated.mean or ())} / {written(candidate.stated.std or ())}"
-        detail = f"For {candidate.stated.source} they are {said}; what you gave is used."
-        findings.append(Finding("warning", "Normalised otherwise than the file says", detail))
-    closed = isinstance(candidate.network, OneByOne)  # has a finding of its own
-    if candidate.network is not None and not candidate.batchnorm_layers and not closed:
-        detail = "The image sources `cmi` and `fast` match BatchNorm statistics and are not available for this teacher."
-        findings.append(Finding("info", "No BatchNorm layers", detail))
     size = facts.input_size or candidate.stated.input_size or candidate.fixed_size
-    if candidate.fixed_size not in (None, size):
-        detail = f"{_times(size)} images are resized to {_times(candidate.fixed_size)}, which its architecture demands."
-        findings.append(Finding("info", "Images are resized", detail))
     return SettledFacts(
         num_classes=candidate.num_classes or facts.num_classes or candidate.stated.num_classes,
         input_size=size,
         mean=mean,
         std=std,
         answers=facts.answers or candidate.answers,
-        findings=tuple(findings),
+        findings=(*candidate.findings, *_findings(candidate, facts, mean, size)),
         questions=_questions(candidate, facts, size=size, asks_normalisation=mean is None),
     )
+
+
+def _findings(
+    candidate: Candidate, facts: TeacherFacts, mean: tuple[float, ...] | None, size: tuple[int, int] | None
+) -> list[Finding]:
+    """What a reviewer should know of the facts that are used: ``mean``, with its standard deviation, and ``size``."""
+    findings = _normalisation_findings(candidate, facts, mean)
+    closed = isinstance(candidate.network, OneByOne)  # has a finding of its own
+    if candidate.network is not None and not candidate.batchnorm_layers and not closed:
+        detail = "The image sources `cmi` and `fast` match BatchNorm statistics and are not available for this teacher."
+        findings.append(Finding("info", "No BatchNorm layers", detail))
+    if candidate.fixed_size not in (None, size):
+        detail = f"{_times(size)} images are resized to {_times(candidate.fixed_size)}, which its architecture demands."
+        findings.append(Finding("info", "Images are resized", detail))
+    if size is not None and max(size) <= _SMALL_PX and _CHANGED_STEM.match(candidate.architecture or ""):
+        detail = (
+            "For small images its first strides and pooling are often changed, which weights do not show: check "
+            "the accuracy."
+        )
+        findings.append(Finding("warning", f"{candidate.architecture} is built for larger images", detail))
+    return findings
+
+
+def _normalisation_findings(candidate: Candidate, facts: TeacherFacts, mean: tuple[float, ...] | None) -> list[Finding]:
+    stated = candidate.stated
+    if facts.mean is None:
+        says = mean is not None and candidate.architecture != "onnx"
+        return [Finding("info", "Normalisation stated", f"By {stated.source}.")] if says else []
+    if stated.mean is None or stated.std is None:
+        return []
+    if candidate.architecture == "onnx":
+        identity = set(facts.mean) == {0.0} and set(facts.std or ()) == {1.0}
+        detail = "The graph already normalises its input; --mean and --std come on top of that."
+        return [] if identity else [Finding("warning", "Normalised twice", detail)]
+    if stated.mean == mean:
+        return []
+    said = f"{written(stated.mean)} / {written(stated.std)}"
+    detail = f"For {stated.source} they are {said}; what you gave is used."
+    return [Finding("warning", "Normalised otherwise than the file says", detail)]
 
 
 def _check(candidate: Candidate, facts: TeacherFacts) -> None:

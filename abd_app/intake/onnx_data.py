@@ -46,6 +46,8 @@ def take_in_data(model: onnx.ModelProto, copy: PrivateCopy) -> tuple[PrivateCopy
     try:
         with warnings.catch_warnings(action="ignore"):  # of keys that onnx does not know and leaves alone
             places = [ExternalDataInfo(tensor) for tensor in external]
+            for place in places:
+                place.location = place.location.removeprefix("./")
             files = _copied(places, copy, folder)
             _check_lengths(places, files, copy)
             files = tuple(replace(file, doubt=_doubt(file, places, copy)) for file in files)

@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 from abd_app.errors import MissingFactsError, TeacherRefusedError, UsageError
-from abd_app.intake.candidate import Candidate, ResizedInput, read_candidate
+from abd_app.intake.candidate import Candidate, ResizedInput
 from abd_app.intake.facts import SettledFacts, settle
 from abd_app.intake.private_copy import PrivateCopy, private_copy
+from abd_app.intake.reading import read_candidate
 from abd_app.networks.catalog import stage_names
 from abd_app.networks.pixels import PixelNetwork
 from abd_app.plan import TeacherFacts

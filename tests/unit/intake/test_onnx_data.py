@@ -212,6 +212,11 @@ def test_data_named_after_another_model_is_doubted(tmp_path: Path) -> None:
     assert "other.onnx" in doubt.detail
 
 
+def test_a_path_that_begins_here_is_a_name(tmp_path: Path) -> None:
+    (read,) = inspect_teacher(_external(_model(), tmp_path, location="./weights.bin"), PLAIN).data_files
+    assert read.name == "weights.bin"
+
+
 def test_names_that_differ_in_case_only_are_refused(tmp_path: Path) -> None:
     model = _model()
     (kernel,) = model.graph.initializer

@@ -108,6 +108,37 @@ def test_facts_that_contradict_the_weights(
         open_teacher(path, said)
 
 
+def test_another_normalisation_than_the_files_is_a_warning(wrn: nn.Module, saved: Save) -> None:
+    file = saved(
+        {
+            **{f"1.{name}": value for name, value in wrn.state_dict().items()},
+            "0.mean": torch.full((3,), 0.5),
+            "0.std": torch.full((3,), 0.25),
+        }
+    )
+    given = TeacherFacts(input_size=(16, 16), mean=(0.0,) * 3, std=(1.0,) * 3)
+    (warning,) = [one for one in inspect_teacher(file, given).findings if "otherwise than the file" in one.title]
+    assert warning.severity == "warning" and "0.5,0.5,0.5 / 0.25,0.25,0.25" in warning.detail
+    same = TeacherFacts(input_size=(16, 16), mean=(0.5,) * 3, std=(0.25,) * 3)
+    assert not [one for one in inspect_teacher(file, same).findings if "otherwise" in one.title]
+
+
+def test_several_networks_are_named_in_the_refusal(saved: Save) -> None:
+    weights = {f"layer{index}.{leaf}": torch.ones(3) for index in range(4) for leaf in ("a", "b")}
+    content = {f"{part}.{name}": value for part in ("student", "teacher") for name, value in weights.items()}
+    content["teacher.layer0.a"] = torch.zeros(3)
+    with pytest.raises(TeacherRefusedError, match="several networks") as caught:
+        inspect_teacher(saved(content), TeacherFacts())
+    assert "'student', 'teacher'" in caught.value.why
+
+
+@pytest.mark.parametrize(("side", "warned"), [(32, True), (224, False)])
+def test_a_stem_for_large_images_is_doubted_for_small_ones(saved: Save, side: int, warned: bool) -> None:
+    file = saved(catalog.build("torchvision/resnet18", 4, 3).state_dict())
+    card = inspect_teacher(file, TeacherFacts(input_size=(side, side), mean=(0.5,) * 3, std=(0.25,) * 3))
+    assert any("built for larger images" in finding.title for finding in card.findings) == warned
+
+
 def test_grey_teachers_refuse_colour_statistics(saved: Save, facts: TeacherFacts) -> None:
     path = saved(catalog.build("wrn-16-1", 5, channels=1).state_dict())
     with pytest.raises(UsageError, match="1-channel images, not 3"):

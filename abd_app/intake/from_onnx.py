@@ -1,0 +1,111 @@
+"""An ONNX file turned into a network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from abd_app.errors import TeacherRefusedError
+from abd_app.intake import onnx_data, onnx_graph, onnx_network, onnx_parity
+from abd_app.intake.candidate import Candidate
+from abd_app.intake.onnx_batch import OneByOne
+from abd_app.intake.private_copy import PrivateCopy
+from abd_app.intake.sniff import FileKind
+from abd_app.intake.stated import StatedFacts
+from abd_app.teacher import DataFile, Finding
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import onnx
+
+_SHOWN_DATA_FILES = 4
+_UNIT_RANGE_STD = 2.0
+"""A graph that divides pixels by more than this, or subtracts more from them, expects them in [0, 255]."""
+
+
+def from_onnx(copy: PrivateCopy) -> Candidate:
+    """The graph as a network that answers as onnxruntime does.
+
+    Raises:
+        TeacherRefusedError: It is no classifier of images, or holds something that the app does not convert.
+        RunFailedError: The temporary folder has no room for its data files.
+    """
+    model = onnx_graph.parse(copy.path, copy.original)
+    copy, data_files = onnx_data.take_in_data(model, copy)
+    onnx_graph.check(model, copy.original)
+    facts = onnx_graph.read_facts(model, copy.original)
+    network, answers = _converted(copy, model, facts)
+    findings = _onnx_findings(network, facts, data_files)
+    probabilities = bool((answers >= 0).all() and (abs(answers.sum(axis=1) - 1) < 1e-3).all())
+    if probabilities:
+        findings.append(Finding("info", "It answers probabilities", "Their logarithm is used as logits."))
+    return Candidate(
+        FileKind.ONNX,
+        _onnx_normalisation(facts, findings),
+        tuple(findings),
+        network=network,
+        architecture="onnx",
+        num_classes=answers.shape[1],
+        channels=facts.channels,
+        fixed_size=facts.size,
+        answers="probabilities" if probabilities else "logits",
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        data_files=data_files,
+    )
+
+
+def _converted(
+    copy: PrivateCopy, model: onnx.ModelProto, facts: onnx_graph.GraphFacts
+) -> tuple[onnx_network.OnnxNetwork, npt.NDArray[np.float32]]:
+    """The graph as a network for any number of images, and the file's answers on random ones."""
+    reference = onnx_parity.Reference(copy.path, copy.original, facts)
+    shape = (facts.channels, *onnx_parity.image_size(reference, facts))
+    try:
+        network = onnx_network.convert(model, facts.batch, copy.original)
+        return network, onnx_parity.check_parity(network, reference, shape, copy.original)
+    except TeacherRefusedError:
+        if facts.batch is None:
+            raise
+    network = OneByOne(onnx_network.convert(model, None, copy.original), facts.batch)
+    return network, onnx_parity.check_parity(network, reference, shape, copy.original)
+
+
+def _onnx_findings(network: nn.Module, facts: onnx_graph.GraphFacts, data_files: tuple[DataFile, ...]) -> list[Finding]:
+    findings = [
+        Finding("info", "Converted from ONNX", "Answers and gradients agree with onnxruntime on random images.")
+    ]
+    findings += [
+        Finding("info", f"Weights read from {file.name!r} beside it", f"SHA-256 {file.sha256}")
+        for file in data_files[:_SHOWN_DATA_FILES]
+    ]
+    findings += [
+        Finding("warning", f"{file.name!r} may be the data of another model", file.doubt)
+        for file in data_files
+        if file.doubt
+    ]
+    if isinstance(network, OneByOne):
+        detail = (
+            f"It was exported for batches of {facts.batch}, which are answered one by one. What looks into its layers "
+            "is not available: the image sources `cmi` and `fast`, activation bounds, the Shuffling Vaccine. Export it "
+            "with a dynamic batch, or open the network as a state_dict."
+        )
+        findings.append(Finding("warning", "The graph rests on the size of its batch", detail))
+    elif facts.batch is not None:
+        detail = f"The graph was exported for batches of {facts.batch}."
+        findings.append(Finding("info", "Fixed batch size removed", detail))
+    return findings
+
+
+def _onnx_normalisation(facts: onnx_graph.GraphFacts, findings: list[Finding]) -> StatedFacts:
+    """A graph that begins with arithmetic on its input normalises inside; its numbers tell the range of its pixels."""
+    if facts.scale is None:
+        return StatedFacts()
+    zeros = (0.0,) * facts.channels
+    source = "the first nodes of the graph"
+    if min(abs(1 / factor) for factor in facts.scale) > _UNIT_RANGE_STD or facts.shift > _UNIT_RANGE_STD:
+        findings.append(Finding("info", "The graph normalises inside and takes pixels in [0, 255]"))
+        return StatedFacts(mean=zeros, std=(1 / 255,) * facts.channels, source=source)
+    findings.append(Finding("info", "The graph normalises inside and takes pixels in [0, 1]"))
+    return StatedFacts(mean=zeros, std=(1.0,) * facts.channels, source=source)

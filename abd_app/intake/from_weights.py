@@ -1,0 +1,143 @@
+"""A state_dict turned into a network."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from torch import nn
+
+from abd_app.errors import TeacherRefusedError
+from abd_app.intake.candidate import Candidate
+from abd_app.intake.recognise import Recognised, Tensors, fit_named, nearest_fits, recognise
+from abd_app.intake.sniff import FileKind
+from abd_app.intake.stated import StatedFacts, read_sidecars
+from abd_app.intake.unwrap import Weights
+from abd_app.networks import catalog
+from abd_app.teacher import Finding, Severity
+
+_SHOWN_ALTERNATIVES = 4
+_SMALL_PART, _LARGE_SHARE = 3, 0.1
+"""Tensors of what is no network of its own, and the share of a file's tensors that one of several has."""
+
+
+def from_weights(kind: FileKind, weights: Weights, original: Path, named: str | None) -> Candidate:
+    """The network of the architecture that the weights fit, or the nearest ones.
+
+    Args:
+        kind: Of the file.
+        weights: What it holds.
+        original: Where it is.
+        named: The architecture, if the user has said it.
+
+    Raises:
+        TeacherRefusedError: They are no classifier's.
+        UsageError: They do not fit ``named``.
+    """
+    findings = list(weights.findings)
+    stated = weights.stated
+    beside = read_sidecars(original)
+    hint = stated.merged(beside).architecture
+    found = fit_named(named, weights.tensors) if named else recognise(weights.tensors, hint)
+    if found is None:
+        return _unrecognised(kind, weights, original, stated.merged(beside))
+    if beside.num_classes not in (None, found.fit.num_classes):
+        detail = f"It speaks of {beside.num_classes} classes, the weights have {found.fit.num_classes}."
+        findings.append(Finding("warning", f"{beside.source} beside the file was ignored", detail))
+        beside = StatedFacts()
+    elif beside != StatedFacts():
+        findings.append(Finding("info", "Facts taken from beside the file", beside.source))
+    findings += _recognition_findings(found, certain=bool(named or found.hinted))
+    network = _loaded(found, original)
+    return Candidate(
+        kind,
+        stated.merged(beside),
+        tuple(findings),
+        network=network,
+        architecture=found.fit.architecture,
+        num_classes=found.fit.num_classes,
+        channels=found.fit.channels,
+        fixed_size=_fixed_size(network),
+        answers="logits",
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+    )
+
+
+def _recognition_findings(found: Recognised, *, certain: bool) -> list[Finding]:
+    findings = []
+    if found.also_fit and not certain:
+        shown = ", ".join(found.also_fit[:_SHOWN_ALTERNATIVES]) + (
+            " …" if len(found.also_fit) > _SHOWN_ALTERNATIVES else ""
+        )
+        detail = f"Also fitting: {shown}. They may differ in activation, stride or padding: --arch decides."
+        severity: Severity = "info" if found.fit.architecture.startswith("torchvision/") else "warning"
+        findings.append(Finding(severity, f"Several architectures fit; {found.fit.architecture} was taken", detail))
+    if found.renamed:
+        detail = (
+            "It names the same layers otherwise. Strides, pooling and activations, also those in front of a last layer "
+            "that was replaced, are not in the weights: check the accuracy."
+        )
+        findings.append(Finding("warning", f"Read as {found.fit.architecture}", detail))
+    if found.left_out:
+        detail = f"{len(found.left_out)} tensors of an auxiliary classifier, which only training uses."
+        findings.append(Finding("info", "Training-only parts were left out", detail))
+    return findings
+
+
+def _unrecognised(kind: FileKind, weights: Weights, original: Path, stated: StatedFacts) -> Candidate:
+    fits = nearest_fits(weights.tensors)
+    if not fits:
+        raise _foreign(weights.tensors, original)
+    parameters = sum(value.numel() for value in weights.tensors.values())
+    return Candidate(kind, stated, weights.findings, parameters=parameters, nearest=fits)
+
+
+def _foreign(tensors: Tensors, original: Path) -> TeacherRefusedError:
+    parts = Counter(name.partition(".")[0] for name in tensors)
+    large = [repr(part) for part, count in parts.items() if count > max(_SMALL_PART, _LARGE_SHARE * len(tensors))]
+    if len(large) > 1:
+        return TeacherRefusedError(
+            "The file holds several networks, or one of parts that the app does not know.",
+            where=str(original),
+            why=f"Its tensors lie under {', '.join(large)}.",
+            remedy="Save the classifier alone, as torch.save(model.student.state_dict(), ...), or export it as ONNX.",
+        )
+    return TeacherRefusedError(
+        "These weights belong to no image classifier the app knows.",
+        where=str(original),
+        why=f"None of its architectures shares a tensor with them ({', '.join(list(tensors)[:3])}, …).",
+        remedy="Export the model as ONNX and open that.",
+    )
+
+
+def _loaded(found: Recognised, original: Path) -> nn.Module:
+    if found.fit.num_classes < 2:
+        raise TeacherRefusedError(
+            "The teacher tells no classes apart.",
+            where=str(original),
+            why="Its last layer has one output.",
+            remedy="Open a classifier with two logits or more.",
+        )
+    network = catalog.build(found.fit.architecture, found.fit.num_classes, found.fit.channels)
+    try:
+        network.load_state_dict(found.tensors, strict=True)
+    except RuntimeError as error:
+        raise TeacherRefusedError(
+            f"The weights do not load into {found.fit.architecture}.",
+            where=str(original),
+            why=str(error).splitlines()[-1].strip(),
+            remedy="Name the architecture it was trained with, or export the model as ONNX.",
+        ) from error
+    return network.eval().requires_grad_(False)
+
+
+def _fixed_size(network: nn.Module) -> tuple[int, int] | None:
+    """The image size of architectures with learned positions."""
+    side = getattr(network, "image_size", None)
+    if isinstance(side, int):
+        return side, side
+    configuration = getattr(network, "pretrained_cfg", None)
+    if configuration and configuration.get("fixed_input_size"):
+        _channels, height, width = configuration["input_size"]
+        return height, width
+    return None

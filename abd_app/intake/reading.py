@@ -1,0 +1,41 @@
+"""From a private copy to what it holds, by the kind that its content shows."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from abd_app.errors import TeacherRefusedError
+from abd_app.intake.candidate import Candidate
+from abd_app.intake.from_onnx import from_onnx
+from abd_app.intake.from_weights import from_weights
+from abd_app.intake.private_copy import PrivateCopy
+from abd_app.intake.sniff import FileKind, sniff
+from abd_app.intake.stated import from_dict
+from abd_app.intake.unwrap import unwrap
+from abd_app.intake.weights_file import load_safetensors, load_weights_only
+from abd_app.plan import TeacherFacts
+
+
+def read_candidate(copy: PrivateCopy, facts: TeacherFacts) -> Candidate:
+    """Looks into a private copy and builds the network it holds.
+
+    Raises:
+        TeacherRefusedError: The file is not a usable teacher.
+        UsageError: ``facts.architecture`` does not fit the weights.
+    """
+    kind = sniff(copy.path, copy.original)
+    try:
+        if kind is FileKind.ONNX:
+            return from_onnx(copy)
+        if kind is FileKind.SAFETENSORS:
+            tensors, metadata = load_safetensors(copy.path)
+            weights = unwrap(tensors, copy.original)
+            stated = weights.stated.merged(from_dict(metadata, "the file"))
+            weights = dataclasses.replace(weights, stated=stated)
+        else:
+            weights = unwrap(load_weights_only(copy.path, ignore_extras=True), copy.original)
+    except TeacherRefusedError as refusal:
+        if refusal.where == str(copy.path):  # The user knows the file, not our copy of it.
+            refusal.where = str(copy.original)
+        raise
+    return from_weights(kind, weights, copy.original, facts.architecture)
