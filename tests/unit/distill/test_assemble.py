@@ -138,13 +138,14 @@ def test_the_recipe_chooses_the_patches(make_teacher: Callable[..., Teacher], co
         assert type(_assemble(make_teacher(), compute, picture, changes={"balanced": balanced})._source) is kind
 
 
-def test_labels_are_made_for_the_temperature_of_the_loss(
-    make_teacher: Callable[..., Teacher], compute: Compute, picture: str
+@pytest.mark.parametrize("changes", [({"temperature": 1.0}, {"temperature": 4.0}), ({"leeway": 0.0}, {"leeway": 1.0})])
+def test_labels_are_made_for_the_temperature_and_leeway_of_the_recipe(
+    make_teacher: Callable[..., Teacher], compute: Compute, picture: str, changes: tuple[dict[str, float], ...]
 ) -> None:
-    """At which none is to hint at a doubted class."""
+    """At which none is to hint at a doubted class, and by more than which."""
     teacher, found = make_teacher(), []
-    for temperature in (1.0, 4.0):
-        recipe = replace(choose_recipe("ood", "none", "quick", 20), temperature=temperature)
+    for change in changes:
+        recipe = replace(choose_recipe("ood", "none", "quick", 20), **change)  # type: ignore[arg-type]
         answering = assemble(
             teacher, recipe, student_name="wrn-10-1", compute=compute, seed=0, picture=picture
         )._teacher

@@ -90,3 +90,12 @@ def test_the_twin_differs_in_its_defences_alone() -> None:
     assert twin.vaccine == "none" and twin.retrospection == "none"
     changed = {name for name in Recipe.__dataclass_fields__ if getattr(twin, name) != getattr(recipe, name)}
     assert changed == {"vaccine", "bounds", "retrospection", "marks"}
+
+
+def test_labels_of_ood_alone_have_leeway() -> None:
+    leeway = {
+        (method, effort): choose_recipe(method, "abd", effort, None).leeway
+        for method in METHODS
+        for effort in ("quick", "paper")
+    }
+    assert {key for key, value in leeway.items() if value > 0} == {("ood", "quick")}
