@@ -182,11 +182,15 @@ def test_places_outside_the_file_are_refused(tmp_path: Path, entry: dict[str, st
 def test_a_last_tensor_without_a_length_takes_the_rest(tmp_path: Path) -> None:
     model = _model()
     (kernel,) = model.graph.initializer
-    (tmp_path / "weights.bin").write_bytes(b"\0" * 8 + kernel.raw_data)
-    kernel.ClearField("raw_data")
-    kernel.data_location = TensorProto.EXTERNAL
-    for key, value in {"location": "weights.bin", "offset": "8"}.items():
-        kernel.external_data.add(key=key, value=value)
+    other = model.graph.initializer.add()
+    other.CopyFrom(kernel)
+    other.name = "other"
+    (tmp_path / "weights.bin").write_bytes(bytes(432) + kernel.raw_data)
+    for tensor, entry in ((other, {"length": "432"}), (kernel, {"offset": "432"})):
+        tensor.ClearField("raw_data")
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in {"location": "weights.bin", **entry}.items():
+            tensor.external_data.add(key=key, value=value)
     (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
     images = torch.rand(2, 3, 8, 8)
     whole = tmp_path / "whole.onnx"

@@ -125,10 +125,12 @@ def test_a_last_layer_and_a_body_of_other_names(architecture: str, pairs: list[t
     }
 
 
-def test_two_last_layers_of_one_name_are_no_network_of_one() -> None:
-    tensors = {f"backbone.{name}": value for name, value in _tensors("torchvision/resnet18", 1000).items()}
-    tensors |= {"fc.weight": torch.empty(10, 1000, device="meta"), "fc.bias": torch.empty(10, device="meta")}
-    assert recognise(tensors) is None
+@pytest.mark.parametrize("features", [512, 1000])
+@pytest.mark.parametrize("first", [True, False])
+def test_two_last_layers_of_one_name_are_no_network_of_one(features: int, first: bool) -> None:
+    body = {f"backbone.{name}": value for name, value in _tensors("torchvision/resnet18", features).items()}
+    head = {"fc.weight": torch.empty(10, features, device="meta"), "fc.bias": torch.empty(10, device="meta")}
+    assert recognise({**head, **body} if first else {**body, **head}) is None
 
 
 def test_a_named_architecture_may_have_another_last_layer() -> None:
