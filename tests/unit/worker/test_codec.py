@@ -17,11 +17,12 @@ from abd_app.events import (
     FindingMade,
     ImagesDrawn,
     Measured,
+    PhaseAdvanced,
     StepDone,
     TeacherInspected,
 )
 from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec
-from abd_app.teacher import Finding, Question, TeacherCard
+from abd_app.teacher import DataFile, Finding, Question, TeacherCard
 from abd_app.worker.codec import CodecError, decode, encode
 from abd_app.worker.messages import AuditJob, Command, InspectJob, PauseChanged
 
@@ -42,6 +43,7 @@ CARD = TeacherCard(
     class_names=("a", "b"),
     findings=(Finding("danger", "<b>bold</b>", "why"),),
     questions=(Question("answers", "?", "", "", "--answers", True),),
+    data_files=(DataFile("модель.data", "cd" * 32, 7, "why"),),
 )
 PLAN = AuditPlan(
     "t.pth",
@@ -56,6 +58,7 @@ MESSAGES: list[Any] = [
     CostEstimated("ood", "why", {"quick": 1.5}, ("fast", "other")),
     Measured("student", 3, 0.5, 10, {"sig": 0.25}, {"sig": 9}, estimated=True),
     StepDone("twin", 1, 2, 0.5, {"kd": math.inf}),
+    PhaseAdvanced("student", 0.25),
     FindingMade(Finding("info", "t")),
     AuditFinished("out", {"teacher": {"asr": {"sig": 1.0}}, "findings": [], "twin": None}),
     InspectJob("t.pth", TeacherFacts()),
