@@ -16,6 +16,8 @@ from abd_app.intake.stated import StatedFacts
 from abd_app.teacher import DataFile, Finding
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import numpy.typing as npt
     import onnx
@@ -36,8 +38,13 @@ def from_onnx(copy: PrivateCopy) -> Candidate:
     copy, data_files = onnx_data.take_in_data(model, copy)
     onnx_graph.check(model, copy.original)
     facts = onnx_graph.read_facts(model, copy.original)
-    network, answers = _converted(copy, model, facts)
+    reference = onnx_parity.Reference(copy.path, copy.original, facts)
+    shape = (facts.channels, *onnx_parity.image_size(reference, facts))
+    network, answers = _converted(model, facts, reference, shape, copy.original)
     findings = _onnx_findings(network, facts, data_files)
+    if onnx_parity.mixes_images(reference, shape):
+        detail = "An answer changes with the other images of its batch: something in the graph goes across images."
+        findings.append(Finding("warning", "Images are not answered by themselves", detail))
     probabilities = bool((answers >= 0).all() and (abs(answers.sum(axis=1) - 1) < 1e-3).all())
     if probabilities:
         findings.append(Finding("info", "It answers probabilities", "Their logarithm is used as logits."))
@@ -57,19 +64,21 @@ def from_onnx(copy: PrivateCopy) -> Candidate:
 
 
 def _converted(
-    copy: PrivateCopy, model: onnx.ModelProto, facts: onnx_graph.GraphFacts
+    model: onnx.ModelProto,
+    facts: onnx_graph.GraphFacts,
+    reference: onnx_parity.Reference,
+    shape: tuple[int, int, int],
+    original: Path,
 ) -> tuple[onnx_network.OnnxNetwork, npt.NDArray[np.float32]]:
     """The graph as a network for any number of images, and the file's answers on random ones."""
-    reference = onnx_parity.Reference(copy.path, copy.original, facts)
-    shape = (facts.channels, *onnx_parity.image_size(reference, facts))
     try:
-        network = onnx_network.convert(model, facts.batch, copy.original)
-        return network, onnx_parity.check_parity(network, reference, shape, copy.original)
+        network = onnx_network.convert(model, facts.batch, original)
+        return network, onnx_parity.check_parity(network, reference, shape, original)
     except TeacherRefusedError:
         if facts.batch is None:
             raise
-    network = OneByOne(onnx_network.convert(model, None, copy.original), facts.batch)
-    return network, onnx_parity.check_parity(network, reference, shape, copy.original)
+    network = OneByOne(onnx_network.convert(model, None, original), facts.batch)
+    return network, onnx_parity.check_parity(network, reference, shape, original)
 
 
 def _onnx_findings(network: nn.Module, facts: onnx_graph.GraphFacts, data_files: tuple[DataFile, ...]) -> list[Finding]:

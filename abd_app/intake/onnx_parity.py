@@ -92,6 +92,19 @@ def image_size(reference: Reference, facts: GraphFacts) -> tuple[int, int]:
     return _CANDIDATE_SIZES[0]
 
 
+def mixes_images(reference: Reference, shape: tuple[int, int, int]) -> bool:
+    """Whether the answer to an image depends on the others that are asked about with it.
+
+    Args:
+        reference: The file.
+        shape: (C, H, W) of the images.
+    """
+    images = np.random.default_rng(2).random((_BATCH_SIZES[-1], *shape), np.float32)
+    together, alone = reference(images)[:1], reference(images[:1])
+    difference = float(np.abs(together - alone).max()) if together.shape == alone.shape else float("inf")
+    return not difference <= PARITY_TOLERANCE * max(1.0, float(np.abs(alone).max()))
+
+
 def check_parity(network: nn.Module, reference: Reference, shape: tuple[int, int, int], original: Path) -> Array:
     """Compares answers on random images at several batch sizes, and gradients with finite differences of the file.
 

@@ -94,6 +94,12 @@ def test_a_fixed_batch_is_freed(tmp_path: Path, batch: int, allowzero: int) -> N
     assert any("batch" in finding.title for finding in teacher.card.findings)
 
 
+@pytest.mark.parametrize(("axis", "mixes"), [(0, True), (1, False)])
+def test_a_graph_that_goes_across_images_is_a_warning(tmp_path: Path, axis: int, mixes: bool) -> None:
+    card = opened(classifier(back=[helper.make_node("Softmax", ["y1"], ["y"], axis=axis)]), tmp_path).card
+    assert any("by themselves" in finding.title for finding in card.findings) == mixes
+
+
 def test_any_size_is_asked(tmp_path: Path) -> None:
     model = classifier(size="side")
     card = inspect_teacher(saved(model, tmp_path), PLAIN)
