@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from abd_app.errors import TeacherRefusedError
 from abd_app.intake.onnx_graph import MAX_BYTES, all_tensors, is_external
 from abd_app.intake.private_copy import PrivateCopy, copy_beside, rewritten
+from abd_app.intake.sniff import model_of_data
 from abd_app.teacher import DataFile
 
 if TYPE_CHECKING:
@@ -90,9 +91,9 @@ def _doubt(file: DataFile, places: Sequence[ExternalDataInfo], copy: PrivateCopy
     end = max(file.size_bytes if one.length is None else (one.offset or 0) + one.length for one in own)
     if end < file.size_bytes:
         return f"The model reads nothing of its last {file.size_bytes - end:,} bytes."
-    model = file.name.removesuffix(".data").removesuffix("_data")
-    if model not in (file.name, copy.original.name) and copy.original.with_name(model).is_file():
-        return f"It is named after {model}, which lies beside it, too."
+    model = model_of_data(copy.original.with_name(file.name))
+    if model is not None and model.name != copy.original.name:
+        return f"It is named after {model.name}, which lies beside it, too."
     return ""
 
 

@@ -101,10 +101,11 @@ def fit_named(name: str, tensors: Tensors) -> Recognised:
     if "/" not in name:
         renamed = _renamed(tensors)
         attempts.append(Recognised(fit(name, shapes_of(renamed)), renamed, renamed=True))
-    attempts += [
-        Recognised(fit(name, shapes_of(known)), known, left_out=left_out, renamed=True)
-        for known in _with_known_names(body)
-    ]
+    if not any(attempt.fit.exact for attempt in attempts):  # what follows builds several architectures
+        attempts += [
+            Recognised(fit(name, shapes_of(known)), known, left_out=left_out, renamed=True)
+            for known in _with_known_names(body)
+        ]
     best = min(attempts, key=lambda attempt: attempt.fit.differences)
     if best.fit.exact:
         return best

@@ -92,6 +92,13 @@ def sniff(path: Path, original: Path) -> FileKind:
     return _sniff_protobuf(path, original, size, head)
 
 
+def model_of_data(file: Path) -> Path | None:
+    """The model beside ``file`` after which ``file`` is named as exporters name its data; ``None`` if there is none."""
+    names = [file.name.removesuffix(ending) for ending in _ONNX_DATA_ENDINGS]
+    models = [file.with_name(name) for name in names if name not in ("", file.name)]
+    return next((model for model in models if model.is_file()), None)
+
+
 def _sniff_zip(path: Path, original: Path) -> FileKind:
     try:
         with zipfile.ZipFile(path) as archive:
@@ -135,10 +142,9 @@ def _sniff_protobuf(path: Path, original: Path, size: int, head: bytes) -> FileK
         raise _refusal(original, "an incomplete ONNX file", "Download or copy it again.")
     if head.lstrip()[:1] in (b"{", b"["):
         raise _refusal(original, "a text file, probably JSON", "Open the model file beside it.")
-    for ending in _ONNX_DATA_ENDINGS:
-        model = original.name.removesuffix(ending)
-        if model not in ("", original.name) and original.with_name(model).is_file():
-            raise _refusal(original, "not a model itself, but probably weights of one", f"Open {model} beside it.")
+    model = model_of_data(original)
+    if model is not None:
+        raise _refusal(original, "not a model itself, but probably weights of one", f"Open {model.name} beside it.")
     raise _refusal(
         original,
         "of a kind the app does not know",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from abd_app.events import Event, Measured, PhaseAdvanced, StepDone
 from abd_app.worker.throttle import StepThrottle
 
@@ -8,27 +10,27 @@ def step(number: int, role: str = "student", **losses: float) -> StepDone:
     return StepDone(role, number, 1000, number / 1000, losses)  # type: ignore[arg-type]
 
 
-def test_a_burst_of_steps_becomes_twenty_a_second() -> None:
+def burst(events_of: Callable[[int], list[Event]]) -> tuple[StepThrottle, list[Event]]:
+    """A throttle after a second with 1,000 steps, and what it has sent."""
     sent: list[Event] = []
     now_s = 0.0
     throttle = StepThrottle(sent.append, clock=lambda: now_s)
     for number in range(1, 1001):
         now_s = number / 1000
-        throttle.send(step(number))
+        for event in events_of(number):
+            throttle.send(event)
     throttle.flush()
+    return throttle, sent
+
+
+def test_a_burst_of_steps_becomes_twenty_a_second() -> None:
+    _throttle, sent = burst(lambda number: [step(number)])
     assert 15 <= len(sent) <= 22
     assert sent[-1] == step(1000)
 
 
 def test_shares_of_a_phase_between_steps_are_held_back_too() -> None:
-    sent: list[Event] = []
-    now_s = 0.0
-    throttle = StepThrottle(sent.append, clock=lambda: now_s)
-    for number in range(1, 1001):
-        now_s = number / 1000
-        throttle.send(step(number, kd=0.5))
-        throttle.send(PhaseAdvanced("student", number / 1000))
-    throttle.flush()
+    throttle, sent = burst(lambda number: [step(number, kd=0.5), PhaseAdvanced("student", number / 1000)])
     assert len(sent) <= 44
     assert sent[-2:] == [step(1000, kd=0.5), PhaseAdvanced("student", 1.0)]
     throttle.send(PhaseAdvanced("student", 0.1))
