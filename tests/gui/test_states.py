@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtWidgets import QApplication
 
+from abd_app.events import AuditFailed
 from abd_app.gui.theme import Theme
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "docs"))
@@ -47,3 +48,18 @@ def test_dark_is_dark_and_light_is_light(theme: Theme, dark_theme: Theme, tmp_pa
 def test_dialogs_render(theme: Theme, tmp_path: Path, qapp: QApplication) -> None:
     make_screenshots.render_dialogs(theme, tmp_path)
     assert len(list(tmp_path.glob("*.png"))) == 2
+
+
+def test_a_phase_without_steps_shows_how_far_it_is(theme: Theme, tmp_path: Path) -> None:
+    stage = make_screenshots.Stage(theme, (1024, 700), tmp_path)
+    try:
+        STATES["running-first-images"](stage)
+        QApplication.processEvents()
+        stage.window.run_bar.refresh()
+        assert stage.window.run_bar.phase.text() == "Labelling the first images"
+        assert stage.window.run_bar._run_facts().startswith("42 %")
+    finally:
+        stage.engine.play(AuditFailed("", "", "", "", 4))
+        stage.window.close()
+        stage.window.deleteLater()
+        QApplication.processEvents()
