@@ -9,6 +9,7 @@ from torch import nn
 
 from abd_app.errors import TeacherRefusedError
 from abd_app.intake.candidate import Candidate
+from abd_app.intake.heads import Head
 from abd_app.intake.recognise import Recognised, Tensors, fit_named, nearest_fits, recognise
 from abd_app.intake.sniff import FileKind
 from abd_app.intake.stated import StatedFacts, read_sidecars
@@ -72,16 +73,31 @@ def _recognition_findings(found: Recognised, *, certain: bool) -> list[Finding]:
         detail = f"Also fitting: {shown}. They may differ in activation, stride or padding: --arch decides."
         severity: Severity = "info" if found.fit.architecture.startswith("torchvision/") else "warning"
         findings.append(Finding(severity, f"Several architectures fit; {found.fit.architecture} was taken", detail))
-    if found.renamed:
+    if found.head is not None:
+        findings.append(_head_finding(found.head, found.fit.architecture))
+    elif found.renamed:
         detail = (
-            "It names the same layers otherwise. Strides, pooling and activations, also those in front of a last layer "
-            "that was replaced, are not in the weights: check the accuracy."
+            "It names the same layers otherwise. Strides, pooling and activations are not in the weights: check the "
+            "accuracy."
         )
         findings.append(Finding("warning", f"Read as {found.fit.architecture}", detail))
     if found.left_out:
         detail = f"{len(found.left_out)} tensors of an auxiliary classifier, which only training uses."
         findings.append(Finding("info", "Training-only parts were left out", detail))
     return findings
+
+
+def _head_finding(head: Head, architecture: str) -> Finding:
+    """What was put in the place of the last layers, and what had to be assumed about it."""
+    widths = " → ".join(map(str, head.widths))
+    assumed = (
+        "Activations are not in the weights: ReLU was taken between these layers, and nothing in front of them. "
+        if head.activations
+        else "Activations are not in the weights: none was taken in front of it. "
+    )
+    detail = f"In the place of {head.place}: {widths} features. {assumed}"
+    remedy = "Check the accuracy; if it is wrong, export the model as ONNX and open that."
+    return Finding("warning", f"Read as {architecture} with other last layers", detail + remedy)
 
 
 def _unrecognised(kind: FileKind, weights: Weights, original: Path, stated: StatedFacts) -> Candidate:
@@ -119,6 +135,8 @@ def _loaded(found: Recognised, original: Path) -> nn.Module:
             remedy="Open a classifier with two logits or more.",
         )
     network = catalog.build(found.fit.architecture, found.fit.num_classes, found.fit.channels)
+    if found.head is not None:
+        network.set_submodule(found.head.place, found.head.layers.to_empty(device="cpu"))
     try:
         network.load_state_dict(found.tensors, strict=True)
     except RuntimeError as error:

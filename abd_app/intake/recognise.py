@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 
 from abd_app.errors import UsageError
+from abd_app.intake.heads import Head, replaced_head
 from abd_app.networks.fingerprints import Fit, Shapes, exact_candidates, fit, nearest, shapes_of
 from abd_app.networks.residual import RESNET_STAGES
 from abd_app.networks.vgg import VGG_STAGES
@@ -25,6 +27,8 @@ _RESNET_CHILDREN = {"0": "conv1", "1": "bn1", **{str(stage + 3): f"layer{stage}"
 """Layers of torchvision's ResNets by their index, as ``nn.Sequential(*network.children())`` names them."""
 _RESNET_INDEX = re.compile(r"^([014567])(?=\.)")
 _MAX_BUILT = 6
+_MOST_OF_A_HEAD = 24
+"""Tensors beside a body that has a name of its own."""
 _SHOWN_NEAREST = 3
 
 
@@ -38,6 +42,7 @@ class Recognised:
         left_out: Tensors that only training uses.
         renamed: The file uses other names for the same layers, or for some of them.
         hinted: The file or its configuration names this architecture.
+        head: What stands in the place of the architecture's last layers; ``None``: its own.
     """
 
     fit: Fit
@@ -46,6 +51,7 @@ class Recognised:
     left_out: tuple[str, ...] = ()
     renamed: bool = False
     hinted: bool = False
+    head: Head | None = None
 
 
 def recognise(tensors: Tensors, hint: str | None = None) -> Recognised | None:
@@ -59,8 +65,10 @@ def recognise(tensors: Tensors, hint: str | None = None) -> Recognised | None:
     if found is not None:
         return found
     body, left_out = without_training_parts(tensors)
-    for renamed in _with_known_names(body):
-        found = _exact(renamed, hint)
+    exact = functools.partial(_exact, hint=hint)
+    for named in (body, *_unwrapped_bodies(body)):
+        near = [found.architecture for found in nearest_fits(named)]
+        found = exact(named) or _with_other_head(named, near, exact)
         if found is not None:
             return dataclasses.replace(found, left_out=left_out, renamed=True)
     return None
@@ -101,11 +109,12 @@ def fit_named(name: str, tensors: Tensors) -> Recognised:
     if "/" not in name:
         renamed = _renamed(tensors)
         attempts.append(Recognised(fit(name, shapes_of(renamed)), renamed, renamed=True))
-    if not any(attempt.fit.exact for attempt in attempts):  # what follows builds several architectures
-        attempts += [
-            Recognised(fit(name, shapes_of(known)), known, left_out=left_out, renamed=True)
-            for known in _with_known_names(body)
-        ]
+    exact = functools.partial(_try, name)
+    for named in (body, *_unwrapped_bodies(body)):
+        attempts.append(Recognised(fit(name, shapes_of(named)), named, left_out=left_out, renamed=True))
+        if not any(attempt.fit.exact for attempt in attempts):
+            other = _with_other_head(named, [name], exact)
+            attempts += [dataclasses.replace(other, left_out=left_out, renamed=True)] if other else []
     best = min(attempts, key=lambda attempt: attempt.fit.differences)
     if best.fit.exact:
         return best
@@ -138,28 +147,29 @@ def without_training_parts(tensors: Tensors) -> tuple[Tensors, tuple[str, ...]]:
     return {name: value for name, value in tensors.items() if name not in left_out}, left_out
 
 
-def _with_known_names(tensors: Tensors) -> Iterator[Tensors]:
-    """The tensors as they may be called in a known network of which a part was renamed.
-
-    Its last layer was replaced by one linear layer of another name, or lies beside a body that has a name of its own.
-    """
-    for body in (tensors, *_unwrapped_bodies(tensors)):
-        yield body
-        for near in nearest_fits(body):
-            ours = {name.rpartition(".")[2]: name for name in near.missing}
-            theirs = {name.rpartition(".")[2]: name for name in near.unexpected}
-            weight = body.get(theirs.get("weight", ""))
-            linear = ours.keys() == theirs.keys() and weight is not None and weight.ndim == 2
-            if linear and len(ours) == len(near.missing) == len(near.unexpected):
-                names = {theirs[leaf]: ours[leaf] for leaf in theirs}
-                yield {names.get(name, name): value for name, value in body.items()}
+def _with_other_head(
+    tensors: Tensors, architectures: Iterable[str], exact: Callable[[Tensors], Recognised | None]
+) -> Recognised | None:
+    """The first of the architectures that ``tensors`` fit but for its last layers, in whose place others stand."""
+    for architecture in architectures:
+        for named in (tensors,) if "/" in architecture else (tensors, _renamed(tensors)):
+            found = replaced_head(named, architecture)
+            if found is None:
+                continue
+            plain, head = found
+            fitted = exact(plain)
+            own = {name for name, value in plain.items() if value is not named.get(name)}
+            if fitted is not None and own <= fitted.tensors.keys():
+                body = {name: value for name, value in fitted.tensors.items() if name not in own}
+                return dataclasses.replace(fitted, tensors=body | head.tensors, head=head)
+    return None
 
 
 def _unwrapped_bodies(tensors: Tensors) -> list[Tensors]:
-    """The tensors without the name that all but the last layer's share, and a ResNet's with names for its indices."""
+    """The tensors without the name that all but the last layers' share, and a ResNet's with names for its indices."""
     firsts = Counter(name.partition(".")[0] for name in tensors)
     body = firsts.most_common(1)[0][0] if firsts else ""
-    if len(tensors) - firsts[body] not in (1, 2):
+    if not 0 < len(tensors) - firsts[body] <= _MOST_OF_A_HEAD:
         return []
     unwrapped = {name.removeprefix(f"{body}."): value for name, value in tensors.items()}
     named = {_RESNET_INDEX.sub(lambda match: _RESNET_CHILDREN[match[1]], name): unwrapped[name] for name in unwrapped}

@@ -121,6 +121,17 @@ def fit(name: str, shapes: Shapes) -> Fit:
     return Fit(name, num_classes, channels, missing, unexpected, differing)
 
 
+@cache
+def class_tensors(name: str) -> frozenset[str]:
+    """The tensors of an architecture whose shapes depend on the number of classes.
+
+    Raises:
+        UsageError: There is no such architecture.
+    """
+    shapes, others = (tensor_shapes(name, classes, _PROBES[0][1]) for classes, _channels in _PROBES)
+    return frozenset(key for key, shape in shapes.items() if others.get(key) != shape)
+
+
 def exact_candidates(shapes: Shapes) -> tuple[str, ...]:
     """The architectures of torchvision and timm whose tensors fit, up to classes and channels; usual names first."""
     group = _index()["groups"].get(_digest(sorted(shapes)))
