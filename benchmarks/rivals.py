@@ -1,4 +1,4 @@
-"""Rivals on one poisoned teacher: as it is, bounded and purified (ours, without a student), pruned (CLP), plain KD.
+"""Rivals on one poisoned teacher: as it is, bounded and purified (ours, no student), pruned (CLP), fused (OTBR), KD.
 
     python benchmarks/rivals.py --teacher TEACHER.pth --images TEST.npz --trigger badnets-grid [--own TRAIN.npz]
 
@@ -13,6 +13,7 @@ import argparse
 import copy
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 from cifar10 import facts_of, print_rows  # noqa: E402
 from cifar10_npz import load_images  # noqa: E402
 from rivals.clp import prune_channels  # noqa: E402
+from rivals.otbr import GAMMAS, repaired, weight_changes  # noqa: E402
 from rivals.plain_kd import distil_on_images  # noqa: E402
 
 from abd_app.command import target_from_text, trigger_from_text  # noqa: E402
@@ -57,6 +59,8 @@ def main() -> None:
     for u in options.u:
         network, pruning[u] = _pruned(teacher, compute.device, u)
         rows.append((f"CLP, u = {u:g}", meter.measure(network)))
+    for gamma, network in _fused(teacher, compute.device, options):
+        rows.append((f"OTBR, gamma = {gamma:g}", meter.measure(network)))
     if options.own is not None:
         images = _tensor(load_images(Path(options.own), options.size)[0][: options.own_images])
         kept = {"student_name": options.student, "compute": compute, "seed": options.seed, "steps": options.steps}
@@ -85,6 +89,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=16, help="pixels a side")
     parser.add_argument("--stds", type=float, nargs="*", default=[BOUND_STDS], help="widths of the activation bounds")
     parser.add_argument("--u", type=float, nargs="+", default=[3.0], help="thresholds of CLP, in standard deviations")
+    parser.add_argument("--gamma", type=float, nargs="*", default=GAMMAS, help="shares of neurons that OTBR prunes")
     parser.add_argument("--own", help="images of one's own for plain KD; without them it is left out")
     parser.add_argument("--own-images", type=int, default=2500, help="how many of them, from the first")
     parser.add_argument("--student", default="wrn-16-1")
@@ -116,6 +121,15 @@ def _pruned(teacher: Teacher, device: torch.device, u: float) -> tuple[nn.Module
     if not layers:
         raise SystemExit("CLP cannot act: no BatchNorm layer reads a convolution's output.")
     return network, f"{sum(one.pruned for one in layers)} of {sum(one.channels for one in layers)}"
+
+
+def _fused(teacher: Teacher, device: torch.device, options: argparse.Namespace) -> Iterator[tuple[float, nn.Module]]:
+    """The network that OTBR makes of the teacher, for each share of pruned neurons."""
+    network, spec = copy.deepcopy(teacher.network).to(device), teacher.spec
+    shape = (spec.channels, spec.height, spec.width)
+    changes = weight_changes(network, num_classes=spec.num_classes, shape=shape, seed=options.seed)
+    for gamma in options.gamma:
+        yield gamma, repaired(network, changes, gamma=gamma)[1]
 
 
 class _Labels(nn.Module):
