@@ -18,7 +18,7 @@ def choose_method(method: str, card: TeacherCard, device_type: str, *, purifies:
         method: As in the plan.
         card: Of the teacher.
         device_type: ``cpu`` or ``cuda``.
-        purifies: Whether no student is to learn: unlearning needs few images, which can be dear ones on a CPU, too.
+        purifies: Whether no student is to learn: unlearning needs few images, which may be dear ones.
 
     Raises:
         UsageError: The method asked for cannot work with this teacher.
@@ -35,8 +35,8 @@ def choose_method(method: str, card: TeacherCard, device_type: str, *, purifies:
         return method, "as you asked"
     if has_statistics and card.format == "ONNX":
         return "ood", "ONNX export has folded BatchNorm layers away, and what is left of them says too little to invert"
-    if has_statistics and device_type == "cpu" and not purifies:
-        return "ood", "on a CPU a student learns most per minute from patches of unrelated pictures"
+    if has_statistics and device_type == "cpu" and not purifies and max(card.input_size or (0,)) > _SMALL_PX:
+        return "ood", f"inverting images of more than {_SMALL_PX} pixels a side takes a CPU too long"
     if has_statistics:
         layers = card.batchnorm_layers
         return (
