@@ -161,6 +161,8 @@ class TargetSearched(Event):
         margins: The largest margins found on the teacher as it was handed in, in logits, by class.
         bends: By class, the share of images that one displacement of about half a pixel turns to it, in [0, 1]; empty
             where it was not looked for.
+        all_to_all: The share of images that one picture, added to them, has taken for another class, each class for one
+            of its own, in [0, 1]; ``None`` where it was not looked for.
     """
 
     target: int | None
@@ -169,6 +171,7 @@ class TargetSearched(Event):
     classes: tuple[int, ...]
     margins: tuple[float, ...]
     bends: tuple[float, ...] = ()
+    all_to_all: float | None = None
 
 
 @dataclass(frozen=True)

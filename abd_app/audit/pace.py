@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from abd_app.audit.scoring import LIVE_IMAGES, MEASUREMENTS
+from abd_app.distill import all_to_all
 from abd_app.distill.assemble import first_patches
 from abd_app.distill.bending import STEPS as BEND_STEPS
 from abd_app.distill.bending import judged_of_each, seen_of_each
@@ -93,6 +94,10 @@ class Pace:
             total += (how.patches + renewed) * self.answer + how.steps * 2 * how.batch_size * self.unlearning
             if self.inverts:
                 total += renewed * (_FAST.inversion_steps * self.ascent + self.answer)
+            if self.inverts and classes >= FEWEST_CLASSES:
+                more = all_to_all.RENEWALS * how.drawn
+                total += (all_to_all.CLIMBED + more * _FAST.inversion_steps) * self.ascent
+                total += (all_to_all.ANSWERED + 2 * more) * self.answer
         return total
 
     def _asks_again(self, recipe: Recipe) -> float:

@@ -185,4 +185,5 @@ def _target_search(found: TargetSearched | None) -> TargetSearchReport | None:
         "margins": {str(one): margin for one, margin in zip(found.classes, found.margins, strict=True)},
         # Empty where it was not looked for.
         "bends": {str(one): share for one, share in zip(found.classes, found.bends, strict=False)},
+        "all_to_all": found.all_to_all,
     }

@@ -1,8 +1,9 @@
-"""Universal adversaries: what is added to any image, or laid over it, so that a network takes it for a class."""
+"""Universal adversaries: what is added to any image, or laid over it, so that a network takes it for another class."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
 
@@ -12,22 +13,23 @@ from abd_app.distill.unlearning import UnlearningSettings
 
 
 class Adversaries:
-    """Pictures to be added to any image, and canvases of which a box is laid over any image; a target class each.
+    """Pictures to be added to any image, and canvases of which a box is laid over any image, or that are blended in.
 
     Args:
-        targets: Classes.
-        each: Pictures, and as many canvases, for each of them.
+        leads: Of each kind of them, by the class that an image is taken for, the class that it is to be led to.
+        each: Pictures, and as many canvases, of each kind.
         shape: (C, H, W) of an image.
         device: Where they live.
         generator: CPU generator of all randomness; they start at random.
         ball: Bound of the pictures, in pixels of [0, 1].
         boxes: Sides of what is shown of a canvas, from and to, as shares of the image's.
+        opacities: Of canvases that are blended in whole, from and to; ``None``: a box of them is laid over.
         climb: Step, as a share of the ball and of half the pixel box.
     """
 
     def __init__(
         self,
-        targets: Sequence[int],
+        leads: Sequence[Sequence[int]],
         each: int,
         shape: tuple[int, int, int],
         device: torch.device,
@@ -36,23 +38,31 @@ class Adversaries:
         ball: float,
         boxes: tuple[float, float],
         climb: float,
+        opacities: tuple[float, float] | None = None,
     ) -> None:
-        self._ball, self._climb, self._boxes = ball, climb, boxes
+        self._ball, self._climb, self._boxes, self._opacities = ball, climb, boxes, opacities
         self._random = generator
-        self._targets = torch.tensor(targets).repeat(each).to(device)
-        draw = torch.rand(2, len(self._targets), *shape, generator=generator).to(device)
+        self._leads = torch.tensor(leads).repeat(each, 1).to(device)
+        draw = torch.rand(2, len(self._leads), *shape, generator=generator).to(device)
         self._pictures = ((draw[0] - 0.5) * 2 * self._ball).requires_grad_()
         self._canvases = draw[1].clone().requires_grad_()
 
-    def perturb(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """``(N, C, H, W)`` images, each with a picture or a box of a canvas, with a graph; ``(N,)`` wanted classes."""
+    def perturb(self, images: torch.Tensor, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """``(N, C, H, W)`` images of ``(N,)`` classes, each with a picture or some of a canvas; the classes wanted.
+
+        The images have a graph.
+        """
         count, _, height, width = images.shape
-        which = torch.randint(len(self._targets), (count,), generator=self._random).to(images.device)
+        which = torch.randint(len(self._leads), (count,), generator=self._random).to(images.device)
         added = (torch.rand(count, 1, 1, 1, generator=self._random) < 0.5).to(images.device)
-        box = random_boxes(count, height, width, self._random, self._boxes).to(images.device)
+        if self._opacities is None:
+            cover = random_boxes(count, height, width, self._random, self._boxes)
+        else:
+            least, most = self._opacities
+            cover = least + (most - least) * torch.rand(count, 1, 1, 1, generator=self._random)
         shifted = (images + self._pictures[which]).clamp(0, 1)
-        covered = torch.lerp(images, self._canvases[which], box)
-        return torch.where(added, shifted, covered), self._targets[which]
+        covered = torch.lerp(images, self._canvases[which], cover.to(images.device))
+        return torch.where(added, shifted, covered), self._leads[which, own]
 
     def gradients(self, perturbed: torch.Tensor, slope: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """By pictures and by canvases, from the slope by what :meth:`perturb` gave."""
@@ -67,16 +77,21 @@ class Adversaries:
 
 
 def make_adversaries(
-    targets: Sequence[int],
+    leads: Sequence[Sequence[int]],
     settings: UnlearningSettings,
     shape: tuple[int, int, int],
     device: torch.device,
     generator: torch.Generator,
     *,
-    bend: bool,
+    kind: Literal["bend", "blend", "mark"],
 ) -> Adversaries | Bends:
-    """Adversaries as the settings want them, for images of ``shape`` (C, H, W); those that ``bend``, or the others."""
+    """Adversaries as the settings want them, for images of ``shape`` (C, H, W).
+
+    ``leads`` are those of :class:`Adversaries`; what bends leads all classes to one.
+    """
     each, climb = settings.adversaries, settings.climb
-    if bend:
-        return Bends(targets, each, shape[1:], device, generator, climb=climb)
-    return Adversaries(targets, each, shape, device, generator, ball=settings.ball, boxes=settings.boxes, climb=climb)
+    if kind == "bend":
+        return Bends([one[0] for one in leads], each, shape[1:], device, generator, climb=climb)
+    kept: dict[str, Any] = {"ball": settings.ball, "boxes": settings.boxes, "climb": climb}
+    opacities = settings.opacities if kind == "blend" else None
+    return Adversaries(leads, each, shape, device, generator, **kept, opacities=opacities)

@@ -50,7 +50,7 @@ class Bends:
         grid = self._straight + (fields * self._pixels)[which]
         return F.grid_sample(images, grid, padding_mode="border", align_corners=False).clamp(0, 1)
 
-    def perturb(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def perturb(self, images: torch.Tensor, _own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Each of ``(N, C, H, W)`` images bent by a random field, with a graph; the classes wanted, ``(N,)``."""
         which = torch.randint(len(self._targets), (len(images),), generator=self._random).to(images.device)
         return self.bend(images, which), self._targets[which]

@@ -84,7 +84,7 @@ class Distillation:
             yield PhaseStarted("self-retrospection", self._role, self.step)
         if self._vaccine is not None and not self._armed and self._recipe.vaccine_step == 0:
             yield from self._check_vaccine(self._vaccine)
-        if isinstance(self._retrospection, TeacherRetrospection) and self._retrospection.outcome is None:
+        if isinstance(self._retrospection, TeacherRetrospection) and self._retrospection.search.margins is None:
             yield from self._unlearn(self._retrospection)
         for item in self._source.batches(self.student.network):
             if isinstance(item, GeneratorStep):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from abd_app.distill.all_to_all import AllToAllTest
 from abd_app.distill.bending import BendTest
 from abd_app.distill.margins import FEWEST_CLASSES, MarginTest
 from abd_app.teacher import Finding
@@ -16,14 +17,28 @@ _DEEDS: dict[Deed, str] = {
     "undone": "To unlearn what leads images there would have cost the class nearly all images of its own. So it "
     "was undone, and other defences are alone: look at this class before you rely on the result.",
 }
+_DEEDS_TO_ALL: dict[Deed, str] = {
+    "unlearned": "A copy of the teacher unlearned what does so.",
+    "undone": "To unlearn it would have cost most answers to images without it. So it was undone, and other defences "
+    "are alone: do not rely on the result.",
+}
+_TRADING = {
+    True: "No picture that is added to images has their classes trade places.",
+    False: "Backdoors that lead to many classes were not looked for: that takes inverted images, of four "
+    "classes or more (--method fast).",
+}
+_SHOWN = 4
 
 
-def finding_of_target(margins: MarginTest, bending: BendTest | None, deed: Deed) -> Finding:
+def finding_of_target(
+    margins: MarginTest, bending: BendTest | None, all_to_all: AllToAllTest | None, deed: Deed
+) -> Finding:
     """One finding.
 
     Args:
         margins: On the teacher as it was handed in.
         bending: On the teacher as it labels; ``None`` where the classes are too few.
+        all_to_all: Likewise; ``None`` also where one class stands out.
         deed: What became of the class that stands out.
     """
     if margins.num_classes < FEWEST_CLASSES:
@@ -38,6 +53,9 @@ def finding_of_target(margins: MarginTest, bending: BendTest | None, deed: Deed)
         return _stands_out(bending.target, f"{_by_bending(bending)} {_DEEDS[deed]}{looked_at}")
     if margins.target is not None:
         return _stands_out(margins.target, f"{_by_margin(margins)} {_DEEDS[deed]}{looked_at}")
+    if all_to_all is not None and all_to_all.found:
+        why = f"{_by_trading(all_to_all)} {_DEEDS_TO_ALL[deed]}"
+        return Finding("warning", "A backdoor probably has every class taken for another", why)
     if margins.saturated:
         return Finding(
             "warning",
@@ -48,9 +66,9 @@ def finding_of_target(margins: MarginTest, bending: BendTest | None, deed: Deed)
     return Finding(
         "warning" if some else "info",
         "No class stands out as the target of a backdoor",
-        f"No class can be driven much further ahead of all others than the rest ({_chance(margins)}), and none stands "
-        "out when images are bent slightly, so Self-Retrospection has nothing to unlearn; other defences go on. A "
-        f"backdoor that leads to many classes would not show here.{looked_at}",
+        f"No class can be driven much further ahead of all others than the rest ({_chance(margins)}), none stands "
+        f"out when images are bent slightly, so Self-Retrospection has nothing to unlearn; other defences go on. "
+        f"{_TRADING[all_to_all is not None and all_to_all.looked_at >= FEWEST_CLASSES]}{looked_at}",
     )
 
 
@@ -68,6 +86,15 @@ def _by_margin(test: MarginTest) -> str:
     second, largest = sorted(test.margins)[-2:]
     times = f"{largest / second:.1f} times as far"
     return f"Images can be driven {times} towards it as towards the next class ({_chance(test)})."
+
+
+def _by_trading(test: AllToAllTest) -> str:
+    trades = [f"{one} → {other}" for one, other in enumerate(test.mapping) if one != other]
+    shown = ", ".join(trades[:_SHOWN]) + (", …" if len(trades) > _SHOWN else "")
+    return (
+        f"One faint picture that is added to images has {test.share:.0%} of them taken for another class, each class "
+        f"for one of its own ({shown})."
+    )
 
 
 def _chance(test: MarginTest) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -14,16 +13,14 @@ from torch import nn
 from abd_app.distill import parallel
 from abd_app.distill.adversaries import Adversaries, make_adversaries
 from abd_app.distill.answering import AnsweringTeacher, SecondOpinion, taken_for
-from abd_app.distill.bending import STEPS as BEND_STEPS
-from abd_app.distill.bending import BendSearch, BendTest
 from abd_app.distill.bends import Bends
 from abd_app.distill.labelling import Labeller
 from abd_app.distill.losses import distillation_loss
-from abd_app.distill.margins import FEWEST_CLASSES, MOST_CLASSES, MarginSearch, MarginTest, groups
 from abd_app.distill.microbatch import Portions
 from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.sources.ood import BalancedPatchSource
 from abd_app.distill.target_findings import Deed, finding_of_target
+from abd_app.distill.target_search import TargetSearch
 from abd_app.distill.unlearning import UnlearningSettings
 from abd_app.errors import RunFailedError
 from abd_app.events import Event, FindingMade, TargetSearched
@@ -35,13 +32,14 @@ class TeacherRetrospection:
     """Finds the class that a backdoor leads to, then has the teacher unlearn whatever leads any image there.
 
     The class is one to which bending images slightly leads (:mod:`abd_app.distill.bending`), or else the one with an
-    unusually large maximum margin (:mod:`abd_app.distill.margins`). For it, universal adversaries are kept:
-    displacements if bending leads there; else pictures in a small ball that are added to an image (triggers that are
-    blended in), and canvases of which a box is laid over it (triggers that are put on). Every step moves them towards
-    the target class, and the teacher's weights towards its own earlier answers: to the perturbed images those that it
-    gave without the perturbation, and to others those that it gave. All are synthetic, and were labelled before. What
-    came out is asked about images that the teacher, as it was before, takes for the class (optimised ones: the weights
-    all of the way; others: a part of it); about others the teacher is believed.
+    unusually large maximum margin (:mod:`abd_app.distill.margins`); where there is none, each class may lead to one of
+    its own (:mod:`abd_app.distill.all_to_all`). For what was found, universal adversaries are kept: displacements if
+    bending leads there; else pictures in a small ball that are added to an image (triggers that are blended in), and
+    canvases of which a box is laid over it (triggers that are put on). Every step moves them towards the target class,
+    and the teacher's weights towards its own earlier answers: to the perturbed images those that it gave without the
+    perturbation, and to others those that it gave. All are synthetic, and were labelled before. What came out is asked
+    about images that the teacher, as it was before, takes for the class (optimised ones: the weights all of the way;
+    others: a part of it); about others the teacher is believed.
 
     Deviations from the paper's Self-Retrospection, each mending a flaw of it: it acts on the teacher, which has the
     features that a student learns late, once and before its labels are used; adversaries start at random, stay in the
@@ -57,9 +55,7 @@ class TeacherRetrospection:
         settings: Hyper-parameters; ``inverts``: whether the pool inverts images, too.
 
     Attributes:
-        bending: What the search for a class to which bending leads gave, on the teacher as it labels; ``None`` before
-            it, and where the classes are too few.
-        outcome: What the search for the target class gave, on the teacher without its bounds; ``None`` before it.
+        search: For the class, and what it found.
         targets: The classes that were unlearned.
         deed: What became of a class that stands out: ``unlearned``, or ``undone``: unlearned, and taken back.
     """
@@ -75,92 +71,66 @@ class TeacherRetrospection:
         settings: UnlearningSettings,
         inverts: bool = False,
     ) -> None:
-        self.outcome: MarginTest | None = None
-        self.bending: BendTest | None = None
+        self.search = TargetSearch(
+            teacher, shape=shape, num_classes=num_classes, generator=generator, settings=settings, inverts=inverts
+        )
         self.targets: tuple[int, ...] = ()
         self.deed: Deed = "unlearned"
         weights = sum(parameter.numel() * parameter.element_size() for parameter in teacher.network.parameters())
         self.portions = Portions(
             teacher.compute, "The teacher unlearns from", "The gradient is the same.", reserved_bytes=4 * weights
         )
-        self._searching = Portions(teacher.compute, "The teacher is searched with", "The result is the same.")
         self._teacher, self._make_pool, self._shape, self._num_classes = teacher, pool, shape, num_classes
         self._random, self._settings, self._inverts = generator, settings, inverts
 
     def most_steps(self) -> int:
         """How much :meth:`run` yields at most."""
-        settings, classes = self._settings, min(self._num_classes, MOST_CLASSES)
-        searches = (1 + bool(self._teacher.bounds)) * settings.search_steps * groups(classes)
+        settings = self._settings
         renewal = 1 + self._inverts * FastSettings.inversion_steps
         filling = -(-settings.patches // settings.drawn) + settings.renewals * renewal
-        return searches + filling + BEND_STEPS + settings.steps
+        return self.search.most_steps() + filling + settings.steps
 
     def report(self) -> Iterator[Event]:
         """What came out of :meth:`run`, as events."""
-        if (found := self.outcome) is not None:
-            shares = () if self.bending is None else self.bending.shares
-            yield TargetSearched(self._target, found.p_value, self.targets, found.classes, found.margins, shares)
-            yield FindingMade(finding_of_target(found, self.bending, self.deed))
+        if (found := self.search.margins) is not None:
+            shares = () if self.search.bending is None else self.search.bending.shares
+            traded = None if self.search.all_to_all is None else self.search.all_to_all.share
+            target = self.search.target
+            yield TargetSearched(target, found.p_value, self.targets, found.classes, found.margins, shares, traded)
+            yield FindingMade(finding_of_target(found, self.search.bending, self.search.all_to_all, self.deed))
         for finding in self.portions.findings():
             yield FindingMade(finding)
 
     def run(self) -> Iterator[dict[str, torch.Tensor]]:
         """The search and, if a class stands out, the unlearning; yields the losses of every step.
 
-        The search wants the teacher as it was handed in. How far what it finds is unlearned depends on the teacher as
-        it labels: bounds may have disarmed a backdoor already, so that the class clearly does not stand out any more.
+        How far what is found is unlearned depends on the teacher as it labels: bounds may have disarmed a backdoor
+        already, so that its class clearly does not stand out any more.
 
         Raises:
             RunFailedError: A loss is not a number, or memory does not hold the fewest images.
         """
-        steps, random = self._settings.search_steps, self._random
-        search = MarginSearch(self._shape, self._num_classes, random, steps=steps, portions=self._searching)
-        with self._teacher.bounds.lifted():
-            self.outcome = yield from search.run(self._teacher)
-        few = self._num_classes < FEWEST_CLASSES  # too few for one to stand out: all are unlearned
-        disarmed = False
-        if self._teacher.bounds and self.outcome.target is not None:
-            disarmed = (yield from search.run(self._teacher)).p_value > self._settings.disarmed_from
+        search, random = self.search, self._random
+        yield from search.by_margin()
         pool, state = self._make_pool(), random.get_state()
         for step in pool.filled(0):
             yield step.losses
-        if not few:
-            self.bending = yield from self._search_bends(pool, self.outcome.classes)
-        target = self._target
-        targets = tuple(range(self._num_classes)) if few else () if target is None else (target,)
+        yield from search.on_patches(pool)
+        targets = search.targets
         if not targets:
             random.set_state(state)  # as if the pool had not been needed
             return
-        if not few and pool.sizes()[targets[0]] >= _ENOUGH:
+        if len(targets) == 1 and pool.sizes()[targets[0]] >= _ENOUGH:
             pool.distrusted = targets  # optimised images of the class may carry what is to be unlearned
         for step in pool.filled(self._settings.renewals):
             yield step.losses
-        how_far = self._settings.how_far[disarmed] if self._bent is None else 1.0
-        two = how_far < 1 and not disarmed  # what bounds have disarmed is not to be judged more strictly than needed
-        yield from self._unlearn_or_undo(targets, pool, how_far, two=two, may_undo=not few)
-
-    @property
-    def _bent(self) -> int | None:
-        return None if self.bending is None else self.bending.target
-
-    @property
-    def _target(self) -> int | None:
-        """The class that stands out, by bending or else by its margin."""
-        by_margin = None if self.outcome is None else self.outcome.target
-        return by_margin if self._bent is None else self._bent
-
-    def _search_bends(
-        self, pool: BalancedPatchSource, classes: tuple[int, ...]
-    ) -> Generator[dict[str, torch.Tensor], None, BendTest]:
-        """On the teacher as it labels. What is drawn later does not depend on how long this takes."""
-        state = self._random.get_state()
-        search = BendSearch(classes, self._shape[1:], self._random, portions=self._searching)
-        found = yield from search.run(self._teacher, pool)
-        self._random.set_state(state)
-        return found
+        ways = {"mark": self._settings.how_far[search.disarmed], "bend": 1.0, "blend": self._settings.beyond}
+        how_far = ways[search.kind]
+        two = how_far < 1 and not search.disarmed  # what bounds have disarmed is not to be judged more strictly
+        yield from self._unlearn_or_undo(targets, pool, how_far, two=two)
 
     def _unlearn_or_undo(
-        self, targets: tuple[int, ...], pool: BalancedPatchSource, how_far: float, *, two: bool, may_undo: bool
+        self, targets: tuple[int, ...], pool: BalancedPatchSource, how_far: float, *, two: bool
     ) -> Iterator[dict[str, torch.Tensor]]:
         """The unlearning, and the second opinion that comes of it: none if the class hardly keeps an image of its own.
 
@@ -168,6 +138,8 @@ class TeacherRetrospection:
         the class the other judges all images. The teacher itself is afterwards as it was before.
         """
         network, settings = self._teacher.network, self._settings
+        # If the classes are few a student may lose one: none stands out that could be spared.
+        least = 0.0 if self.search.few else settings.least_kept if len(targets) == 1 else settings.least_kept_by_all
         parameters = list(network.parameters())
         before = [one.detach().clone() for one in parameters]
         self.targets, self.deed = targets, "unlearned"
@@ -179,12 +151,12 @@ class TeacherRetrospection:
                     continue
                 _check_finite(losses)
                 images, answers = pool.balanced(_CHECKED)
-                own = images[taken_for(answers, targets)]
+                own = taken_for(answers, targets)
                 if done == settings.steps:
-                    if two and (not may_undo or self._kept(targets[0], own) >= settings.least_kept):
+                    if two and self._kept(images[own], answers[own]) >= least:
                         strict = copy.deepcopy(network.state_dict())
                     _go(parameters, before, 1 - how_far)
-                if may_undo and self._kept(targets[0], own) < settings.least_kept:
+                if self._kept(images[own], answers[own]) < least:
                     self.targets, self.deed = (), "undone"
                     break
             if self.deed == "unlearned":
@@ -193,17 +165,19 @@ class TeacherRetrospection:
             network.requires_grad_(False)
             _go(parameters, before, 1.0)
 
-    def _kept(self, target: int, own: torch.Tensor) -> float:
-        """The share of the images of a class that the teacher still takes for it; 1 if there are none."""
-        if not len(own):
+    def _kept(self, images: torch.Tensor, before: torch.Tensor) -> float:
+        """The share of images that the teacher takes for the class of its answers before; 1 if there are none."""
+        if not len(images):
             return 1.0
-        now, _ = Labeller(self._teacher).label(own)
-        return float((now.argmax(dim=1) == target).float().mean())
+        now, _ = Labeller(self._teacher).label(images)
+        return float((now.argmax(dim=1) == before.argmax(dim=1)).float().mean())
 
     def _unlearn(self, targets: tuple[int, ...], pool: BalancedPatchSource) -> Iterator[dict[str, torch.Tensor]]:
         settings, device = self._settings, self._teacher.compute.device
-        bend = self._bent is not None  # adversaries of the kind by which the class was found
-        adversaries = make_adversaries(targets, settings, self._shape, device, self._random, bend=bend)
+        mapping = self.search.mapping
+        leads = [(target,) * self._num_classes for target in targets] if mapping is None else [mapping]
+        # adversaries of the kind by which the class was found
+        adversaries = make_adversaries(leads, settings, self._shape, device, self._random, kind=self.search.kind)
         parameters = list(self._teacher.network.requires_grad_().parameters())
         optimizer = torch.optim.Adam(parameters, settings.rate)
         for step in range(settings.steps):
@@ -220,7 +194,7 @@ class TeacherRetrospection:
         """The losses of one step, their gradients by the weights in ``parameters``; the adversaries move, too."""
         settings, count = self._settings, self._settings.batch_size
         images, answers = pool.balanced(2 * count)
-        perturbed, wanted = adversaries.perturb(images[count:])
+        perturbed, wanted = adversaries.perturb(images[count:], answers[count:].argmax(dim=1))
         shown = self._teacher.compute.images(torch.cat([images[:count], perturbed.detach()]))
         clean = torch.arange(2 * count, device=shown.device) < count
         targets = torch.cat([wanted, wanted])  # of the clean half none is used
@@ -260,16 +234,11 @@ class TeacherRetrospection:
         opinion = self._teacher.second_opinion
         networks = () if opinion is None else (opinion.network, opinion.strict_network)
         weights = [None if one is None else one.state_dict() for one in networks] or None
-        outcome = None if self.outcome is None else asdict(self.outcome)
-        bending = None if self.bending is None else asdict(self.bending)
-        return {"outcome": outcome, "bending": bending, "targets": self.targets, "deed": self.deed, "weights": weights}
+        return self.search.state_dict() | {"targets": self.targets, "deed": self.deed, "weights": weights}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores :meth:`state_dict`."""
-        outcome = state.get("outcome")  # an earlier version had none
-        self.outcome = None if outcome is None else MarginTest(**outcome)
-        bending = state.get("bending")
-        self.bending = None if bending is None else BendTest(**bending)
+        self.search.load_state_dict(state)
         self.targets, self.deed = tuple(state.get("targets", ())), state.get("deed", "unlearned")
         if (weights := state.get("weights")) is not None:
             self._give_opinion(*(weights if isinstance(weights, list) else [weights, None]))  # earlier: one network

@@ -19,8 +19,10 @@ class UnlearningSettings:
         adversaries: Pictures, and as many canvases, for each target; or displacements, where bending leads there.
         ball: Bound of the pictures, in pixels of [0, 1].
         boxes: Sides of what is shown of a canvas, from and to, as shares of the image's.
+        opacities: Of canvases that are blended in, from and to, where classes trade places.
         climb: Step of the adversaries, as a share of the ball, of half the pixel box, or of half a pixel.
         least_kept: Share of its own images that the class must keep; else the unlearning is undone.
+        least_kept_by_all: The same of all images, where classes trade places.
         given_up_at: The step after which this is asked for the first time; then again at the end.
         rate: Peak learning rate of Adam; it rises over 20 steps and falls to 0.
         temperature: Of the softmax in both losses.
@@ -28,6 +30,8 @@ class UnlearningSettings:
             et al., "Robust fine-tuning of zero-shot models", CVPR 2022), for images that were not optimised; the second
             where bounds have disarmed the backdoor already. Where bending leads to the class it is all of the way:
             there it costs no accuracy.
+        beyond: The same where classes trade places: further than to where unlearning has come, which costs hardly any
+            accuracy there.
         disarmed_from: The p-value of the search with bounds from which on they have.
     """
 
@@ -40,10 +44,13 @@ class UnlearningSettings:
     adversaries: int = 4
     ball: float = 0.2
     boxes: tuple[float, float] = (0.12, 0.5)
+    opacities: tuple[float, float] = (0.1, 0.3)
     climb: float = 0.1
     least_kept: float = 0.1
+    least_kept_by_all: float = 0.5
     given_up_at: int = 30
     rate: float = 2e-4
     temperature: float = 2.0
     how_far: tuple[float, float] = (0.7, 0.3)
+    beyond: float = 1.6
     disarmed_from: float = 0.2

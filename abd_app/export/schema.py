@@ -72,6 +72,7 @@ class TargetSearchReport(TypedDict):
     unlearned: list[int]
     margins: dict[str, float]
     bends: dict[str, float]
+    all_to_all: float | None
 
 
 class FindingReport(TypedDict):

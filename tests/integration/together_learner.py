@@ -51,13 +51,13 @@ def learned(method: str, file: str) -> dict[str, torch.Tensor]:
         pass
     after = torch.cat([parameter.detach().flatten() for parameter in parameters])
     retrospection = distillation._retrospection
-    assert isinstance(retrospection, TeacherRetrospection) and retrospection.outcome is not None
+    assert isinstance(retrospection, TeacherRetrospection) and retrospection.search.margins is not None
     opinion = distillation._teacher.second_opinion
     assert opinion is not None
     weights = torch.cat([one.detach().flatten() for one in opinion.about(optimized=True).parameters()])
     was = torch.cat([one.detach().flatten() for one in teacher.network.parameters()])
     found = {"before": before, "after": after, "teacher before": was, "teacher after": weights}
-    found["target"] = torch.tensor(retrospection.outcome.target)
+    found["target"] = torch.tensor(retrospection.search.margins.target)
     return {f"{method} {name}": value for name, value in found.items()}
 
 

@@ -12,7 +12,7 @@ import torch
 from abd_app.audit import rehearsal as module
 from abd_app.audit.pace import Pace, steps_within
 from abd_app.audit.rehearsal import measure_pace, seconds_by_effort
-from abd_app.distill import teacher_retrospection
+from abd_app.distill import target_search
 from abd_app.distill.assemble import assemble
 from abd_app.distill.device import Compute
 from abd_app.distill.laps import Cycle
@@ -43,7 +43,7 @@ def _pace(**parts: float) -> Pace:
 
 @pytest.mark.parametrize(("method", "steps"), [("ood", 240), ("cmi", 60), ("fast", 60), ("zskt", 60)])
 def test_the_estimate_is_near_a_run(teacher: Teacher, monkeypatch: pytest.MonkeyPatch, method: str, steps: int) -> None:
-    monkeypatch.setattr(teacher_retrospection, "FEWEST_CLASSES", 99)  # all are unlearned, as the estimate supposes
+    monkeypatch.setattr(target_search, "FEWEST_CLASSES", 99)  # all are unlearned, as the estimate supposes
     recipe = replace(choose_recipe(method, "abd", "quick", steps), vaccine_step=0)
     expected = measure_pace(teacher, recipe, "wrn-10-1", _COMPUTE).seconds(recipe)
     distillation = assemble(teacher, recipe, student_name="wrn-10-1", compute=_COMPUTE, seed=0)
@@ -99,16 +99,21 @@ def test_what_happens_once_is_paid_once() -> None:
     how = UnlearningSettings(search_steps=60, patches=2000, renewals=16, drawn=100, steps=50, batch_size=64)
     unlearned = replace(recipe, retrospection="teacher", unlearning=how)
     bent = 40 * 4 * 40  # steps, classes, images
+    traded = 2 * 160 * 64 + 400 * 12  # starts, steps, images; and those that are inverted
+    mapped = 2 * 13 * 512 + 1024 + 2 * 400  # starts, mappings, images; those that are judged, and those that are new
     searched = 60 * 4 * 32  # steps, classes, starts of each
     assert _pace(ascent=1).seconds(unlearned) == pytest.approx(searched + bent)
-    assert _pace(ascent=1).seconds(replace(unlearned, bounds=3.0)) == pytest.approx(2 * searched + bent), "twice"
+    twice = replace(unlearned, bounds=3.0)
+    assert _pace(ascent=1).seconds(twice) == pytest.approx(2 * searched + bent)
     assert _pace(unlearning=1).seconds(unlearned) == pytest.approx(50 * 128)
     asked_again = 1920 + 24 * 512  # about the first patches, and all others
     assert _pace(answer=1).seconds(unlearned) == pytest.approx(3600 + 4 * 500 + asked_again)
     by_generator = replace(unlearned, method="zskt", batch_size=128, steps=480, vaccine="none")
     asked = _pace(answer=1).seconds(by_generator) - _pace().seconds(by_generator)
     assert asked == pytest.approx(3600 + 4 * 500 + 48 * 128)
-    assert _pace(ascent=1, inverts=True).seconds(unlearned) == pytest.approx(searched + bent + 1600 * 12)
+    assert _pace(ascent=1, inverts=True).seconds(unlearned) == pytest.approx(searched + bent + traded + 1600 * 12)
+    looked_again = mapped + 1600
+    assert _pace(answer=1, inverts=True).seconds(unlearned) == pytest.approx(5600 + looked_again + asked_again)
     assert _pace(reply=1).seconds(recipe) == pytest.approx(20 * 600)
     inverted = replace(recipe, method="fast", batch_size=128, steps=80)
     assert _pace(plain=Cycle((512, 88), 0, 0)).seconds(inverted) == pytest.approx(4 * 600 + 80 * 64), "labelled first"

@@ -132,7 +132,7 @@ def test_fields_stay_within_half_a_pixel_and_lead_to_their_own_class(compute: Co
     bends = Bends([1, 3], 4, (_SIDE, _SIDE), compute.device, torch.Generator().manual_seed(0), climb=0.9)
     images = torch.rand(60, 3, _SIDE, _SIDE)
     for _ in range(5):
-        bent, wanted = bends.perturb(images)
+        bent, wanted = bends.perturb(images, torch.zeros(60))
         assert bent.min() >= 0 and bent.max() <= 1 and set(wanted.tolist()) == {1, 3}
         bends.descend(bends.gradients(bent, torch.randn_like(bent)))
         assert bends._points.abs().max() <= LARGEST_PX
@@ -161,20 +161,20 @@ def test_where_no_margin_stands_out_bends_are_looked_for_and_unlearned(compute: 
     assert (before(bent[others]).argmax(1) == _TARGET).float().mean() > 0.9
     retrospection = _retrospection(teacher)
     list(retrospection.run())
-    assert retrospection.outcome is not None and retrospection.outcome.target is None
-    assert retrospection.bending is not None and retrospection.bending.target == _TARGET
+    assert retrospection.search.margins is not None and retrospection.search.margins.target is None
+    assert retrospection.search.bending is not None and retrospection.search.bending.target == _TARGET
     assert retrospection.targets == (_TARGET,)
     with torch.no_grad():
         assert (teacher(images).logits.argmax(1) == answers).float().mean() > 0.9
         assert (teacher(bent[others]).logits.argmax(1) == _TARGET).float().mean() < 0.2
     searched, finding = list(retrospection.report())
     assert isinstance(searched, TargetSearched) and isinstance(finding, FindingMade)
-    assert searched.target == _TARGET and searched.bends == retrospection.bending.shares
+    assert searched.target == _TARGET and searched.bends == retrospection.search.bending.shares
     assert finding.finding.title == f"Class {_TARGET} is probably the target of a backdoor"
     assert "Bending" in finding.finding.detail
     restored = _retrospection(_teacher(compute, backdoor=True))
     restored.load_state_dict(copy.deepcopy(retrospection.state_dict()))
-    assert restored.bending == retrospection.bending
+    assert restored.search.bending == retrospection.search.bending
     assert torch.equal(restored._teacher(bent).logits, teacher(bent).logits)
 
 
@@ -210,7 +210,7 @@ def test_where_nothing_is_unlearned_what_is_drawn_later_does_not_depend_on_the_p
         make, random = retrospection._make_pool, retrospection._random
         retrospection._make_pool = lambda make=make, more=patches: _Drawing.of(make(), more)  # type: ignore[misc]
         list(retrospection.run())
-        assert retrospection.bending is not None and retrospection.targets == ()
+        assert retrospection.search.bending is not None and retrospection.targets == ()
         drawn.append(torch.rand(3, generator=random))
     assert torch.equal(*drawn)
 
@@ -226,7 +226,7 @@ def test_most_images_must_turn_and_twice_as_many_as_for_any_other_class(
     assert test.target == target
     if target is not None:
         by_margin = MarginTest((4, 7, 9), (1.0, 2.0, 3.0), 0.001, 1000)
-        finding = finding_of_target(by_margin, test, "undone")
+        finding = finding_of_target(by_margin, test, None, "undone")
         assert finding.title == f"Class {target} is probably the target of a backdoor", "not the one of the margins"
         assert f"{max(shares):.0%}" in finding.detail and "3 of 1,000 classes" in finding.detail
 

@@ -119,7 +119,7 @@ def test_probabilities_hide_how_far_a_class_goes_and_the_finding_says_so(compute
     teacher = PixelNetwork(inner, mean=(0.0,) * 3, std=(1.0,) * 3, answers="probabilities")
     outcome, _ = _search(teacher, compute, steps=60)
     assert outcome.saturated and outcome.target is None and max(outcome.margins) <= teacher.largest_margin + 1e-3
-    finding = finding_of_target(outcome, None, "unlearned")
+    finding = finding_of_target(outcome, None, None, "unlearned")
     assert finding.severity == "warning" and "cannot be told" in finding.title and "probabilities" in finding.detail
     assert not _search(_Reachable(7), compute, steps=5)[0].saturated
 
@@ -156,11 +156,11 @@ def _test(margins: tuple[float, ...], num_classes: int = 4) -> MarginTest:
 def test_the_finding_says_what_stands_out_and_what_was_done(
     margins: tuple[float, ...], deed: Deed, severity: str, title: str, parts: list[str]
 ) -> None:
-    finding = finding_of_target(_test(margins, len(margins)), None, deed)
+    finding = finding_of_target(_test(margins, len(margins)), None, None, deed)
     assert finding.severity == severity and finding.title.startswith(title)
     assert all(part in finding.detail for part in parts)
 
 
 def test_classes_that_were_not_looked_at_are_a_warning() -> None:
-    finding = finding_of_target(_test(_ALIKE, 1000), None, "unlearned")
+    finding = finding_of_target(_test(_ALIKE, 1000), None, None, "unlearned")
     assert finding.severity == "warning" and "4 of 1,000 classes were looked at." in finding.detail

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from abd_app.distill import teacher_retrospection as module
+from abd_app.distill import target_search as module
 from abd_app.distill.device import Compute
 from abd_app.distill.sources.base import GeneratorStep
 from abd_app.distill.unlearning import UnlearningSettings
@@ -71,5 +71,5 @@ def test_optimised_images_of_the_target_are_no_lesson_where_enough_patches_are_t
     monkeypatch.setattr(pool, "sizes", lambda: torch.full((CLASSES,), float(patches)))
     retrospection._make_pool = lambda: pool
     list(retrospection.run())
-    assert retrospection.outcome.target == TARGET
+    assert retrospection.search.margins.target == TARGET
     assert seen == [(0, ()), (UnlearningSettings.renewals, (TARGET,) if distrusted else ())]

@@ -41,7 +41,7 @@ def test_the_target_is_found_and_what_leads_there_is_unlearned(compute: Compute)
     answers = network(coloured_images(400, seed=9)).argmax(1)
     assert _rates(retrospection._teacher, answers) == (1.0, 1.0)
     losses = [one for one in retrospection.run() if "unlearning" in one]
-    assert retrospection.outcome.target == TARGET
+    assert retrospection.search.margins.target == TARGET
     kept, reached = _rates(retrospection._teacher, answers)
     assert kept > 0.9 and reached < 0.2
     assert len(losses) == 120 and float(losses[-1]["unlearning"]) < float(losses[20]["unlearning"])
@@ -51,7 +51,7 @@ def test_a_teacher_without_a_backdoor_stays_as_it_is(compute: Compute) -> None:
     retrospection, network = new_retrospection(compute, backdoor=False)
     before = copy.deepcopy(network.state_dict())
     assert not any("unlearning" in one for one in retrospection.run())
-    assert retrospection.outcome.target is None
+    assert retrospection.search.margins.target is None
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
 
@@ -82,12 +82,12 @@ def test_portions_give_the_weights_of_the_whole(compute: Compute) -> None:
 @pytest.mark.parametrize("backdoor", [True, False])
 def test_a_restored_one_has_the_outcome_and_the_weights(compute: Compute, backdoor: bool) -> None:
     first, _ = new_retrospection(compute, steps=5, backdoor=backdoor, how_far=(0.5, 0.5))
-    empty = {"outcome": None, "bending": None, "targets": (), "deed": "unlearned", "weights": None}
-    assert first.state_dict() == empty
+    nothing = dict.fromkeys(("outcome", "bending", "all_to_all", "weights"))
+    assert first.state_dict() == nothing | {"targets": (), "deed": "unlearned"}
     list(first.run())
     second, _ = new_retrospection(compute, steps=5, backdoor=backdoor)
     second.load_state_dict(copy.deepcopy(first.state_dict()))
-    assert second.outcome == first.outcome is not None
+    assert second.search.margins == first.search.margins is not None
     assert second.targets == first.targets
     assert (first.state_dict()["weights"] is None) != backdoor, "kept only where something was unlearned"
     assert torch.equal(*(one._teacher(coloured_images(20)).logits for one in (first, second)))
@@ -99,14 +99,14 @@ def test_a_restored_one_has_the_outcome_and_the_weights(compute: Compute, backdo
 
 
 def test_of_too_few_classes_to_compare_all_are_unlearned(compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
-    from abd_app.distill import teacher_retrospection as module
+    from abd_app.distill import target_search as module
 
     monkeypatch.setattr(module, "FEWEST_CLASSES", CLASSES + 1)
     monkeypatch.setattr(margins, "SIGNIFICANT", 0.0)
     retrospection, network = new_retrospection(compute, steps=600, batch_size=64, least_kept=1.1)  # undoes nothing here
     answers = network(coloured_images(400, seed=9)).argmax(1)
     list(retrospection.run())
-    assert retrospection.outcome.target is None and retrospection.targets == tuple(range(CLASSES))
+    assert retrospection.search.margins.target is None and retrospection.targets == tuple(range(CLASSES))
     kept, reached = _rates(retrospection._teacher, answers)
     assert kept > 0.8 and reached < 0.3
 
@@ -118,7 +118,7 @@ def test_a_backdoor_that_bounds_disarm_is_unlearned_less(compute: Compute) -> No
         retrospection, network = new_retrospection(compute, steps=10, how_far=how_far)
         retrospection._teacher.bounds = ActivationBounds([_NoBackdoor(network, disarms=disarms)])
         list(retrospection.run())
-        assert retrospection.outcome.target == TARGET and retrospection.targets == (TARGET,)
+        assert retrospection.search.margins.target == TARGET and retrospection.targets == (TARGET,)
         strict = retrospection._teacher.second_opinion.strict_network
         assert (strict is None) == (disarms or how_far[0] == 1), "nobody judges more strictly than needed"
         return _unlearned(retrospection).colours.weight - network.colours.weight
@@ -141,7 +141,7 @@ def test_what_an_adversary_hardly_turns_is_hardly_unlearned(compute: Compute) ->
 def test_few_classes_are_unlearned_the_whole_share_even_with_bounds(
     compute: Compute, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from abd_app.distill import teacher_retrospection as module
+    from abd_app.distill import target_search as module
 
     monkeypatch.setattr(module, "FEWEST_CLASSES", CLASSES + 1)
     retrospection, network = new_retrospection(compute, steps=3, how_far=(1.0, 0.0), backdoor=False)
@@ -216,7 +216,7 @@ def test_an_unlearning_that_costs_the_class_its_own_images_is_undone(
     retrospection, network = new_retrospection(compute, least_kept=1.1, given_up_at=given_up_at)
     before = copy.deepcopy(network.state_dict())
     assert sum("unlearning" in one for one in retrospection.run()) == steps
-    assert (retrospection.outcome.target, retrospection.targets, retrospection.deed) == (TARGET, (), "undone")
+    assert (retrospection.search.margins.target, retrospection.targets, retrospection.deed) == (TARGET, (), "undone")
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     findings = [event.finding for event in retrospection.report() if isinstance(event, FindingMade)]
     assert "undone" in findings[0].detail

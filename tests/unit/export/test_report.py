@@ -14,7 +14,14 @@ from abd_app.export.report import write_report
 from abd_app.export.schema import FindingReport, Report, StudentReport, TeacherReport
 from abd_app.export.verdict import untested, verdict
 
-_TARGET_SEARCH = {"target": 3, "p_value": 0.0012, "unlearned": [3], "margins": {"0": 10.5, "3": 31.0}, "bends": {}}
+_TARGET_SEARCH = {
+    "target": 3,
+    "p_value": 0.0012,
+    "unlearned": [3],
+    "margins": {"0": 10.5, "3": 31.0},
+    "bends": {},
+    "all_to_all": None,
+}
 
 
 def _student(accuracy: float | None = 0.93, asr: float = 0.01) -> StudentReport:
