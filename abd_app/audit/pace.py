@@ -94,8 +94,8 @@ class Pace:
             total += (how.patches + renewed) * self.answer + how.steps * 2 * how.batch_size * self.unlearning
             if self.inverts:
                 total += renewed * (_FAST.inversion_steps * self.ascent + self.answer)
-            if self.inverts and classes >= FEWEST_CLASSES:
-                more = all_to_all.RENEWALS * how.drawn
+            if self.inverts and FEWEST_CLASSES <= classes <= MOST_CLASSES:
+                more = all_to_all.renewals(classes) * how.drawn
                 total += (all_to_all.CLIMBED + more * _FAST.inversion_steps) * self.ascent
                 total += (all_to_all.ANSWERED + 2 * more) * self.answer
         return total

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -92,6 +92,6 @@ def make_adversaries(
     each, climb = settings.adversaries, settings.climb
     if kind == "bend":
         return Bends([one[0] for one in leads], each, shape[1:], device, generator, climb=climb)
-    kept: dict[str, Any] = {"ball": settings.ball, "boxes": settings.boxes, "climb": climb}
     opacities = settings.opacities if kind == "blend" else None
-    return Adversaries(leads, each, shape, device, generator, **kept, opacities=opacities)
+    ball, boxes = settings.ball, settings.boxes
+    return Adversaries(leads, each, shape, device, generator, ball=ball, boxes=boxes, climb=climb, opacities=opacities)

@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from abd_app.distill import parallel
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.labelling import Labeller
-from abd_app.distill.margins import FEWEST_CLASSES
 from abd_app.distill.microbatch import Portions
 from abd_app.distill.sources.ood import BalancedPatchSource
 from abd_app.errors import RunFailedError
@@ -19,14 +18,15 @@ from abd_app.errors import RunFailedError
 STARTS, STEPS = 2, 160
 SEEN, MAPPED, JUDGED = 64, 512, 1024  # images of a step, of a mapping, and on which the best picture is judged
 _FREE, _MAPPED_EVERY = 40, 10  # steps away from every class before there is a mapping, and between two mappings
-RENEWALS = 4  # of the pool before the search, each with inverted images: patches are hardly of a class
 CLIMBED = STARTS * STEPS * SEEN
 """Images of whose answers gradients are taken in all."""
 ANSWERED = STARTS * ((STEPS - _FREE) // _MAPPED_EVERY + 1) * MAPPED + JUDGED
-"""Images that are answered, in all, by a teacher of up to 128 classes."""
+"""Images that are answered, in all."""
 _CLIMB = 0.1
 _LEAST_AGREEMENT = 0.3
 _ENOUGH = 32  # different images of a class, lest one picture learn them by heart
+_LEAST_LOOKED_AT = 0.8  # of all classes
+_INVERTED = 128  # images of a renewal
 
 
 @dataclass(frozen=True)
@@ -37,21 +37,22 @@ class AllToAllTest:
         mapping: By class, the class that most of its images are then taken for. No class is there twice; one that was
             not looked at, or left with none, is its own.
         share: Of the images of the classes that were looked at, those that are taken for the class that the mapping
-            says, in [0, 1]; the mean over these classes.
-        looked_at: How many classes had enough images to be looked at.
+            says, in [0, 1]; the mean over these classes, which are nearly all.
     """
 
     mapping: tuple[int, ...]
     share: float
-    looked_at: int
 
     @property
     def found(self) -> bool:
         """Whether so many agree with the mapping, chance put aside, that somebody must have taught it."""
-        if self.looked_at < FEWEST_CLASSES:
-            return False
-        chance = 1 / (self.looked_at - 1)
+        chance = 1 / (len(self.mapping) - 1)
         return (self.share - chance) / (1 - chance) >= _LEAST_AGREEMENT
+
+
+def renewals(num_classes: int) -> int:
+    """How often a pool is to be renewed before the search: patches alone are hardly of a class, inverted images are."""
+    return max(4, -(-num_classes * _ENOUGH // _INVERTED))
 
 
 class AllToAllSearch:
@@ -65,7 +66,7 @@ class AllToAllSearch:
 
     Args:
         shape: (C, H, W) of an image.
-        num_classes: Of the teacher, four or more.
+        num_classes: Of the teacher, 4 to 64.
         generator: CPU generator of all randomness.
         ball: Bound of the picture, in pixels of [0, 1].
         portions: How many images the teacher takes at a time.
@@ -85,22 +86,24 @@ class AllToAllSearch:
 
     def run(
         self, teacher: AnsweringTeacher, pool: BalancedPatchSource
-    ) -> Generator[dict[str, torch.Tensor], None, AllToAllTest]:
-        """Yields the mean loss at every step; the result is what it returns.
+    ) -> Generator[dict[str, torch.Tensor], None, AllToAllTest | None]:
+        """Yields the mean loss at every step; the result is what it returns, ``None`` if it cannot look.
+
+        A few classes can be given others by a picture that nobody has taught: too few have enough images to tell.
 
         Raises:
             RunFailedError: The teacher answers with something that is not a number.
         """
         enough = tuple(at for at, size in enumerate(pool.sizes().tolist()) if size >= _ENOUGH)
-        if len(enough) < FEWEST_CLASSES:
-            return AllToAllTest(tuple(range(self._num_classes)), 0.0, len(enough))
+        if len(enough) < _LEAST_LOOKED_AT * self._num_classes:
+            return None
         picture, mapping, share = yield from self._climb(teacher, pool, enough)
         for _ in range(1, STARTS):
             other = yield from self._climb(teacher, pool, enough)
             if other[2] > share:
                 picture, mapping, share = other
         moves = self._moves(teacher, pool, picture, JUDGED)
-        return AllToAllTest(mapping, _share(moves, mapping, enough), len(enough))
+        return AllToAllTest(mapping, _share(moves, mapping, enough))
 
     def _climb(
         self, teacher: AnsweringTeacher, pool: BalancedPatchSource, classes: tuple[int, ...]
@@ -150,7 +153,7 @@ class AllToAllSearch:
         Raises:
             RunFailedError: The teacher answers with something that is not a number.
         """
-        images, answers = pool.balanced(max(count, 4 * self._num_classes))
+        images, answers = pool.balanced(count)
         logits, _ = Labeller(teacher).label((images + picture).clamp(0, 1))
         if not logits.isfinite().all():
             raise RunFailedError(

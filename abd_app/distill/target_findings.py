@@ -24,8 +24,8 @@ _DEEDS_TO_ALL: dict[Deed, str] = {
 }
 _TRADING = {
     True: "No picture that is added to images has their classes trade places.",
-    False: "Backdoors that lead to many classes were not looked for: that takes inverted images, of four "
-    "classes or more (--method fast).",
+    False: "Backdoors that lead to many classes were not looked for: that takes inverted images, as --method fast has "
+    "them, of nearly all classes, 4 to 64 in number.",
 }
 _SHOWN = 4
 
@@ -68,7 +68,7 @@ def finding_of_target(
         "No class stands out as the target of a backdoor",
         f"No class can be driven much further ahead of all others than the rest ({_chance(margins)}), none stands "
         f"out when images are bent slightly, so Self-Retrospection has nothing to unlearn; other defences go on. "
-        f"{_TRADING[all_to_all is not None and all_to_all.looked_at >= FEWEST_CLASSES]}{looked_at}",
+        f"{_TRADING[all_to_all is not None]}{looked_at}",
     )
 
 

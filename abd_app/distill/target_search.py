@@ -39,7 +39,8 @@ class TargetSearch:
         bending: What the search for a class to which bending leads gave; ``None`` before it, and where the classes are
             too few.
         all_to_all: What the search for classes that trade places gave; ``None`` before it, where the classes are too
-            few, where one of the others has found a class, and where no images are inverted.
+            few or more than 64, where too few have images enough, where one of the others has found a class, and where
+            no images are inverted.
         disarmed: Whether the class clearly does not stand out by its margin any more once activations are bounded.
     """
 
@@ -59,7 +60,8 @@ class TargetSearch:
         self.disarmed = False
         self._portions = Portions(teacher.compute, "The teacher is searched with", "The result is the same.")
         self._teacher, self._shape, self._num_classes = teacher, shape, num_classes
-        self._random, self._settings, self._inverts = generator, settings, inverts
+        self._random, self._settings = generator, settings
+        self._may_trade = inverts and num_classes <= MOST_CLASSES
 
     @property
     def few(self) -> bool:
@@ -96,8 +98,8 @@ class TargetSearch:
         """How much the searches yield at most."""
         groups_of_classes = groups(min(self._num_classes, MOST_CLASSES))
         by_margin = (1 + bool(self._teacher.bounds)) * self._settings.search_steps * groups_of_classes
-        renewing = all_to_all.RENEWALS * (1 + FastSettings.inversion_steps)
-        trading = (renewing + all_to_all.STARTS * all_to_all.STEPS) * self._inverts
+        renewing = all_to_all.renewals(self._num_classes) * (1 + FastSettings.inversion_steps)
+        trading = (renewing + all_to_all.STARTS * all_to_all.STEPS) * self._may_trade
         return by_margin + BEND_STEPS + trading
 
     def by_margin(self) -> Iterator[dict[str, torch.Tensor]]:
@@ -125,8 +127,8 @@ class TargetSearch:
         state = self._random.get_state()
         bends = BendSearch(self.margins.classes, self._shape[1:], self._random, portions=self._portions)
         self.bending = yield from bends.run(self._teacher, pool)
-        if self.target is None and self._inverts:
-            for step in pool.filled(all_to_all.RENEWALS):
+        if self.target is None and self._may_trade:
+            for step in pool.filled(all_to_all.renewals(self._num_classes)):
                 yield step.losses
             size, ball = self._num_classes, self._settings.ball
             pictures = AllToAllSearch(self._shape, size, self._random, ball=ball, portions=self._portions)

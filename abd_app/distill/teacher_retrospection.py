@@ -39,7 +39,8 @@ class TeacherRetrospection:
     and the teacher's weights towards its own earlier answers: to the perturbed images those that it gave without the
     perturbation, and to others those that it gave. All are synthetic, and were labelled before. What came out is asked
     about images that the teacher, as it was before, takes for the class (optimised ones: the weights all of the way;
-    others: a part of it); about others the teacher is believed.
+    others: a part of it); about others the teacher is believed. Where each class leads to one of its own, canvases are
+    blended in whole, and the weights, which go further than they came, label all images.
 
     Deviations from the paper's Self-Retrospection, each mending a flaw of it: it acts on the teacher, which has the
     features that a student learns late, once and before its labels are used; adversaries start at random, stay in the

@@ -89,14 +89,9 @@ def _recognition_findings(found: Recognised, *, certain: bool) -> list[Finding]:
 
 def _head_finding(head: Head, architecture: str) -> Finding:
     """What was put in the place of the last layers, and what had to be assumed about it."""
-    widths = " → ".join(map(str, head.widths))
-    assumed = (
-        "Activations are not in the weights: ReLU was taken between these layers, and nothing in front of them. "
-        if head.activations
-        else "Activations are not in the weights: none was taken in front of it. "
-    )
-    detail = f"In the place of {head.place}: {widths} features. {assumed}"
-    remedy = "Check the accuracy; if it is wrong, export the model as ONNX and open that."
+    assumed = "Activations and the kind of a normalisation are not in the weights: check the accuracy. "
+    detail = f"In the place of {head.place}: {head.describe()}, with nothing in front of them. {assumed}"
+    remedy = "If it is wrong, export the model as ONNX and open that."
     return Finding("warning", f"Read as {architecture} with other last layers", detail + remedy)
 
 

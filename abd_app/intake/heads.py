@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -14,7 +15,10 @@ from abd_app.errors import UsageError
 from abd_app.networks.fingerprints import Shapes, class_tensors, fit, shapes_of, tensor_shapes
 
 Tensors = dict[str, torch.Tensor]
+_Named = tuple[str, nn.Module]
 
+_MOST_INDEXED, _MOST_NAMED = 24, 6
+"""Layers of a head; of those without indices every order is tried."""
 _AFFINE = {"weight", "bias"}
 _INDEX = re.compile(r"[0-9]{1,4}")
 _NORMALISING = _AFFINE | {"running_mean", "running_var", "num_batches_tracked"}
@@ -28,22 +32,29 @@ class Head:
         place: The module of the architecture in whose place they stand.
         layers: They, without their weights: one linear layer, or several in a row.
         tensors: Their weights, under the names that these have in the whole network.
-        widths: Features that go in, come out of each linear layer, and logits.
-        activations: How many ReLUs between linear layers were assumed; no tensor shows them.
+        num_classes: Logits.
     """
 
     place: str
     layers: nn.Module
     tensors: Tensors
-    widths: tuple[int, ...]
-    activations: int
+    num_classes: int
+
+    def describe(self) -> str:
+        """The layers in the order in which they run, with their features."""
+        chain = self.layers if isinstance(self.layers, nn.Sequential) else (self.layers,)
+        return ", ".join(
+            type(one).__name__ + (f" {one.in_features} → {one.out_features}" if isinstance(one, nn.Linear) else "")
+            for one in chain
+        )
 
 
 def replaced_head(tensors: Tensors, architecture: str) -> tuple[Tensors, Head] | None:
     """The head of a network that is ``architecture`` up to its last layers; ``None`` if it is not.
 
     A head is a chain of linear layers, with normalisation and dropout between them. Activations are not in the
-    weights: one ReLU is assumed between two linear layers, unless their indices leave no room for any.
+    weights: one ReLU is assumed between two linear layers, unless their indices leave no room for any. Layers without
+    indices must fit on each other in one order alone.
 
     Returns:
         The tensors with the architecture's own last layers, which have shapes alone, in place of the head; the head.
@@ -68,10 +79,10 @@ def replaced_head(tensors: Tensors, architecture: str) -> tuple[Tensors, Head] |
     found = _chain({name: value for name, value in tensors.items() if name in theirs}, beneath, features)
     if found is None:
         return None
-    layers, named, widths, activations = found
-    head = Head(place, layers, {f"{place}.{name}": value for name, value in named.items()}, widths, activations)
+    layers, named, num_classes = found
+    head = Head(place, layers, {f"{place}.{name}": value for name, value in named.items()}, num_classes)
     plain = {name: value for name, value in tensors.items() if name not in theirs}
-    for name, shape in tensor_shapes(architecture, widths[-1], near.channels).items():
+    for name, shape in tensor_shapes(architecture, num_classes, near.channels).items():
         if _is_within(name, place):
             plain[name] = torch.empty(shape, device="meta")
     return plain, head
@@ -101,32 +112,42 @@ def _linear_alone(shapes: Shapes) -> bool:
     )
 
 
-def _chain(tensors: Tensors, module: str, features: int) -> tuple[nn.Module, Tensors, tuple[int, ...], int] | None:
-    """Layers that follow each other from ``features`` on, their weights by name, widths, and assumed activations."""
+def _chain(tensors: Tensors, module: str, features: int) -> tuple[nn.Module, Tensors, int] | None:
+    """Layers that follow each other from ``features`` on, their weights by name, and how many logits they end in."""
     children: dict[str, Tensors] = defaultdict(dict)
     for name, value in tensors.items():
         child, _dot, leaf = name.removeprefix(f"{module}.").rpartition(".")
         children[child][leaf] = value
-    if "" in children and len(children) > 1:
+    if ("" in children and len(children) > 1) or any("." in child for child in children):
         return None
     indexed = all(_INDEX.fullmatch(child) for child in children)
-    layers: list[tuple[str, nn.Module]] = []
-    widths = [features]
-    for child in sorted(children, key=int) if indexed else children:
-        layer = None if "." in child else _layer(children[child], widths[-1])
-        if layer is None:
-            return None
-        layers.append((child, layer))
-        if isinstance(layer, nn.Linear):
-            widths.append(layer.out_features)
-    if len(widths) == 1:
+    if len(children) > (_MOST_INDEXED if indexed else _MOST_NAMED):
         return None
-    if len(layers) == 1:
-        ((child, layer),) = layers
-        return layer, children[child], tuple(widths), 0
-    complete = _with_activations(layers, indexed=indexed)
+    chains = _orders(children, sorted(children, key=int) if indexed else None, features)
+    first, second = next(chains, None), next(chains, None)
+    # Names have an order in some files and none in others: where two would do, neither is known to be theirs.
+    linear = [layer for _, layer in first or () if isinstance(layer, nn.Linear)]
+    if first is None or second is not None or not linear:
+        return None
+    if len(first) == 1:
+        ((child, layer),) = first
+        return layer, children[child], linear[-1].out_features
+    complete = _with_activations(first, indexed=indexed)
     named = {f"{at}.{leaf}": value for at, (child, _) in enumerate(complete) for leaf, value in children[child].items()}
-    return nn.Sequential(*(layer for _, layer in complete)), named, tuple(widths), len(complete) - len(layers)
+    return nn.Sequential(*(layer for _, layer in complete)), named, linear[-1].out_features
+
+
+def _orders(children: dict[str, Tensors], order: list[str] | None, features: int) -> Iterator[list[_Named]]:
+    """Every order in which the layers fit on each other; with ``order``, that one alone, if it does."""
+    if not children:
+        yield []
+    for child in children if order is None else order[:1]:
+        layer = _layer(children[child], features)
+        if layer is not None:
+            rest = {other: tensors for other, tensors in children.items() if other != child}
+            given = layer.out_features if isinstance(layer, nn.Linear) else features
+            for others in _orders(rest, None if order is None else order[1:], given):
+                yield [(child, layer), *others]
 
 
 def _layer(tensors: Tensors, features: int) -> nn.Module | None:

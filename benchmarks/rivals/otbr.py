@@ -36,13 +36,11 @@ def weight_changes(
     """How far each neuron (output channel of a convolution) moves while random labels of noise are unlearned.
 
     A copy in training mode climbs the cross-entropy of uniform noise with uniform labels, by SGD with momentum 0.9.
-
     Deviation: labels are drawn from all classes; the authors' code never draws the last two.
 
     Args:
         network: Takes pixels in [0, 1]; is not changed.
-        num_classes: Of its logits.
-        shape: Of an image, ``(C, H, W)``.
+        num_classes: Of its logits; images are of ``shape`` (C, H, W).
         seed: Of noise and labels.
         steps: Of the ascent, with ``batch`` images each and the learning rate ``rate``.
 
@@ -59,10 +57,13 @@ def weight_changes(
         optimizer.zero_grad()
         (-F.cross_entropy(moved(images), labels)).backward()
         optimizer.step()
-    return {
+    changes = {
         name: (moved.get_submodule(name).weight - network.get_submodule(name).weight).detach().abs().flatten(1).sum(1)
         for name in _convolutions(network)
     }
+    if not all(bool(change.isfinite().all()) for change in changes.values()):
+        raise SystemExit("OTBR cannot act: unlearning noise came to weights that are no numbers.")
+    return changes
 
 
 def repaired(network: nn.Module, changes: Changes, *, gamma: float, fusion: float = 0.5) -> tuple[nn.Module, nn.Module]:
