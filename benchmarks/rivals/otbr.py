@@ -41,8 +41,7 @@ def weight_changes(
     Args:
         network: Takes pixels in [0, 1]; is not changed.
         num_classes: Of its logits; images are of ``shape`` (C, H, W).
-        seed: Of noise and labels.
-        steps: Of the ascent, with ``batch`` images each and the learning rate ``rate``.
+        seed: Of noise and labels, of ``steps`` steps with ``batch`` images each and the learning rate ``rate``.
 
     Returns:
         By the convolution's name, ``(K,)``: the summed absolute changes of each kernel. Shortcuts are left out.
