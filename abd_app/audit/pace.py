@@ -95,7 +95,7 @@ class Pace:
             if self.inverts:
                 total += renewed * (_FAST.inversion_steps * self.ascent + self.answer)
             if self.inverts and FEWEST_CLASSES <= classes <= MOST_CLASSES:
-                more = all_to_all.renewals(classes) * how.drawn
+                more = all_to_all.renewals(classes, how.drawn) * how.drawn
                 total += (all_to_all.CLIMBED + more * _FAST.inversion_steps) * self.ascent
                 total += (all_to_all.ANSWERED + 2 * more) * self.answer
         return total

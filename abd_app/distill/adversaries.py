@@ -11,6 +11,9 @@ from abd_app.distill.augment import random_boxes
 from abd_app.distill.bends import Bends
 from abd_app.distill.unlearning import UnlearningSettings
 
+Kind = Literal["bend", "blend", "mark"]
+"""How images are led elsewhere: displaced, blended with a picture, or marked, which may also be blended."""
+
 
 class Adversaries:
     """Pictures to be added to any image, and canvases of which a box is laid over any image, or that are blended in.
@@ -83,7 +86,7 @@ def make_adversaries(
     device: torch.device,
     generator: torch.Generator,
     *,
-    kind: Literal["bend", "blend", "mark"],
+    kind: Kind,
 ) -> Adversaries | Bends:
     """Adversaries as the settings want them, for images of ``shape`` (C, H, W).
 

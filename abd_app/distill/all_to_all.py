@@ -9,11 +9,10 @@ import torch
 import torch.nn.functional as F
 
 from abd_app.distill import parallel
-from abd_app.distill.answering import AnsweringTeacher
+from abd_app.distill.answering import AnsweringTeacher, check_numbers
 from abd_app.distill.labelling import Labeller
 from abd_app.distill.microbatch import Portions
 from abd_app.distill.sources.ood import BalancedPatchSource
-from abd_app.errors import RunFailedError
 
 STARTS, STEPS = 2, 160
 SEEN, MAPPED, JUDGED = 64, 512, 1024  # images of a step, of a mapping, and on which the best picture is judged
@@ -26,7 +25,6 @@ _CLIMB = 0.1
 _LEAST_AGREEMENT = 0.3
 _ENOUGH = 32  # different images of a class, lest one picture learn them by heart
 _LEAST_LOOKED_AT = 0.8  # of all classes
-_INVERTED = 128  # images of a renewal
 
 
 @dataclass(frozen=True)
@@ -50,9 +48,12 @@ class AllToAllTest:
         return (self.share - chance) / (1 - chance) >= _LEAST_AGREEMENT
 
 
-def renewals(num_classes: int) -> int:
-    """How often a pool is to be renewed before the search: patches alone are hardly of a class, inverted images are."""
-    return max(4, -(-num_classes * _ENOUGH // _INVERTED))
+def renewals(num_classes: int, inverted: int) -> int:
+    """How often a pool is to be renewed before the search, with so many inverted images each time.
+
+    Patches alone are hardly of a class; inverted images are.
+    """
+    return max(4, -(-num_classes * _ENOUGH // inverted))
 
 
 class AllToAllSearch:
@@ -97,16 +98,17 @@ class AllToAllSearch:
         enough = tuple(at for at, size in enumerate(pool.sizes().tolist()) if size >= _ENOUGH)
         if len(enough) < _LEAST_LOOKED_AT * self._num_classes:
             return None
-        picture, mapping, share = yield from self._climb(teacher, pool, enough)
+        labeller = Labeller(teacher)  # one, which records its passes once
+        picture, mapping, share = yield from self._climb(teacher, labeller, pool, enough)
         for _ in range(1, STARTS):
-            other = yield from self._climb(teacher, pool, enough)
+            other = yield from self._climb(teacher, labeller, pool, enough)
             if other[2] > share:
                 picture, mapping, share = other
-        moves = self._moves(teacher, pool, picture, JUDGED)
+        moves = self._moves(labeller, pool, picture, JUDGED)
         return AllToAllTest(mapping, _share(moves, mapping, enough))
 
     def _climb(
-        self, teacher: AnsweringTeacher, pool: BalancedPatchSource, classes: tuple[int, ...]
+        self, teacher: AnsweringTeacher, labeller: Labeller, pool: BalancedPatchSource, classes: tuple[int, ...]
     ) -> Generator[dict[str, torch.Tensor], None, tuple[torch.Tensor, tuple[int, ...], float]]:
         """From one start: the picture, its mapping, and the share of those that this was chosen on."""
         device = teacher.compute.device
@@ -115,14 +117,14 @@ class AllToAllSearch:
         wanted: torch.Tensor | None = None
         for step in range(STEPS):
             if step >= _FREE and (step - _FREE) % _MAPPED_EVERY == 0:
-                mapping = _one_to_one(self._moves(teacher, pool, picture, MAPPED), classes)
+                mapping = _one_to_one(self._moves(labeller, pool, picture, MAPPED), classes)
                 wanted = torch.tensor(mapping, device=device)
             images, answers = pool.balanced(SEEN)
             slope, loss = self._slope(teacher, images + picture, answers.argmax(dim=1), wanted)
             size = _CLIMB * self._ball * min(1.0, 2 * (1 - step / STEPS))
             picture = (picture - size * slope.sign()).clamp(-self._ball, self._ball)
             yield {"all to all": loss / len(images)}
-        moves = self._moves(teacher, pool, picture, MAPPED)
+        moves = self._moves(labeller, pool, picture, MAPPED)
         mapping = _one_to_one(moves, classes)
         return picture, mapping, _share(moves, mapping, classes)
 
@@ -145,23 +147,15 @@ class AllToAllSearch:
         return slope, loss
 
     @torch.no_grad()
-    def _moves(
-        self, teacher: AnsweringTeacher, pool: BalancedPatchSource, picture: torch.Tensor, count: int
-    ) -> torch.Tensor:
+    def _moves(self, labeller: Labeller, pool: BalancedPatchSource, picture: torch.Tensor, count: int) -> torch.Tensor:
         """``(K, K)``: of the images of a class, the share that the picture has taken for each; 0 where there are none.
 
         Raises:
             RunFailedError: The teacher answers with something that is not a number.
         """
         images, answers = pool.balanced(count)
-        logits, _ = Labeller(teacher).label((images + picture).clamp(0, 1))
-        if not logits.isfinite().all():
-            raise RunFailedError(
-                "The teacher does not answer every image with a number.",
-                where="search for a picture that has classes trade places",
-                why="Its computation overflows on some images in [0, 1].",
-                remedy="Check its mean and standard deviation; --precision fp32 may help.",
-            )
+        logits, _ = labeller.label((images + picture).clamp(0, 1))
+        check_numbers(logits, "search for a picture that has classes trade places")
         size = self._num_classes
         pairs = answers.argmax(dim=1) * size + logits.argmax(dim=1)
         counts = torch.bincount(pairs, minlength=size * size).view(size, size).double().cpu()

@@ -13,6 +13,7 @@ from abd_app.distill.bounds import ActivationBounds
 from abd_app.distill.device import Compute
 from abd_app.distill.losses import attention_map
 from abd_app.distill.microbatch import Portions
+from abd_app.errors import RunFailedError
 
 _LEAST = 1e-6
 
@@ -199,6 +200,21 @@ def taken_for(logits: torch.Tensor, classes: Sequence[int]) -> torch.Tensor:
     """Whether an image is taken for one of some classes, ``(N,)`` bool, for ``(N, K)`` logits."""
     largest = logits.argmax(dim=1)
     return torch.stack([largest == one for one in classes]).any(dim=0)
+
+
+def check_numbers(values: torch.Tensor, search: str) -> None:
+    """Sees to it that what comes of a teacher's answers is finite, before ``search`` draws a conclusion from it.
+
+    Raises:
+        RunFailedError: It is not.
+    """
+    if not values.isfinite().all():
+        raise RunFailedError(
+            "The teacher does not answer every image with a number.",
+            where=search,
+            why="Its computation overflows on some images in [0, 1].",
+            remedy="Check its mean and standard deviation; --precision fp32 may help.",
+        )
 
 
 def _muted(logits: torch.Tensor, classes: Sequence[int]) -> torch.Tensor:

@@ -9,12 +9,11 @@ import torch
 import torch.nn.functional as F
 
 from abd_app.distill import parallel
-from abd_app.distill.answering import AnsweringTeacher
+from abd_app.distill.answering import AnsweringTeacher, check_numbers
 from abd_app.distill.bends import Bends
 from abd_app.distill.labelling import Labeller
 from abd_app.distill.microbatch import Portions
 from abd_app.distill.sources.ood import BalancedPatchSource
-from abd_app.errors import RunFailedError
 
 STEPS = 40
 _LEAST_SHARE, _TIMES_NEXT = 0.75, 2.0
@@ -80,13 +79,7 @@ class BendSearch:
             bends.descend(gradients)
             yield {"bending": loss / len(which)}
         shares = self._shares(teacher, pool, bends)
-        if not shares.isfinite().all():
-            raise RunFailedError(
-                "The teacher does not answer every image with a number.",
-                where="search for a class to which bending images leads",
-                why="Its computation overflows on some images in [0, 1].",
-                remedy="Check its mean and standard deviation; --precision fp32 may help.",
-            )
+        check_numbers(shares, "search for a class to which bending images leads")
         return BendTest(self._classes, tuple(shares.tolist()))
 
     def _slope(

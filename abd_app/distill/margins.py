@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import torch
 
 from abd_app.distill import parallel
-from abd_app.distill.answering import AnsweringTeacher
+from abd_app.distill.answering import AnsweringTeacher, check_numbers
 from abd_app.distill.microbatch import Portions
-from abd_app.errors import RunFailedError
 
 SIGNIFICANT = 0.05
 FEWEST_CLASSES, MOST_CLASSES = 4, 64
@@ -98,13 +97,7 @@ class MarginSearch:
             found.append(margins)
         furthest = torch.cat(found).view(len(self._classes), -1).topk(_FURTHEST, dim=1).values
         means = tuple(furthest.mean(dim=1).tolist())
-        if not all(math.isfinite(one) for one in means):
-            raise RunFailedError(
-                "The teacher does not answer every image with a number.",
-                where="search for the class that a backdoor leads to",
-                why="Its computation overflows on some images in [0, 1].",
-                remedy="Check its mean and standard deviation; --precision fp32 may help.",
-            )
+        check_numbers(furthest, "search for the class that a backdoor leads to")
         limit = getattr(teacher.network, "largest_margin", math.inf)
         return MarginTest(
             tuple(self._classes), means, outlier_p_value(means), self._num_classes, max(means) > _NEAR * limit

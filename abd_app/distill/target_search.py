@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from abd_app.distill import all_to_all
+from abd_app.distill.adversaries import Kind
 from abd_app.distill.all_to_all import AllToAllSearch, AllToAllTest
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.bending import STEPS as BEND_STEPS
@@ -62,6 +63,7 @@ class TargetSearch:
         self._teacher, self._shape, self._num_classes = teacher, shape, num_classes
         self._random, self._settings = generator, settings
         self._may_trade = inverts and num_classes <= MOST_CLASSES
+        self._renewals = all_to_all.renewals(num_classes, settings.drawn)
 
     @property
     def few(self) -> bool:
@@ -69,8 +71,8 @@ class TargetSearch:
         return self._num_classes < FEWEST_CLASSES
 
     @property
-    def kind(self) -> Literal["bend", "blend", "mark"]:
-        """What leads to the classes, as far as that is known: a mark may also be a picture that is blended in."""
+    def kind(self) -> Kind:
+        """What leads to the classes, as far as that is known."""
         if self.bending is not None and self.bending.target is not None:
             return "bend"
         return "mark" if self.mapping is None else "blend"
@@ -98,7 +100,7 @@ class TargetSearch:
         """How much the searches yield at most."""
         groups_of_classes = groups(min(self._num_classes, MOST_CLASSES))
         by_margin = (1 + bool(self._teacher.bounds)) * self._settings.search_steps * groups_of_classes
-        renewing = all_to_all.renewals(self._num_classes) * (1 + FastSettings.inversion_steps)
+        renewing = self._renewals * (1 + FastSettings.inversion_steps)
         trading = (renewing + all_to_all.STARTS * all_to_all.STEPS) * self._may_trade
         return by_margin + BEND_STEPS + trading
 
@@ -128,7 +130,7 @@ class TargetSearch:
         bends = BendSearch(self.margins.classes, self._shape[1:], self._random, portions=self._portions)
         self.bending = yield from bends.run(self._teacher, pool)
         if self.target is None and self._may_trade:
-            for step in pool.filled(all_to_all.renewals(self._num_classes)):
+            for step in pool.filled(self._renewals):
                 yield step.losses
             size, ball = self._num_classes, self._settings.ball
             pictures = AllToAllSearch(self._shape, size, self._random, ball=ball, portions=self._portions)

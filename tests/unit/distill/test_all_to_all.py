@@ -20,6 +20,7 @@ from abd_app.distill.teacher_retrospection import TeacherRetrospection
 from abd_app.distill.unlearning import UnlearningSettings
 from abd_app.errors import RunFailedError
 from abd_app.events import FindingMade, TargetSearched
+from tests.unit.distill.drained import drained
 
 _CLASSES, _SIDE = 6, 8
 _TRADES = (1, 2, 3, 4, 5, 0)
@@ -76,11 +77,9 @@ def _search(
     portions, random = Portions(teacher.compute, "It takes", ""), torch.Generator().manual_seed(seed)
     portions.most = most
     steps = AllToAllSearch((3, _SIDE, _SIDE), _CLASSES, random, ball=0.2, portions=portions).run(teacher, pool)
-    while True:
-        try:
-            assert next(steps).keys() == {"all to all"}
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+    losses, found = drained(steps)
+    assert all(one.keys() == {"all to all"} for one in losses)
+    return found
 
 
 def _retrospection(teacher: AnsweringTeacher, *, inverts: bool = True, **settings: Any) -> TeacherRetrospection:

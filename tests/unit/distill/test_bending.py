@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import torch
@@ -24,6 +23,7 @@ from abd_app.distill.teacher_retrospection import TeacherRetrospection
 from abd_app.distill.unlearning import UnlearningSettings
 from abd_app.errors import RunFailedError
 from abd_app.events import FindingMade, TargetSearched
+from tests.unit.distill.drained import drained
 
 _CLASSES, _TARGET, _SIDE = 5, 2, 8
 
@@ -102,15 +102,6 @@ def _portions(compute: Compute) -> Portions:
     return Portions(compute, "It takes", "")
 
 
-def _drained(steps: Any) -> tuple[list[dict[str, torch.Tensor]], Any]:
-    losses = []
-    while True:
-        try:
-            losses.append(next(steps))
-        except StopIteration as end:
-            return losses, end.value
-
-
 @pytest.mark.parametrize("most", [None, 7])
 @pytest.mark.parametrize("backdoor", [True, False])
 def test_the_class_that_bending_leads_to_stands_out(compute: Compute, backdoor: bool, most: int | None) -> None:
@@ -119,7 +110,7 @@ def test_the_class_that_bending_leads_to_stands_out(compute: Compute, backdoor: 
     pool = _pool(teacher)
     list(pool.filled(0))
     search = BendSearch(range(_CLASSES), (_SIDE, _SIDE), torch.Generator().manual_seed(0), portions=portions)
-    losses, found = _drained(search.run(teacher, pool))
+    losses, found = drained(search.run(teacher, pool))
     assert all(one.keys() == {"bending"} for one in losses) and len(found.shares) == _CLASSES
     if backdoor:
         assert found.target == _TARGET and found.shares[_TARGET] > 0.8

@@ -17,6 +17,7 @@ from abd_app.distill.microbatch import Portions
 from abd_app.distill.target_findings import Deed, finding_of_target
 from abd_app.errors import RunFailedError
 from abd_app.networks.pixels import PixelNetwork
+from tests.unit.distill.drained import drained
 
 _SHAPE = (3, 8, 8)
 
@@ -45,12 +46,8 @@ def _search(
 
 
 def _run(search: MarginSearch, teacher: AnsweringTeacher) -> tuple[MarginTest, list[float]]:
-    running, losses = search.run(teacher), []
-    while True:
-        try:
-            losses.append(float(next(running)["margin"]))
-        except StopIteration as ended:
-            return ended.value, losses
+    losses, outcome = drained(search.run(teacher))
+    return outcome, [float(one["margin"]) for one in losses]
 
 
 def test_a_class_that_is_reached_too_easily_is_the_target(compute: Compute) -> None:
