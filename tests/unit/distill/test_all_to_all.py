@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from abd_app.distill import all_to_all, target_search
 from abd_app.distill.all_to_all import AllToAllSearch, AllToAllTest, _one_to_one, _share
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.device import Compute
@@ -119,6 +120,68 @@ def test_a_teacher_that_was_taught_none_trades_no_classes(compute: Compute, seed
     teacher = _teacher(compute, backdoor=False)
     found = _search(teacher, _filled(teacher), seed=seed)
     assert found is not None and not found.found and found.share < 0.4
+
+
+def test_a_picture_moves_images_away_from_their_class_where_it_can(compute: Compute) -> None:
+    teacher, portions = _teacher(compute), Portions(compute, "It takes", "")
+    search = AllToAllSearch((3, _SIDE, _SIDE), _CLASSES, torch.Generator(), ball=0.2, portions=portions)
+    images, own = 0.2 + 0.6 * torch.rand(5, 3, _SIDE, _SIDE), torch.tensor([0, 1, 2, 3, 4])
+    images[:, :, 0], images[:, :, 1] = 1.1, -0.1  # where a picture has left the pixel box already
+    for wanted, targets, sign in ((None, own, -1), (torch.tensor(_TRADES), own + 1, 1)):
+        shown = images.clamp(0, 1).requires_grad_()
+        loss = sign * nn.functional.cross_entropy(teacher.network(shown), targets, reduction="sum")
+        (expected,) = torch.autograd.grad(loss, [shown])
+        expected[:, :, :2] = 0
+        slope, said = search._slope(teacher, images, own, wanted)
+        torch.testing.assert_close(slope, expected.sum(dim=0, keepdim=True))
+        torch.testing.assert_close(said, loss.detach())
+
+
+def test_of_two_starts_the_better_is_judged(compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
+    teacher = _teacher(compute)
+    for shares in ((0.9, 0.2), (0.2, 0.9)):
+        ends = iter([(torch.zeros(1), (round(10 * share),) * _CLASSES, share) for share in shares])
+
+        def climb(*_: Any, ends: Iterator[Any] = ends) -> Any:
+            yield {"all to all": torch.zeros(())}
+            return next(ends)
+
+        monkeypatch.setattr(AllToAllSearch, "_climb", climb)
+        monkeypatch.setattr(all_to_all, "_share", lambda *_: 0.0)
+        found = _search(teacher, _filled(teacher))
+        assert found is not None and found.mapping[0] == 9
+
+
+def test_what_is_drawn_later_does_not_depend_on_the_search(compute: Compute) -> None:
+    retrospection = _retrospection(_teacher(compute))
+    search, pool = retrospection.search, retrospection._make_pool()
+    list(pool.filled(0))
+    list(search.by_margin())
+    state = retrospection._random.get_state()
+    list(search.on_patches(pool))
+    assert search.mapping == _TRADES and torch.equal(state, retrospection._random.get_state())
+
+
+def test_the_pool_is_renewed_until_each_class_may_have_enough_inverted_images(
+    compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [all_to_all.renewals(classes, 128) for classes in (4, 16, 17, 64)] == [4, 4, 5, 16]
+    renewed, fill = [], _Colours.filled
+
+    def filled(pool: _Colours, renewals: int) -> Iterator[GeneratorStep]:
+        renewed.append(renewals)
+        return fill(pool, renewals)
+
+    monkeypatch.setattr(_Colours, "filled", filled)
+    list(_retrospection(_teacher(compute, backdoor=False), drawn=10).run())
+    assert renewed == [0, 20], "6 classes, 32 images of each, 10 at a time"
+
+
+def test_many_classes_are_not_looked_at(compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(target_search, "MOST_CLASSES", _CLASSES - 1)
+    retrospection = _retrospection(_teacher(compute))
+    list(retrospection.run())
+    assert retrospection.search.bending is not None and retrospection.search.all_to_all is None
 
 
 def test_the_largest_shares_come_first_and_a_class_may_be_left_over() -> None:

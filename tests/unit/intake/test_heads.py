@@ -73,7 +73,9 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
         nn.Sequential(nn.Linear(512, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 5))
     ),
     "batch normalisation after ReLU": lambda: _resnet18(
-        nn.Sequential(nn.BatchNorm1d(512), nn.Linear(512, 8), nn.ReLU(), nn.BatchNorm1d(8), nn.Linear(8, 5))
+        nn.Sequential(
+            nn.BatchNorm1d(512), nn.Linear(512, 8), nn.ReLU(), nn.BatchNorm1d(8), nn.Dropout(), nn.Linear(8, 5)
+        )
     ),
     "layer normalisation, no activation": lambda: _resnet18(
         nn.Sequential(nn.LayerNorm(512), nn.Linear(512, 8), nn.Linear(8, 5))
