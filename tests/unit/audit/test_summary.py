@@ -6,7 +6,7 @@ import io
 
 import torch
 
-from abd_app.audit.summary import Record, versions
+from abd_app.audit.summary import Record, _target_search, versions
 from abd_app.events import Measured, Role, TargetSearched, VaccineChecked
 from abd_app.teacher import Finding
 
@@ -35,6 +35,19 @@ def test_a_continued_run_gets_everything_back_but_the_teachers_scores() -> None:
     assert (restored.steps, restored.student_parameters) == (30, 7)
     assert restored.vaccine is not None and tuple(restored.vaccine.layers) == ("a", "b")
     assert restored.target_search == _record().target_search
+
+
+def test_the_report_has_what_the_searches_gave_by_class() -> None:
+    found = TargetSearched(None, 0.4, (0, 5), (0, 5), (10.0, 30.0), (0.1, 0.2), 0.41)
+    assert _target_search(found) == {
+        "target": None,
+        "p_value": 0.4,
+        "unlearned": [0, 5],
+        "margins": {"0": 10.0, "5": 30.0},
+        "bends": {"0": 0.1, "5": 0.2},
+        "all_to_all": 0.41,
+    }
+    assert _target_search(None) is None
 
 
 def test_the_latest_measurement_of_a_role_counts() -> None:

@@ -128,6 +128,16 @@ def test_all_to_all_is_told_as_what_it_is(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "report.json").read_text())["target_class"] == "all"
 
 
+@pytest.mark.parametrize(("share", "told"), [(0.414, True), (0.0, True), (None, False)])
+def test_the_page_tells_whether_classes_trade_places_where_it_was_looked_for(
+    tmp_path: Path, share: float | None, told: bool
+) -> None:
+    write_report(_report(target_search=_TARGET_SEARCH | {"target": None, "all_to_all": share}), tmp_path)
+    text = _read(tmp_path).text
+    assert ("classes that trade places: " in text) == told
+    assert not told or f"classes that trade places: {share:.1%}".replace("%", " %") in text
+
+
 def test_the_page_shows_rates_with_denominators_and_what_was_not_tested(tmp_path: Path) -> None:
     odd: list[FindingReport] = [
         {"severity": "info", "title": "Seen", "detail": ""},
