@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -32,13 +31,11 @@ class Pass:
         per_step: How often a step of the student needs it.
         run: Does it once.
         images: That it is shown.
-        recordable: Whether a GPU may replay it; what our step does not replay is not replayed here.
     """
 
     per_step: float
     run: Callable[[], object]
     images: torch.Tensor
-    recordable: bool = True
 
     def timed(self, compute: Compute) -> Callable[[], float]:
         """Measures its seconds; on a GPU, from the third time on, those of its recording."""
@@ -47,7 +44,7 @@ class Pass:
             self.run()
             return ()
 
-        recorded = RecordedPass(run, compute, allowed=self.recordable and small(self.images))
+        recorded = RecordedPass(run, compute, allowed=small(self.images))
         return lambda: seconds(compute, recorded)
 
 
@@ -129,14 +126,15 @@ class BarePasses:
 
     def _paper(self, student: list[nn.Parameter]) -> Iterator[Pass]:
         """The published Self-Retrospection: S(x), the search, the two losses, and the products with the Hessian."""
-        eager = functools.partial(Pass, recordable=False)
-        yield eager(1, lambda: self._forward(self._student, self._images), self._images)
-        yield eager(_ROUNDS, lambda: self._both(self._student, self._images, [], to_images=True), self._images)
-        yield eager(1, lambda: self._both(self._student, self._images, student, to_images=True), self._images)
-        graph = _SecondOrder(self._student, self._images, self._compute)
-        yield eager(1, graph.build, self._images)
-        yield eager(_FIXED_POINT_STEPS - 1, lambda: graph.differentiate([graph.point]), self._images)
-        yield eager(1, lambda: graph.differentiate(student), self._images)
+        yield Pass(1, lambda: self._forward(self._student, self._images), self._images)
+        yield Pass(_ROUNDS, lambda: self._both(self._student, self._images, [], to_images=True), self._images)
+        yield Pass(1, lambda: self._both(self._student, self._images, student, to_images=True), self._images)
+        # A network of its own: what a derivative keeps of one that is learning could not be recorded with it.
+        other = copy.deepcopy(self._student)
+        graph = _SecondOrder(other, self._images, self._compute)
+        yield Pass(1, graph.build, self._images)
+        yield Pass(_FIXED_POINT_STEPS - 1, lambda: graph.differentiate([graph.point]), self._images)
+        yield Pass(1, lambda: graph.differentiate(list(other.parameters())), self._images)
 
     def _trunk(self) -> torch.Tensor | None:
         with torch.no_grad():
@@ -170,10 +168,12 @@ class _SecondOrder:
         self.build()
 
     def build(self) -> None:
+        self._slope: torch.Tensor | None = None  # what it rests on is given up before it is built anew
         with self._compute.autocast(), ClosedFormBatchNorm():
             output = self._network(self._images + self.point)
         # A curved function of the output: with a linear one, parts of the second derivative would be 0.
         (self._slope,) = torch.autograd.grad(output.float().square().mean(), [self.point], create_graph=True)
 
     def differentiate(self, inputs: list[torch.Tensor] | list[nn.Parameter]) -> None:
+        assert self._slope is not None
         torch.autograd.grad(self._slope, inputs, self._along, retain_graph=True, materialize_grads=True)

@@ -9,6 +9,7 @@ import torch
 
 from abd_app.distill.augment import random_boxes
 from abd_app.distill.bends import Bends
+from abd_app.distill.device import sent
 from abd_app.distill.unlearning import UnlearningSettings
 
 Kind = Literal["bend", "blend", "mark"]
@@ -56,15 +57,15 @@ class Adversaries:
         The images have a graph.
         """
         count, _, height, width = images.shape
-        which = torch.randint(len(self._leads), (count,), generator=self._random).to(images.device)
-        added = (torch.rand(count, 1, 1, 1, generator=self._random) < 0.5).to(images.device)
+        which = sent(torch.randint(len(self._leads), (count,), generator=self._random), images.device)
+        added = sent(torch.rand(count, 1, 1, 1, generator=self._random) < 0.5, images.device)
         if self._opacities is None:
             cover = random_boxes(count, height, width, self._random, self._boxes)
         else:
             least, most = self._opacities
             cover = least + (most - least) * torch.rand(count, 1, 1, 1, generator=self._random)
         shifted = (images + self._pictures[which]).clamp(0, 1)
-        covered = torch.lerp(images, self._canvases[which], cover.to(images.device))
+        covered = torch.lerp(images, self._canvases[which], sent(cover, images.device))
         return torch.where(added, shifted, covered), self._leads[which, own]
 
     def gradients(self, perturbed: torch.Tensor, slope: torch.Tensor) -> tuple[torch.Tensor, ...]:

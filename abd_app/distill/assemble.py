@@ -128,7 +128,7 @@ def place_teacher(
         stages = own if matching_blocks(student, own, network, names, example) else ()
     # After the copies, whose channels are shuffled, were made.
     bounds = None if recipe.bounds is None else bound_activations(network, recipe.bounds)
-    # What a network of others does in its passes is not known; a wait for the host in a recording ends the run.
+    # What a network of others does in its passes is not known.
     recordable = teacher.card.format != "ONNX" and not (teacher.card.architecture or "").startswith("timm/")
     answering = AnsweringTeacher(
         network,

@@ -7,6 +7,8 @@ import math
 import torch
 import torch.nn.functional as F
 
+from abd_app.distill.device import sent
+
 
 class PatchCutter:
     """Cuts randomly placed, turned, sheared, flipped and scaled patches from pictures, one affine sampling a batch.
@@ -38,15 +40,15 @@ class PatchCutter:
         channels = level.shape[1]
         source = torch.randint(len(level), (max(1, min(len(level), count // 8)),), generator=generator)
         each = math.ceil(count / len(source))
-        grid = self._grid(len(source) * each, level.shape[-1], generator).to(self._device)
+        grid = self._grid(len(source) * each, level.shape[-1], generator)
         # Patches of the same picture lie side by side in one tall grid: grid_sample reads each picture once.
         tall = grid.view(len(source), each * self._size[0], self._size[1], 2)
-        patches = F.grid_sample(level[source.to(self._device)], tall, padding_mode="reflection", align_corners=False)
+        patches = F.grid_sample(level[sent(source, self._device)], tall, padding_mode="reflection", align_corners=False)
         patches = (
             patches.view(len(source), channels, each, *self._size).transpose(1, 2).reshape(-1, channels, *self._size)
         )
         order = torch.randperm(len(patches), generator=generator)[:count]
-        chosen = patches[order.to(self._device)]
+        chosen = patches[sent(order, self._device)]
         return jitter_colours(soften_some(chosen, generator) if soften else chosen, generator)
 
     def _grid(self, count: int, side: int, generator: torch.Generator) -> torch.Tensor:
@@ -69,12 +71,12 @@ class PatchCutter:
             ],
             dim=1,
         ).view(count, 2, 3)
-        return F.affine_grid(theta, [count, 1, *self._size], align_corners=False)
+        return F.affine_grid(sent(theta, self._device), [count, 1, *self._size], align_corners=False)
 
 
 def soften_some(images: torch.Tensor, generator: torch.Generator, share: float = 0.4) -> torch.Tensor:
     """Blurs a random share of the images by a 3x3 mean, as lenses and cheap resizing do."""
-    chosen = (torch.rand(len(images), 1, 1, 1, generator=generator) < share).to(images.device)
+    chosen = sent(torch.rand(len(images), 1, 1, 1, generator=generator) < share, images.device)
     blurred = F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     return torch.where(chosen, blurred, images)
 
@@ -85,7 +87,7 @@ def jitter_colours(images: torch.Tensor, generator: torch.Generator, strength: f
 
     def factor() -> torch.Tensor:
         draw = 1 + strength * (2 * torch.rand(count, 1, 1, 1, generator=generator) - 1)
-        return draw.to(images.device)
+        return sent(draw, images.device)
 
     images = images * factor()
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
@@ -110,7 +112,7 @@ def cutmix(images: torch.Tensor, generator: torch.Generator, concentration: floa
     rows, columns = int(height * box), int(width * box)
     top = int(torch.randint(height - rows + 1, (), generator=generator))
     left = int(torch.randint(width - columns + 1, (), generator=generator))
-    other = images[torch.randperm(len(images), generator=generator).to(images.device)]
+    other = images[sent(torch.randperm(len(images), generator=generator), images.device)]
     mixed = images.clone()
     mixed[..., top : top + rows, left : left + columns] = other[..., top : top + rows, left : left + columns]
     return mixed
@@ -127,7 +129,7 @@ def shift_and_flip(
     padded = F.pad(images, (padding, padding, padding, padding), mode="reflect")
     down, right = torch.randint(2 * padding + 1, (2, count, 1), generator=generator)
     flip = torch.rand(count, 1, generator=generator) < (0.5 if flips else 0.0)
-    down, right, flip = (draw.to(images.device) for draw in (down, right, flip))
+    down, right, flip = (sent(draw, images.device) for draw in (down, right, flip))
     rows = torch.arange(height, device=images.device) + down
     columns = torch.arange(width, device=images.device).expand(count, -1)
     columns = torch.where(flip, width - 1 - columns, columns) + right
@@ -159,7 +161,7 @@ def resized_crops(
     zero = torch.zeros(count)
     right, down = uniform(-1, 1) * (1 - wide), uniform(-1, 1) * (1 - high)
     theta = torch.stack([wide * flip, zero, right, zero, high, down], dim=1).view(count, 2, 3)
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False).to(images.device)
+    grid = F.affine_grid(sent(theta, images.device), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
+from abd_app.distill.device import sent
+
 LARGEST_PX = 0.5
 """How far a control point goes along each axis; between them the interpolation goes up to twice as far."""
 _POINTS = 4  # control points along each axis
@@ -52,7 +54,7 @@ class Bends:
 
     def perturb(self, images: torch.Tensor, _own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Each of ``(N, C, H, W)`` images bent by a random field, with a graph; the classes wanted, ``(N,)``."""
-        which = torch.randint(len(self._targets), (len(images),), generator=self._random).to(images.device)
+        which = sent(torch.randint(len(self._targets), (len(images),), generator=self._random), images.device)
         return self.bend(images, which), self._targets[which]
 
     def gradients(self, perturbed: torch.Tensor, slope: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from abd_app.distill.device import sent
 from abd_app.distill.pool import affordable
 
 EMBEDDING = 128
@@ -55,7 +56,7 @@ class FeatureBank:
     def sample(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """``(min(count, held), features)`` float32, each held image at most once."""
         chosen = torch.randperm(len(self), generator=generator)[:count]
-        return self._features[chosen.to(self._features.device)].float()
+        return self._features[sent(chosen, self._features.device)].float()
 
     def state_dict(self) -> dict[str, Any]:
         """The features and the place of the next."""

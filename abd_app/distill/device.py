@@ -49,6 +49,14 @@ class Compute:
         return "bf16" if self.bf16 else "fp32"
 
 
+def sent(drawn: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Something small that was drawn on the CPU, on ``device``. A GPU that is still at work is not waited for.
+
+    It is safe for memory of any kind: what is not pinned is copied aside before the call returns.
+    """
+    return drawn.to(device, non_blocking=True)
+
+
 def choose_compute(device: str, precision: str) -> Compute:
     """Resolves ``auto``: a CUDA device if there is one, bfloat16 where the device is fast in it.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from abd_app.distill.augment import random_spans
+from abd_app.distill.device import sent
 
 BLENDED_SHARE, MOST_OPACITY = 1 / 3, 0.25
 
@@ -39,7 +40,7 @@ def mark_some(images: torch.Tensor, share: float, generator: torch.Generator) ->
     down, across = random_spans(count, height, generator), random_spans(count, width, generator)
     drawn = [order[:, None], colour, kind, down, across, uniform(1) < BLENDED_SHARE, MOST_OPACITY * uniform(1)]
     # In one piece: a GPU gets one copy instead of seven.
-    table = torch.cat([one.float() for one in drawn], dim=1).to(images.device)
+    table = sent(torch.cat([one.float() for one in drawn], dim=1), images.device)
     parts = table.split([1, channels, 1, height, width, 1, 1], dim=1)
     order, colour, kind, down, across, blended, opacity = (one[:, :, None, None] for one in parts)
     other = images[order.flatten().long()].roll(shift, dims=(2, 3))

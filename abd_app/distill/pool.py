@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from abd_app.distill.device import sent
+
 MOST_BYTES = 2**30
 
 
@@ -46,7 +48,7 @@ class ImagePool:
     def sample(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """``(count, C, H, W)`` uint8 images, drawn with replacement from a pool that is not empty."""
         chosen = torch.randint(len(self), (count,), generator=generator)
-        return self._images[chosen.to(self._images.device)]
+        return self._images[sent(chosen, self._images.device)]
 
     def state_dict(self) -> dict[str, Any]:
         """The images and the place of the next."""

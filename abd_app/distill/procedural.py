@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -19,16 +21,25 @@ _Points = list[tuple[float, float]]
 _SUPERSAMPLING = 2
 
 
-def draw_canvas(size_px: int, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """One picture of occluding shapes over textures.
+def draw_canvases(count: int, size_px: int, *, seed: int) -> npt.NDArray[np.uint8]:
+    """Pictures of occluding shapes over textures, the same for the same seed.
 
     Args:
+        count: Pictures.
         size_px: Height and width.
-        rng: Source of all randomness.
+        seed: Of all randomness.
 
     Returns:
-        ``(size_px, size_px, 3)`` uint8 RGB.
+        ``(count, size_px, size_px, 3)`` uint8 RGB.
     """
+    rng = np.random.default_rng(seed)
+    with ThreadPoolExecutor() as threads:  # Pillow and NumPy compute beside each other
+        begun = [threads.submit(_begin_canvas(size_px, rng)) for _ in range(count)]
+        return np.stack([one.result() for one in begun])
+
+
+def _begin_canvas(size_px: int, rng: np.random.Generator) -> Callable[[], npt.NDArray[np.uint8]]:
+    """Draws the ground of one picture and all that ``rng`` is needed for; what is returned draws the rest."""
     side = size_px * _SUPERSAMPLING
     palette = _palette(rng)
     canvas = Image.fromarray(_texture(side, palette, rng))
@@ -41,16 +52,13 @@ def draw_canvas(size_px: int, rng: np.random.Generator) -> npt.NDArray[np.uint8]
     textures = [Image.fromarray(_texture(side // 2, palette, rng)) for _ in range(4)]
     colours = [(int(red), int(green), int(blue)) for red, green, blue in palette]
     one_by_one = random.Random(int(rng.integers(2**63)))  # tens of times faster than NumPy for single numbers
-    for radius in radii:
-        _draw_leaf(canvas, float(radius), colours, textures, one_by_one)
-    small = canvas.resize((size_px, size_px), Image.Resampling.BOX)
-    return np.asarray(small, dtype=np.uint8)
 
+    def finish() -> npt.NDArray[np.uint8]:
+        for radius in radii:
+            _draw_leaf(canvas, float(radius), colours, textures, one_by_one)
+        return np.asarray(canvas.resize((size_px, size_px), Image.Resampling.BOX), dtype=np.uint8)
 
-def draw_canvases(count: int, size_px: int, *, seed: int) -> npt.NDArray[np.uint8]:
-    """``count`` pictures, ``(count, size_px, size_px, 3)`` uint8, the same for the same seed."""
-    rng = np.random.default_rng(seed)
-    return np.stack([draw_canvas(size_px, rng) for _ in range(count)])
+    return finish
 
 
 def _palette(rng: np.random.Generator) -> npt.NDArray[np.uint8]:

@@ -23,7 +23,7 @@ CMI_EPOCH = {"quick": (50, 100), "standard": (100, 200), "paper": (200, 400)}
 OOD_PAPER_BATCH, _OOD_PAPER_EPOCHS, _OOD_PAPER_PATCHES = 512, 300, 50_000
 STEPS = {
     "quick": {"cmi": 20 * 100, "fast": 3_000, "ood": 3_000, "zskt": 10_000},
-    "standard": {"cmi": 60 * 200, "fast": 12_000, "ood": 16_000, "zskt": 80_000},
+    "standard": {"cmi": 60 * 200, "fast": 24_000, "ood": 16_000, "zskt": 80_000},
     "paper": {
         "cmi": 200 * 400,
         "fast": 40_000,

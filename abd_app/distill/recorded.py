@@ -78,17 +78,30 @@ class RecordedPass:
     def _record(self, inputs: tuple[torch.Tensor, ...]) -> bool:
         """Records the pass; nothing is computed yet."""
         self._inputs = tuple(one.detach().clone() for one in inputs)
-        graph = torch.cuda.CUDAGraph()
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
         try:
             # Other threads may go on using the device.
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 self._outputs = self._run(*self._inputs)
         except RuntimeError as error:  # out of memory included
             self._allowed, self._inputs = False, ()
+            _abandon(stream)
             _log.warning("A pass is not recorded as a CUDA graph: %s", (str(error).splitlines() or [""])[0])
             return False
         self._graph = graph
         return True
+
+
+def _abandon(stream: torch.cuda.Stream) -> None:
+    """Takes back what a recording that failed leaves behind: its own stream, and a generator that waits to be replayed.
+
+    The generator would refuse to draw another number. It goes on with a fresh state of the same seed and place.
+    """
+    torch.cuda.set_stream(stream)
+    generator = torch.cuda.default_generators[torch.cuda.current_device()]
+    fresh = torch.Generator(generator.device)
+    fresh.set_state(generator.get_state())
+    generator.graphsafe_set_state(fresh.graphsafe_get_state())
 
 
 def runs_to_warm_up(compute: Compute) -> int:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import nn
 
 from abd_app.distill.batchnorm import ClosedFormBatchNorm
-from abd_app.distill.device import Compute
+from abd_app.distill.device import Compute, sent
 from abd_app.distill.hypergradient import Loss, fixed_point_hypergradient
 from abd_app.distill.losses import kl_mean
 from abd_app.distill.observe import SeenBatch
 from abd_app.distill.optimizers import give_gradients
+from abd_app.distill.recorded import RecordedPass
 
 
 class PaperRetrospection:
@@ -37,9 +40,32 @@ class PaperRetrospection:
         self._std = std
         self._rounds = rounds
         self._portion = portion
+        self._pass: tuple[nn.Module, RecordedPass] | None = None
 
     def add_gradient(self, student: nn.Module, images: torch.Tensor, teacher_logits: torch.Tensor) -> torch.Tensor:
         """Adds the hypergradient to the student's gradients; ``(N, C, H, W)`` images. Returns the outer loss."""
+        chosen = torch.randperm(len(images))[: max(1, int(len(images) * self._portion))]
+        selected = torch.zeros(len(images), 1, 1, 1)
+        selected[chosen] = 1
+        if self._pass is None or self._pass[0] is not student:
+            run = functools.partial(self._differentiate, student)
+            self._pass = student, RecordedPass(run, self._compute)
+        loss, *gradients = self._pass[1](images, sent(selected, images.device))
+        parameters = _trained(student)
+        learned = [torch.zeros_like(one) if one.grad is None else one.grad for one in parameters]
+        give_gradients(parameters, torch._foreach_add(learned, gradients))
+        return loss
+
+    def _differentiate(
+        self, student: nn.Module, images: torch.Tensor, selected: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        """The search and the hypergradient: the outer loss, then a gradient for each parameter.
+
+        Args:
+            student: Searched.
+            images: ``(N, C, H, W)``.
+            selected: ``(N, 1, 1, 1)``, 1 where an image is perturbed in the outer loss, else 0.
+        """
 
         def forward(pixels: torch.Tensor) -> torch.Tensor:
             with self._compute.autocast():
@@ -56,9 +82,6 @@ class PaperRetrospection:
             return 0.001 * delta.square().sum() - change(images + delta * self._std)
 
         perturbation = self._search(inner_loss, torch.zeros_like(images[:1]))
-        chosen = torch.randperm(len(images))[: max(1, int(len(images) * self._portion))]
-        selected = torch.zeros(len(images), 1, 1, 1, device=images.device)
-        selected[chosen] = 1
         last = torch.zeros(())
 
         def outer_loss(delta: torch.Tensor) -> torch.Tensor:
@@ -66,14 +89,11 @@ class PaperRetrospection:
             last = change(images + delta * self._std * selected)
             return last
 
-        parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
         with ClosedFormBatchNorm():
             gradients = fixed_point_hypergradient(
-                perturbation, parameters, inner_loss=inner_loss, outer_loss=outer_loss
+                perturbation, _trained(student), inner_loss=inner_loss, outer_loss=outer_loss
             )
-        learned = [torch.zeros_like(one) if one.grad is None else one.grad for one in parameters]
-        give_gradients(parameters, torch._foreach_add(learned, gradients))
-        return last.detach()
+        return last.detach(), *gradients
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Nothing: every step starts afresh."""
@@ -84,8 +104,12 @@ class PaperRetrospection:
 
     def _search(self, inner_loss: Loss, start: torch.Tensor) -> torch.Tensor:
         perturbation = start.clone().requires_grad_(True)
-        optimizer = torch.optim.Adam([perturbation], lr=0.1, fused=True)
+        optimizer = torch.optim.Adam([perturbation], lr=0.1, fused=True, capturable=perturbation.is_cuda)
         for _ in range(self._rounds):
             give_gradients([perturbation], torch.autograd.grad(inner_loss(perturbation), [perturbation]))
             optimizer.step()
         return perturbation.detach()
+
+
+def _trained(network: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]

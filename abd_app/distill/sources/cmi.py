@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.augment import resized_crops, shift_and_flip
 from abd_app.distill.contrastive import FeatureBank, ProjectionHead, contrastive_loss
+from abd_app.distill.device import sent
 from abd_app.distill.generators import PixelGenerator
 from abd_app.distill.losses import kl_per_image
 from abd_app.distill.observe import batchnorm_distances, batchnorm_readings, frozen_batchnorm, tracked_batchnorms
@@ -131,8 +132,8 @@ class ContrastiveInversionSource:
         """A new generator learns to draw one batch; the best images it drew on the way enter the pool."""
         settings = self._settings
         generator = self._new_generator()
-        noise = torch.randn(settings.drawn, settings.noise, generator=self._random).to(self._device).requires_grad_()
-        labels = torch.randint(self._num_classes, (settings.drawn,), generator=self._random).to(self._device)
+        noise = sent(torch.randn(settings.drawn, settings.noise, generator=self._random), self._device).requires_grad_()
+        labels = sent(torch.randint(self._num_classes, (settings.drawn,), generator=self._random), self._device)
         drawing = [noise, *generator.parameters()]
         optimizer = torch.optim.Adam(drawing, settings.rate, betas=(0.5, 0.999))
         best = _Best(self._device)
@@ -198,7 +199,7 @@ class ContrastiveInversionSource:
         """``(count, C, H, W)`` uint8 images of the pool, or of an untrained generator while the pool is empty."""
         if len(self.pool):
             return self.pool.sample(count, self._random)
-        noise = torch.randn(count, self._settings.noise, generator=self._random).to(self._device)
+        noise = sent(torch.randn(count, self._settings.noise, generator=self._random), self._device)
         with self._teacher.compute.autocast():
             images: torch.Tensor = self._new_generator()(noise)
         return (images.float() * 255).round().to(torch.uint8)

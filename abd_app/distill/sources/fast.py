@@ -131,7 +131,7 @@ class Inversion:
         """A round: from ``(N, C, H, W)`` images in [0, 1] towards ``(N,)`` class indices."""
         with torch.no_grad():
             self.images.copy_(start)
-        self._wanted.copy_(wanted)
+        self._wanted.copy_(wanted, non_blocking=True)
         for state in self._optimizer.state.values():  # every round begins with a new optimiser
             for value in state.values():
                 value.zero_()

@@ -11,6 +11,7 @@ from torch import nn
 
 from abd_app.distill.answering import Answer, AnsweringTeacher, taken_for
 from abd_app.distill.augment import PatchCutter, cutmix, jitter_colours, shift_and_flip
+from abd_app.distill.device import sent
 from abd_app.distill.labelling import Labeller
 from abd_app.distill.pool import ImagePool, affordable
 from abd_app.distill.sources.base import Batch, GeneratorStep
@@ -159,7 +160,7 @@ class BalancedPatchSource:
                 why=f"All {len(self.pool)} were found suspicious by the vaccine or refused by the second opinion.",
                 remedy="Try --picture with another picture, or --method zskt.",
             ) from error
-        return chosen.to(self._logits.device)
+        return sent(chosen, self._logits.device)
 
     def sizes(self) -> torch.Tensor:
         """``(K,)``: how many images of the pool that are not suspicious the teacher takes for each class."""

@@ -11,6 +11,7 @@ from torch import nn
 
 from abd_app.distill import parallel
 from abd_app.distill.answering import Answer, AnsweringTeacher
+from abd_app.distill.device import sent
 from abd_app.distill.generators import ZsktGenerator
 from abd_app.distill.losses import kl_mean
 from abd_app.distill.optimizers import give_gradients, make_adam, restore_optimizer
@@ -72,9 +73,8 @@ class AdversarialSource:
         # All is noted down before a step or a batch is given out: a run may be saved whenever one is out.
         while True:
             if not self._given:
-                self._drawn = torch.randn(self._batch_size, NOISE, generator=self._noise).to(
-                    self._teacher.compute.device
-                )
+                noise = torch.randn(self._batch_size, NOISE, generator=self._noise)
+                self._drawn = sent(noise, self._teacher.compute.device)
                 losses = self._step_against(student)(self._drawn)
                 self._schedule.step()
                 yield GeneratorStep(dict(zip(("disagreement", "vaccine"), losses, strict=False)))
@@ -130,7 +130,7 @@ class AdversarialSource:
     @torch.no_grad()
     def sample(self, count: int) -> torch.Tensor:
         """``(count, C, H, W)`` uint8 images, clipped to the pixel box."""
-        noise = torch.randn(count, NOISE, generator=self._noise).to(self._teacher.compute.device)
+        noise = sent(torch.randn(count, NOISE, generator=self._noise), self._teacher.compute.device)
         parts = [self.draw(part) for part in noise.split(self._batch_size)]
         return (torch.cat(parts).clamp(0, 1) * 255).round().to(torch.uint8)
 
