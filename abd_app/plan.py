@@ -14,7 +14,7 @@ METHODS = ("auto", "cmi", "fast", "ood", "zskt")
 DEFENSES = ("abd", "sv", "sr", "none")
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")
-EFFORTS = ("quick", "standard", "paper")
+EFFORTS = ("auto", "quick", "standard", "paper")
 PURIFIED: Final = "purified"
 """The student that is no student: the teacher itself, bounded, with its backdoor unlearned."""
 STUDENTS = (
@@ -125,7 +125,7 @@ class AuditPlan:
         method: Image source; ``auto`` chooses by teacher and device.
         defense: ``abd`` is Shuffling Vaccine and Self-Retrospection.
         student: Student architecture; ``auto`` chooses by input size; ``purified``: none, the teacher itself.
-        effort: Budget preset, used where neither ``steps`` nor ``minutes`` is given.
+        effort: Budget preset, used where neither ``steps`` nor ``minutes`` is given; ``auto`` chooses by device.
         steps: Student optimiser steps (``zskt``: ten make a pseudo-batch).
         minutes: Wall time for the student; the undefended twin gets the same again.
         data: Labelled images: a folder per class or an ``.npz``; ``None``: estimates only.
@@ -142,7 +142,7 @@ class AuditPlan:
     method: str = "auto"
     defense: str = "abd"
     student: str = "auto"
-    effort: str = "quick"
+    effort: str = "auto"
     steps: int | None = None
     minutes: float | None = None
     device: str = "auto"

@@ -24,9 +24,9 @@ from cifar10_npz import load_images  # noqa: E402
 from abd_app.audit.choices import choose_student  # noqa: E402
 from abd_app.audit.rehearsal import measure_pace  # noqa: E402
 from abd_app.distill.device import choose_compute  # noqa: E402
-from abd_app.distill.recipe import choose_recipe  # noqa: E402
+from abd_app.distill.recipe import STEPS, choose_recipe  # noqa: E402
 from abd_app.intake import open_teacher  # noqa: E402
-from abd_app.plan import EFFORTS, AuditPlan, TriggerSpec  # noqa: E402
+from abd_app.plan import AuditPlan, TriggerSpec  # noqa: E402
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -69,7 +69,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--images", required=True)
     parser.add_argument("--size", type=int, default=16, help="pixels a side")
     parser.add_argument("--methods", default="ood,fast")
-    parser.add_argument("--effort", default="quick", choices=EFFORTS)
+    parser.add_argument("--effort", default="quick", choices=STEPS)
     parser.add_argument("--steps", type=int, help="instead of the effort's")
     parser.add_argument("--device", default="auto")
     return parser.parse_args(arguments)

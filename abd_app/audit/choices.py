@@ -46,6 +46,19 @@ def choose_method(method: str, card: TeacherCard, device_type: str, *, purifies:
     return "ood", "the teacher has no BatchNorm statistics to invert, so patches of unrelated pictures are used"
 
 
+def choose_effort(effort: str, side_px: int, device_type: str) -> str:
+    """``auto``: ``standard`` for small images on a GPU, where it takes minutes, else ``quick``.
+
+    Args:
+        effort: As in the plan.
+        side_px: The longer side of the teacher's images.
+        device_type: ``cpu`` or ``cuda``.
+    """
+    if effort != "auto":
+        return effort
+    return "standard" if device_type == "cuda" and side_px <= _SMALL_PX else "quick"
+
+
 def choose_student(name: str, teacher: Teacher) -> str:
     """``auto``: WRN-16-1 for small images, ResNet-18 for larger ones.
 

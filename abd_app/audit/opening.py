@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from abd_app.audit.choices import choose_method, choose_student
+from abd_app.audit.choices import choose_effort, choose_method, choose_student
 from abd_app.audit.folder import RunFolder
 from abd_app.audit.pace import steps_within
 from abd_app.audit.rehearsal import measure_pace
@@ -154,9 +154,11 @@ def _recipe(
     checkpoint: dict[str, Any] | None,
 ) -> Recipe:
     """The recipe for the plan; minutes become steps by the pace of a few real ones, once for a run that goes on."""
+    side = max(teacher.spec.height, teacher.spec.width)
+    effort = choose_effort(plan.effort, side, compute.device.type)
 
     def of_steps(steps: int | None) -> Recipe:
-        return choose_recipe(method, plan.defense, plan.effort, steps)
+        return choose_recipe(method, plan.defense, effort, steps)
 
     if checkpoint is not None:
         return of_steps(checkpoint["total_steps"])

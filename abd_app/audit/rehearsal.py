@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import torch
 
+from abd_app.audit.choices import choose_effort
 from abd_app.audit.pace import Pace
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.assemble import assemble, build_student, place_teacher, unlearns_inverted
@@ -20,7 +21,6 @@ from abd_app.distill.sources.cmi import CmiSettings
 from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.sources.ood import PatchSettings
 from abd_app.distill.vaccine import ShufflingVaccine, VaccineError
-from abd_app.plan import EFFORTS
 from abd_app.teacher import Teacher
 
 _CMI, _FAST, _PATCHES = CmiSettings(), FastSettings(), PatchSettings()
@@ -34,13 +34,14 @@ _FEWEST_IMAGES, _FEWEST_PIXELS = 2, 32 * 64**2
 def seconds_by_effort(teacher: Teacher, method: str, student_name: str, compute: Compute) -> dict[str, float]:
     """Expected wall time in seconds of one defended student, by effort."""
     expected, paces = {}, dict[Recipe, Pace]()
-    for effort in EFFORTS:
+    for effort in STEPS:
         kind = choose_recipe(method, "abd", effort, STEPS["standard"][method])  # the length apart, mostly the same
         kind = replace(kind, epoch=CMI_EPOCH["standard"])
         if kind not in paces:
             paces[kind] = measure_pace(teacher, kind, student_name, compute)
         expected[effort] = paces[kind].seconds(choose_recipe(method, "abd", effort, None))
-    return expected
+    side = max(teacher.spec.height, teacher.spec.width)
+    return {"auto": expected[choose_effort("auto", side, compute.device.type)], **expected}
 
 
 def measure_pace(teacher: Teacher, recipe: Recipe, student_name: str, compute: Compute) -> Pace:

@@ -72,7 +72,8 @@ def check_plan(plan: AuditPlan, processes: int) -> None:
                 remedy=f"{remedy} Or run in one process, without torchrun.",
             )
     # On several GPUs "auto" mostly means "fast"; the smaller batch of "ood" is split all the same, only less usefully.
-    batch = choose_recipe("fast" if plan.method == "auto" else plan.method, plan.defense, plan.effort, 1).batch_size
+    method = "fast" if plan.method == "auto" else plan.method
+    batch = choose_recipe(method, plan.defense, "quick", 1).batch_size  # paper mode is refused
     # Smaller slices are more talk than work.
     most = batch // _FEWEST_IMAGES
     if batch % processes or processes > most:

@@ -21,7 +21,13 @@ Method = Annotated[
 ]
 Defense = Annotated[str, typer.Option(metavar="|".join(DEFENSES), help="Shuffling vaccine, self-retrospection, both.")]
 Student = Annotated[str, typer.Option(metavar="NAME", help=f"One of: {', '.join(STUDENTS)}.")]
-Effort = Annotated[str, typer.Option(metavar="|".join(EFFORTS), help="Budget, if neither steps nor minutes are given.")]
+Effort = Annotated[
+    str,
+    typer.Option(
+        metavar="|".join(EFFORTS),
+        help="Budget, if neither steps nor minutes are given; auto: standard for small images on a GPU.",
+    ),
+]
 Steps = Annotated[int | None, typer.Option(metavar="N", help="Optimiser steps of the student.")]
 Minutes = Annotated[float | None, typer.Option(metavar="M", help="Wall time of the student, instead of steps.")]
 Device = Annotated[str, typer.Option(metavar="|".join(DEVICES), help="Where to compute.")]

@@ -60,7 +60,12 @@ class BudgetField(QWidget):
         return self._cost.seconds.get(self._draft["effort"])
 
     def _effort_names(self) -> list[tuple[str, str]]:
-        names = {"quick": self.tr("Quick"), "standard": self.tr("Standard"), "paper": self.tr("As in the paper")}
+        names = {
+            "auto": self.tr("Automatic"),
+            "quick": self.tr("Quick"),
+            "standard": self.tr("Standard"),
+            "paper": self.tr("As in the paper"),
+        }
         offered = []
         for effort in EFFORTS:
             seconds = self._cost.seconds.get(effort) if self._cost is not None else None

@@ -76,7 +76,7 @@ class PlanPanel(Card):
 
     def _choose_student(self, student: str) -> None:
         """A purified teacher is not distilled: it has no twin and no steps."""
-        without = {"compare": False, "effort": "quick", "steps": None, "minutes": None} if student == PURIFIED else {}
+        without = {"compare": False, "effort": "auto", "steps": None, "minutes": None} if student == PURIFIED else {}
         self._choose(student=student, **without)
         self._show_automatic()
         self._show()

@@ -65,7 +65,7 @@ def test_a_purified_teacher_has_no_twin_and_no_budget(window: MainWindow, stand_
         plan = window.draft.plan("t.pth", TeacherFacts())
         assert (plan.student, plan.compare, plan.minutes) == (student, False, None)
         assert panel.compare.isEnabled() == panel.budget.isEnabled() == chosen
-        assert not panel.compare.isChecked() and panel.budget.effort.value == "quick"
+        assert not panel.compare.isChecked() and panel.budget.effort.value == "auto"
     assert "purify" in panel.student.itemText(panel.student.findData("purified"))
 
 

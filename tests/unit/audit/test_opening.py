@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from abd_app.audit import inspection, run_audit, run_inspection, scoring
-from abd_app.audit.choices import choose_method, choose_student
+from abd_app.audit.choices import choose_effort, choose_method, choose_student
 from abd_app.audit.opening import OpenAudit, open_audit
 from abd_app.audit.scoring import check_measures
 from abd_app.errors import MissingFactsError, UsageError
@@ -168,6 +168,7 @@ def test_an_inspection_tells_the_card_and_what_each_effort_costs(teacher_file: s
     assert isinstance(cost, CostEstimated)
     assert cost.method == "fast"
     assert list(cost.seconds) == list(EFFORTS)
+    assert cost.seconds["auto"] == cost.seconds["quick"]
     assert 0 < cost.seconds["quick"] < cost.seconds["standard"] < cost.seconds["paper"]
 
 
@@ -203,6 +204,12 @@ def test_inversion_is_refused_where_there_are_no_statistics(method: str) -> None
         choose_method(method, _card(0), "cuda")
     assert method in caught.value.where and "BatchNorm" in caught.value.why and "ood" in caught.value.remedy
     assert choose_method(method, _card(3), "cuda") == (method, "as you asked")
+
+
+def test_the_effort_that_auto_means_takes_minutes() -> None:
+    assert choose_effort("auto", 32, "cuda") == choose_effort("auto", 64, "cuda") == "standard"
+    assert choose_effort("auto", 32, "cpu") == choose_effort("auto", 65, "cuda") == "quick"
+    assert choose_effort("paper", 32, "cpu") == "paper" and choose_effort("quick", 32, "cuda") == "quick"
 
 
 def test_auto_explains_its_choice() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from abd_app.distill.recipe import STEPS, Recipe, choose_recipe
 from abd_app.distill.sources.cmi import CmiSettings
-from abd_app.plan import DEFENSES, EFFORTS
+from abd_app.plan import DEFENSES
 
 METHODS = ("zskt", "cmi", "ood", "fast")
 
@@ -60,7 +60,7 @@ def test_outside_paper_mode_our_retrospection_takes_over() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("effort", EFFORTS)
+@pytest.mark.parametrize("effort", STEPS)
 def test_every_effort_has_a_budget_that_steps_replace(method: str, effort: str) -> None:
     assert choose_recipe(method, "abd", effort, None).steps == STEPS[effort][method]
     assert choose_recipe(method, "abd", effort, 33).steps == 33
@@ -78,7 +78,7 @@ def test_a_defence_switches_what_it_names(method: str, defense: str) -> None:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("steps", [1, 2, 9, 10, 11, 25, 100, 1234])
 def test_the_defences_begin_within_the_run_at_any_budget(method: str, steps: int) -> None:
-    for effort in EFFORTS:
+    for effort in STEPS:
         recipe = choose_recipe(method, "abd", effort, steps)
         assert 0 <= recipe.vaccine_step < steps
         assert 0 <= recipe.retrospection_step < steps
