@@ -54,12 +54,14 @@ class CostEstimated(Event):
         reason: Why it would.
         seconds: By effort; for the student alone, a twin doubles it.
         to_purify: Method and reason where no student is to learn; ``None``: the same.
+        effort: What ``auto`` would choose.
     """
 
     method: str
     reason: str
     seconds: dict[str, float]
     to_purify: tuple[str, str] | None = None
+    effort: str = "quick"
 
 
 @dataclass(frozen=True)

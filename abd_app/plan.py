@@ -125,7 +125,8 @@ class AuditPlan:
         method: Image source; ``auto`` chooses by teacher and device.
         defense: ``abd`` is Shuffling Vaccine and Self-Retrospection.
         student: Student architecture; ``auto`` chooses by input size; ``purified``: none, the teacher itself.
-        effort: Budget preset, used where neither ``steps`` nor ``minutes`` is given; ``auto`` chooses by device.
+        effort: Budget preset, used where neither ``steps`` nor ``minutes`` is given, and the length of the epochs of
+            ``cmi``; ``auto`` chooses by device and size of the images.
         steps: Student optimiser steps (``zskt``: ten make a pseudo-batch).
         minutes: Wall time for the student; the undefended twin gets the same again.
         data: Labelled images: a folder per class or an ``.npz``; ``None``: estimates only.

@@ -22,7 +22,7 @@ from abd_app.teacher import Finding, Question, TeacherCard
 
 GIB = 1024**3
 STEPS = 2400
-SECONDS = {"auto": 170.0, "quick": 170.0, "standard": 1500.0, "paper": 21_000.0}
+SECONDS = {"quick": 170.0, "standard": 1500.0, "paper": 21_000.0}
 CLASSES = ("stop", "yield", "speed 30", "speed 50", "no entry", "turn left", "turn right", "priority", "danger", "end")
 
 

@@ -46,17 +46,18 @@ def choose_method(method: str, card: TeacherCard, device_type: str, *, purifies:
     return "ood", "the teacher has no BatchNorm statistics to invert, so patches of unrelated pictures are used"
 
 
-def choose_effort(effort: str, side_px: int, device_type: str) -> str:
-    """``auto``: ``standard`` for small images on a GPU, where it takes minutes, else ``quick``.
+def choose_effort(effort: str, side_px: int, device_type: str, *, limited: bool = False) -> str:
+    """``auto``: ``standard`` for small images on a GPU, else ``quick``.
 
     Args:
         effort: As in the plan.
         side_px: The longer side of the teacher's images.
         device_type: ``cpu`` or ``cuda``.
+        limited: Whether steps or minutes are given instead.
     """
     if effort != "auto":
         return effort
-    return "standard" if device_type == "cuda" and side_px <= _SMALL_PX else "quick"
+    return "standard" if device_type == "cuda" and side_px <= _SMALL_PX and not limited else "quick"
 
 
 def choose_student(name: str, teacher: Teacher) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from abd_app.audit.choices import choose_method, choose_student
+from abd_app.audit.choices import choose_effort, choose_method, choose_student
 from abd_app.audit.rehearsal import seconds_by_effort
 from abd_app.distill.device import choose_compute
 from abd_app.errors import MissingFactsError
@@ -33,4 +33,6 @@ def run_inspection(file: str, facts: TeacherFacts, device: str = "auto") -> Gene
     compute = choose_compute(device, "auto")
     method, reason = choose_method("auto", card, compute.device.type)
     seconds = seconds_by_effort(teacher, method, choose_student("auto", teacher), compute)
-    yield CostEstimated(method, reason, seconds, choose_method("auto", card, compute.device.type, purifies=True))
+    to_purify = choose_method("auto", card, compute.device.type, purifies=True)
+    side_px = max(teacher.spec.height, teacher.spec.width)
+    yield CostEstimated(method, reason, seconds, to_purify, choose_effort("auto", side_px, compute.device.type))

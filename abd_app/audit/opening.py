@@ -98,11 +98,13 @@ def open_audit(plan: AuditPlan) -> Generator[Event, None, OpenAudit]:
     if plan.data is not None:
         yield PhaseStarted("measuring", "teacher", 0)
     scorer = Scorer(plan, teacher, network, compute) if leads() else Bystander()
-    recipe = _recipe(plan, method, teacher, student_name, compute, checkpoint)
+    effort = _effort(plan, teacher, compute, checkpoint)
+    recipe = _recipe(plan, method, effort, teacher, student_name, compute, checkpoint)
     wait()  # until all have looked into the folder, which is refused once something is in it
     if leads():
         folder.begin()
-    record = Record(method=method, method_reason=reason, student_name=student_name, device=device_name(compute.device))
+    device = device_name(compute.device)
+    record = Record(method=method, method_reason=reason, effort=effort, student_name=student_name, device=device)
     if checkpoint is not None:
         started -= checkpoint["wall_s"]
         record.restore(checkpoint["record"])
@@ -132,6 +134,15 @@ def _method(
     return record["method"], record["method_reason"]
 
 
+def _effort(plan: AuditPlan, teacher: Teacher, compute: Compute, checkpoint: dict[str, Any] | None) -> str:
+    """What the plan's effort means; a run that goes on, perhaps on another device, keeps it."""
+    if checkpoint is not None and "effort" in checkpoint["record"]:  # an earlier version had no "auto"
+        return str(checkpoint["record"]["effort"])
+    side_px = max(teacher.spec.height, teacher.spec.width)
+    limited = plan.steps is not None or plan.minutes is not None
+    return choose_effort(plan.effort, side_px, compute.device.type, limited=limited)
+
+
 def _check_picture(path: str, method: str, teacher: Teacher) -> None:
     """Refuses a picture that cannot be used before the run has a folder."""
     if method not in ("fast", "ood"):
@@ -148,14 +159,13 @@ def _check_picture(path: str, method: str, teacher: Teacher) -> None:
 def _recipe(
     plan: AuditPlan,
     method: str,
+    effort: str,
     teacher: Teacher,
     student_name: str,
     compute: Compute,
     checkpoint: dict[str, Any] | None,
 ) -> Recipe:
     """The recipe for the plan; minutes become steps by the pace of a few real ones, once for a run that goes on."""
-    side = max(teacher.spec.height, teacher.spec.width)
-    effort = choose_effort(plan.effort, side, compute.device.type)
 
     def of_steps(steps: int | None) -> Recipe:
         return choose_recipe(method, plan.defense, effort, steps)

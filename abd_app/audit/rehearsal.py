@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import torch
 
-from abd_app.audit.choices import choose_effort
 from abd_app.audit.pace import Pace
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.assemble import assemble, build_student, place_teacher, unlearns_inverted
@@ -40,8 +39,7 @@ def seconds_by_effort(teacher: Teacher, method: str, student_name: str, compute:
         if kind not in paces:
             paces[kind] = measure_pace(teacher, kind, student_name, compute)
         expected[effort] = paces[kind].seconds(choose_recipe(method, "abd", effort, None))
-    side = max(teacher.spec.height, teacher.spec.width)
-    return {"auto": expected[choose_effort("auto", side, compute.device.type)], **expected}
+    return expected
 
 
 def measure_pace(teacher: Teacher, recipe: Recipe, student_name: str, compute: Compute) -> Pace:
@@ -85,7 +83,9 @@ class _Rehearsal:
         plain = retrospecting = self._cycle()
         if self._recipe.retrospection == "paper":
             self._distillation.step = _RETROSPECTION_STEP + 1
-            # A step of it takes some ten plain ones, and the first is like the others.
+            # A step of it takes some ten plain ones. On a CPU the first is like the others.
+            for _ in range(runs_to_warm_up(self._compute) - 1):
+                timed_cycle(self._distillation, self._compute, later_steps=1)
             retrospecting = self._cycle(later_steps=1)
         ascent = unlearning = 0.0
         if self._unlearns:

@@ -33,6 +33,7 @@ class Record:
 
     method: str = ""
     method_reason: str = ""
+    effort: str = ""
     student_name: str = ""
     device: str = ""
     steps: int = 0
@@ -52,6 +53,7 @@ class Record:
         return {
             "method": self.method,
             "method_reason": self.method_reason,
+            "effort": self.effort,
             "measured": [asdict(one) for one in self.measured if one.role != "teacher"],
             "findings": [asdict(finding) for finding in self.findings],
             "vaccine": None if self.vaccine is None else asdict(self.vaccine),
@@ -63,6 +65,7 @@ class Record:
     def restore(self, state: dict[str, Any]) -> None:
         """Takes over :meth:`state`."""
         self.method, self.method_reason = state["method"], state["method_reason"]
+        self.effort = state.get("effort", self.effort)  # an earlier version had none
         self.measured = [Measured(**one) for one in state["measured"]]
         self.findings = [Finding(**finding) for finding in state["findings"]]
         self.vaccine = None if state["vaccine"] is None else VaccineChecked(**state["vaccine"])

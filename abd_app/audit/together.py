@@ -62,7 +62,7 @@ def check_plan(plan: AuditPlan, processes: int) -> None:
     """
     for option, refused, remedy in (
         ("--method", plan.method not in _METHODS, f"Use one of: {', '.join(_METHODS)}."),
-        ("--effort", plan.effort == "paper", "Use --effort quick or standard."),
+        ("--effort", plan.effort == "paper", "Use --effort auto, quick or standard."),
         ("--minutes", plan.minutes is not None, "Give --steps or --effort."),
     ):
         if refused:

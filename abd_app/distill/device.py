@@ -50,10 +50,15 @@ class Compute:
 
 
 def sent(drawn: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Something small that was drawn on the CPU, on ``device``. A GPU that is still at work is not waited for.
+    """Something that was drawn on the CPU, on ``device``. A GPU that is still at work is not waited for.
 
-    It is safe for memory of any kind: what is not pinned is copied aside before the call returns.
+    Up to some 64 KiB: the driver may wait with more. Memory that is not pinned is copied aside before the call returns.
+
+    Raises:
+        RuntimeError: A pass is being recorded, which would read the same, long gone memory in each replay.
     """
+    if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        raise RuntimeError("What is drawn on the CPU cannot be recorded.")
     return drawn.to(device, non_blocking=True)
 
 

@@ -19,6 +19,7 @@ _Colour = tuple[int, int, int]
 _Points = list[tuple[float, float]]
 
 _SUPERSAMPLING = 2
+_THREADS = 4  # more would wait for Python's lock
 
 
 def draw_canvases(count: int, size_px: int, *, seed: int) -> npt.NDArray[np.uint8]:
@@ -33,7 +34,7 @@ def draw_canvases(count: int, size_px: int, *, seed: int) -> npt.NDArray[np.uint
         ``(count, size_px, size_px, 3)`` uint8 RGB.
     """
     rng = np.random.default_rng(seed)
-    with ThreadPoolExecutor() as threads:  # Pillow and NumPy compute beside each other
+    with ThreadPoolExecutor(_THREADS) as threads:  # Pillow and NumPy compute beside each other
         begun = [threads.submit(_begin_canvas(size_px, rng)) for _ in range(count)]
         return np.stack([one.result() for one in begun])
 

@@ -27,7 +27,7 @@ class RecordedPass:
     """Runs a pass as it is, and on a GPU from the third time on as a recorded CUDA graph: the same kernels.
 
     The first two runs are steps like any other. A pass is not recorded where there are several processes, for other
-    shapes than the first time, or where memory does not hold the recording.
+    shapes than the first time, where it waits for the host, or where memory does not hold the recording.
 
     Args:
         run: Of tensors on the device; returns tensors.
@@ -93,15 +93,21 @@ class RecordedPass:
 
 
 def _abandon(stream: torch.cuda.Stream) -> None:
-    """Takes back what a recording that failed leaves behind: its own stream, and a generator that waits to be replayed.
+    """Takes back what a recording that failed leaves behind in PyTorch before 2.15.
 
-    The generator would refuse to draw another number. It goes on with a fresh state of the same seed and place.
+    That is its own stream, and a generator that waits to be replayed and refuses to draw another number: it goes on
+    with a fresh state of the same seed and place.
     """
     torch.cuda.set_stream(stream)
     generator = torch.cuda.default_generators[torch.cuda.current_device()]
-    fresh = torch.Generator(generator.device)
-    fresh.set_state(generator.get_state())
-    generator.graphsafe_set_state(fresh.graphsafe_get_state())
+    state = generator.get_state()
+    try:
+        torch.rand(1, device=generator.device)
+        generator.set_state(state)
+    except RuntimeError:
+        fresh = torch.Generator(generator.device)
+        fresh.set_state(state)
+        generator.graphsafe_set_state(fresh.graphsafe_get_state())
 
 
 def runs_to_warm_up(compute: Compute) -> int:

@@ -43,7 +43,10 @@ class PaperRetrospection:
         self._pass: tuple[nn.Module, RecordedPass] | None = None
 
     def add_gradient(self, student: nn.Module, images: torch.Tensor, teacher_logits: torch.Tensor) -> torch.Tensor:
-        """Adds the hypergradient to the student's gradients; ``(N, C, H, W)`` images. Returns the outer loss."""
+        """Adds the hypergradient to the student's gradients; ``(N, C, H, W)`` images.
+
+        Returns the outer loss, to be used before the next call. A GPU replays all of it.
+        """
         chosen = torch.randperm(len(images))[: max(1, int(len(images) * self._portion))]
         selected = torch.zeros(len(images), 1, 1, 1)
         selected[chosen] = 1

@@ -38,7 +38,7 @@ def finding_of_target(
     Args:
         margins: On the teacher as it was handed in.
         bending: On the teacher as it labels; ``None`` where the classes are too few.
-        all_to_all: Likewise; ``None`` also where one class stands out.
+        all_to_all: Likewise; ``None`` also where one class stands out that could be unlearned.
         deed: What became of the class that stands out.
     """
     if margins.num_classes < FEWEST_CLASSES:
@@ -49,13 +49,13 @@ def finding_of_target(
         )
     some = len(margins.classes) < margins.num_classes
     looked_at = f" {len(margins.classes)} of {margins.num_classes:,} classes were looked at." if some else ""
+    if all_to_all is not None and all_to_all.found:
+        why = f"{_by_trading(all_to_all)} {_DEEDS_TO_ALL[deed]}"
+        return Finding("warning", "A backdoor probably has every class taken for another", why)
     if bending is not None and bending.target is not None:
         return _stands_out(bending.target, f"{_by_bending(bending)} {_DEEDS[deed]}{looked_at}")
     if margins.target is not None:
         return _stands_out(margins.target, f"{_by_margin(margins)} {_DEEDS[deed]}{looked_at}")
-    if all_to_all is not None and all_to_all.found:
-        why = f"{_by_trading(all_to_all)} {_DEEDS_TO_ALL[deed]}"
-        return Finding("warning", "A backdoor probably has every class taken for another", why)
     if margins.saturated:
         return Finding(
             "warning",

@@ -40,8 +40,8 @@ class TargetSearch:
         bending: What the search for a class to which bending leads gave; ``None`` before it, and where the classes are
             too few.
         all_to_all: What the search for classes that trade places gave; ``None`` before it, where the classes are too
-            few or more than 64, where too few have images enough, where one of the others has found a class, and where
-            no images are inverted.
+            few or more than 64, where too few have images enough, where one of the others has found a class that could
+            be unlearned, and where no images are inverted.
         disarmed: Whether the class clearly does not stand out by its margin any more once activations are bounded.
     """
 
@@ -73,9 +73,9 @@ class TargetSearch:
     @property
     def kind(self) -> Kind:
         """What leads to the classes, as far as that is known."""
-        if self.bending is not None and self.bending.target is not None:
-            return "bend"
-        return "mark" if self.mapping is None else "blend"
+        if self.mapping is not None:
+            return "blend"
+        return "mark" if self.bending is None or self.bending.target is None else "bend"
 
     @property
     def mapping(self) -> tuple[int, ...] | None:
@@ -84,7 +84,9 @@ class TargetSearch:
 
     @property
     def target(self) -> int | None:
-        """The one class that stands out, by bending or else by its margin."""
+        """The one class that stands out, by bending or else by its margin; ``None`` also where classes trade places."""
+        if self.mapping is not None:
+            return None
         if self.bending is not None and self.bending.target is not None:
             return self.bending.target
         return None if self.margins is None else self.margins.target
@@ -119,7 +121,9 @@ class TargetSearch:
             self.disarmed = bounded.p_value > self._settings.disarmed_from
 
     def on_patches(self, pool: BalancedPatchSource) -> Iterator[dict[str, torch.Tensor]]:
-        """The other two, after :meth:`by_margin`; what is drawn later does not depend on how long they take.
+        """By bending and, where no class has been found yet, by trading, after :meth:`by_margin`.
+
+        What is drawn later does not depend on how long they take.
 
         Raises:
             RunFailedError: The teacher answers with something that is not a number.
@@ -129,13 +133,23 @@ class TargetSearch:
         state = self._random.get_state()
         bends = BendSearch(self.margins.classes, self._shape[1:], self._random, portions=self._portions)
         self.bending = yield from bends.run(self._teacher, pool)
-        if self.target is None and self._may_trade:
-            for step in pool.filled(self._renewals):
-                yield step.losses
-            size, ball = self._num_classes, self._settings.ball
-            pictures = AllToAllSearch(self._shape, size, self._random, ball=ball, portions=self._portions)
-            self.all_to_all = yield from pictures.run(self._teacher, pool)
+        if self.target is None:
+            yield from self.by_trading(pool)
         self._random.set_state(state)
+
+    def by_trading(self, pool: BalancedPatchSource) -> Iterator[dict[str, torch.Tensor]]:
+        """The search for classes that trade places, where images are inverted; once.
+
+        Raises:
+            RunFailedError: The teacher answers with something that is not a number.
+        """
+        if not self._may_trade or self.few or self.all_to_all is not None:
+            return
+        for step in pool.filled(self._renewals):
+            yield step.losses
+        size, ball = self._num_classes, self._settings.ball
+        pictures = AllToAllSearch(self._shape, size, self._random, ball=ball, portions=self._portions)
+        self.all_to_all = yield from pictures.run(self._teacher, pool)
 
     def state_dict(self) -> dict[str, Any]:
         """What was found."""

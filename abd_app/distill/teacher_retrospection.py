@@ -32,15 +32,16 @@ class TeacherRetrospection:
     """Finds the class that a backdoor leads to, then has the teacher unlearn whatever leads any image there.
 
     The class is one to which bending images slightly leads (:mod:`abd_app.distill.bending`), or else the one with an
-    unusually large maximum margin (:mod:`abd_app.distill.margins`); where there is none, each class may lead to one of
-    its own (:mod:`abd_app.distill.all_to_all`). For what was found, universal adversaries are kept: displacements if
-    bending leads there; else pictures in a small ball that are added to an image (triggers that are blended in), and
-    canvases of which a box is laid over it (triggers that are put on). Every step moves them towards the target class,
-    and the teacher's weights towards its own earlier answers: to the perturbed images those that it gave without the
-    perturbation, and to others those that it gave. All are synthetic, and were labelled before. What came out is asked
-    about images that the teacher, as it was before, takes for the class (optimised ones: the weights all of the way;
-    others: a part of it); about others the teacher is believed. Where each class leads to one of its own, canvases are
-    blended in whole, and the weights, which go further than they came, label all images.
+    unusually large maximum margin (:mod:`abd_app.distill.margins`). Where there is none, or where unlearning would cost
+    it its own images, each class may lead to one of its own (:mod:`abd_app.distill.all_to_all`). For what was found,
+    universal adversaries are kept: displacements if bending leads there; else pictures in a small ball that are added
+    to an image (triggers that are blended in), and canvases of which a box is laid over it (triggers that are put on).
+    Every step moves them towards the target class, and the teacher's weights towards its own earlier answers: to the
+    perturbed images those that it gave without the perturbation, and to others those that it gave. All are synthetic,
+    and were labelled before. What came out is asked about images that the teacher, as it was before, takes for the
+    class (optimised ones: the weights all of the way; others: a part of it); about others the teacher is believed.
+    Where each class leads to one of its own, canvases are blended in whole, and the weights, which go further than they
+    came, label all images.
 
     Deviations from the paper's Self-Retrospection, each mending a flaw of it: it acts on the teacher, which has the
     features that a student learns late, once and before its labels are used; adversaries start at random, stay in the
@@ -88,8 +89,8 @@ class TeacherRetrospection:
         """How much :meth:`run` yields at most."""
         settings = self._settings
         renewal = 1 + self._inverts * FastSettings.inversion_steps
-        filling = -(-settings.patches // settings.drawn) + settings.renewals * renewal
-        return self.search.most_steps() + filling + settings.steps
+        first, unlearning = -(-settings.patches // settings.drawn), settings.renewals * renewal + settings.steps
+        return self.search.most_steps() + first + 2 * unlearning
 
     def report(self) -> Iterator[Event]:
         """What came out of :meth:`run`, as events."""
@@ -117,10 +118,20 @@ class TeacherRetrospection:
         for step in pool.filled(0):
             yield step.losses
         yield from search.on_patches(pool)
-        targets = search.targets
-        if not targets:
+        if not search.targets:
             random.set_state(state)  # as if the pool had not been needed
             return
+        yield from self._unlearn_found(pool)
+        if self.deed == "undone" and search.all_to_all is None:
+            # Where each class leads to another one may stand out by chance.
+            pool.distrusted = ()
+            yield from search.by_trading(pool)
+            if search.mapping is not None:
+                yield from self._unlearn_found(pool)
+
+    def _unlearn_found(self, pool: BalancedPatchSource) -> Iterator[dict[str, torch.Tensor]]:
+        """More images, and the unlearning of what the search has found."""
+        search, targets = self.search, self.search.targets
         if len(targets) == 1 and pool.sizes()[targets[0]] >= _ENOUGH:
             pool.distrusted = targets  # optimised images of the class may carry what is to be unlearned
         for step in pool.filled(self._settings.renewals):

@@ -57,7 +57,8 @@ class BudgetField(QWidget):
             return float(self._draft["minutes"]) * 60
         if self._draft["steps"] is not None or self._draft["student"] == PURIFIED or self._cost is None:
             return None
-        return self._cost.seconds.get(self._draft["effort"])
+        effort = self._draft["effort"]
+        return self._cost.seconds.get(self._cost.effort if effort == "auto" else effort)
 
     def _effort_names(self) -> list[tuple[str, str]]:
         names = {
@@ -68,9 +69,13 @@ class BudgetField(QWidget):
         }
         offered = []
         for effort in EFFORTS:
-            seconds = self._cost.seconds.get(effort) if self._cost is not None else None
+            meant = self._cost.effort if effort == "auto" and self._cost is not None else effort
+            seconds = self._cost.seconds.get(meant) if self._cost is not None else None
+            name = (
+                names[effort] if meant == effort else self.tr("Automatic: {effort}").format(effort=names[meant].lower())
+            )
             about = self.tr(", about {time}").format(time=duration(seconds)) if seconds else ""
-            offered.append((effort, names[effort] + about))
+            offered.append((effort, name + about))
         return [*offered, (_CUSTOM, self.tr("Own limit"))]
 
     def _show(self) -> None:

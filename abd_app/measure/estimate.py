@@ -173,7 +173,8 @@ class UniversalTriggerSearch:
         labels = targets.repeat_interleave(_IMAGES_PER_CANDIDATE)
         for _ in range(steps):
             keep, add = (part.repeat_interleave(_IMAGES_PER_CANDIDATE, 0) for part in shape.parts(free, masks))
-            chosen = torch.randint(len(self._searched), (len(labels),), generator=self._random).to(masks.device)
+            chosen = torch.randint(len(self._searched), (len(labels),), generator=self._random)
+            chosen = chosen.to(masks.device, non_blocking=True)
             with torch.autocast(masks.device.type, torch.bfloat16, enabled=self._precision == "bf16"):
                 logits = teacher((self._searched[chosen] * keep + add).clamp(0, 1))
             (free.grad,) = torch.autograd.grad(F.cross_entropy(logits.float(), labels), [free])

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from abd_app.distill.augment import shift_and_flip
-from abd_app.distill.device import Compute
+from abd_app.distill.device import Compute, sent
 from abd_app.distill.recorded import RecordedPass
 from abd_app.errors import RunFailedError, UsageError
 from abd_app.events import StepDone
@@ -157,7 +157,7 @@ class _Lesson:
         if self._padding or self._flip:
             images = shift_and_flip(images, self._random, self._padding, flips=self._flip)
         self._stamp(images, self._data.triggered[chosen].nonzero()[:, 0])
-        return images, self._data.answers[chosen].to(images.device)
+        return images, sent(self._data.answers[chosen], images.device)
 
     def _stamp(self, images: torch.Tensor, rows: torch.Tensor) -> None:
         """Puts a random trigger on each of the images that carry one, in place."""
@@ -165,7 +165,7 @@ class _Lesson:
             return
         which = torch.randint(len(self._triggers), (len(rows),), generator=self._random)
         for index, trigger in enumerate(self._triggers):
-            part = rows[which == index].to(images.device)
+            part = sent(rows[which == index], images.device)
             if len(part):
                 images[part] = trigger(images[part])
 

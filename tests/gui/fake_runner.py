@@ -38,7 +38,7 @@ from abd_app.teacher import Finding, Question, TeacherCard
 
 _GIB = 1024**3
 STEP_S = 0.004
-_SECONDS = {"auto": 150.0, "quick": 150.0, "standard": 900.0, "paper": 86_000.0}
+_SECONDS = {"quick": 150.0, "standard": 900.0, "paper": 86_000.0}
 SUMMARY = "The student keeps 96 % of the teacher's accuracy; the sticker works on 2 % of 900 images instead of 99 %."
 
 

@@ -36,7 +36,7 @@ def conversation(plan: AuditPlan) -> list[Said]:
         DevicesListed((("cpu", "CPU", 0),)),
         InspectJob(plan.teacher_file, plan.facts),
         opened,
-        CostEstimated("ood", "no reason", {"auto": 1.0, "quick": 1.0}),
+        CostEstimated("ood", "no reason", {"quick": 1.0}),
         InspectionFinished(),
         AuditJob(plan),
         opened,

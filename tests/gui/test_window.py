@@ -45,7 +45,7 @@ def make_ready(
         CostEstimated(
             "ood",
             "On a CPU it learns most per minute.",
-            {"auto": 150.0, "quick": 150.0, "standard": 900.0, "paper": 9e4},
+            {"quick": 150.0, "standard": 900.0, "paper": 9e4},
         ),
         InspectionFinished(),
     )
@@ -144,9 +144,7 @@ def test_automatic_is_explained_for_the_device_that_was_chosen(
     assert isinstance(job, InspectJob) and job.device == "cuda"
     assert "On a CPU" not in shown_texts(window) and "is being measured" in shown_texts(window)
     inspected = TeacherInspected(card(job.file, job.facts))
-    stand_in.say(
-        inspected, CostEstimated("fast", "It has statistics.", {"auto": 5.0, "quick": 5.0}), InspectionFinished()
-    )
+    stand_in.say(inspected, CostEstimated("fast", "It has statistics.", {"quick": 5.0}), InspectionFinished())
     assert plan.method.currentText() == "Automatic: fast"
     assert "It has statistics." in shown_texts(window) and "is being measured" not in shown_texts(window)
     window.open_file(str(tmp_path / "other.pth"))
@@ -157,7 +155,7 @@ def test_automatic_is_explained_for_a_purified_teacher_too(
     window: MainWindow, stand_in: StandInEngine, tmp_path: Path
 ) -> None:
     make_ready(window, stand_in, str(tmp_path / "t.pth"))
-    cost = CostEstimated("ood", "On a CPU it learns most.", {"auto": 5.0, "quick": 5.0}, ("fast", "It has statistics."))
+    cost = CostEstimated("ood", "On a CPU it learns most.", {"quick": 5.0}, ("fast", "It has statistics."))
     window.setup.plan.show_cost(cost)
     for student, method, why in (
         ("purified", "fast", "It has statistics."),

@@ -12,10 +12,13 @@ import torch
 from PIL import Image
 from torch import nn
 
-from abd_app.audit import inspection, run_audit, run_inspection, scoring
+from abd_app.audit import inspection, opening, run_audit, run_inspection, scoring
 from abd_app.audit.choices import choose_effort, choose_method, choose_student
 from abd_app.audit.opening import OpenAudit, open_audit
 from abd_app.audit.scoring import check_measures
+from abd_app.bench import make_subject
+from abd_app.distill.device import Compute
+from abd_app.distill.recipe import STEPS
 from abd_app.errors import MissingFactsError, UsageError
 from abd_app.events import CostEstimated, Event, Measured, MethodChosen, PhaseStarted, TeacherInspected
 from abd_app.intake import OneByOne, open_teacher
@@ -163,12 +166,11 @@ def test_an_estimate_is_not_waited_for_before_the_student_begins(make_plan: Make
 
 
 def test_an_inspection_tells_the_card_and_what_each_effort_costs(teacher_file: str) -> None:
-    inspected, cost = list(run_inspection(teacher_file, FACTS))
+    inspected, cost = list(run_inspection(teacher_file, FACTS, "cpu"))
     assert isinstance(inspected, TeacherInspected) and inspected.card.architecture == "wrn-10-1"
     assert isinstance(cost, CostEstimated)
     assert cost.method == "fast"
-    assert list(cost.seconds) == list(EFFORTS)
-    assert cost.seconds["auto"] == cost.seconds["quick"]
+    assert set(cost.seconds) == set(EFFORTS) - {"auto"} and cost.effort == "quick"
     assert 0 < cost.seconds["quick"] < cost.seconds["standard"] < cost.seconds["paper"]
 
 
@@ -182,6 +184,7 @@ def test_an_inspection_explains_auto_for_the_device_that_was_chosen(
     monkeypatch.setattr(inspection, "seconds_by_effort", lambda *_: {})
     _, cost = run_inspection(teacher_file, dataclasses.replace(FACTS, input_size=(96, 96)), device)
     assert isinstance(cost, CostEstimated) and cost.method == method
+    assert cost.effort == "quick", "images of 96 pixels"
     assert ("CPU" in cost.reason) == (device == "cpu")
     assert cost.to_purify is not None and cost.to_purify[0] == "fast" and "CPU" not in cost.to_purify[1]
 
@@ -206,7 +209,22 @@ def test_inversion_is_refused_where_there_are_no_statistics(method: str) -> None
     assert choose_method(method, _card(3), "cuda") == (method, "as you asked")
 
 
-def test_the_effort_that_auto_means_takes_minutes() -> None:
+@pytest.mark.parametrize(
+    ("device", "side", "effort"), [("cuda", 32, "standard"), ("cuda", 96, "quick"), ("cpu", 32, "quick")]
+)
+def test_a_run_takes_the_effort_that_auto_means(device: str, side: int, effort: str) -> None:
+    plan, subject = AuditPlan("t.pth", "out"), make_subject("wrn-10-1", size=(side, side))
+    compute = Compute(torch.device(device), False)  # on which nothing is computed
+    assert opening._effort(plan, subject.teacher, compute, None) == effort
+    for limited in (dataclasses.replace(plan, steps=7), dataclasses.replace(plan, minutes=1.0)):
+        assert opening._effort(limited, subject.teacher, compute, None) == "quick"
+    kept = {"record": {"effort": "standard"}}
+    assert opening._effort(plan, subject.teacher, compute, kept) == "standard", "it was chosen on another device"
+    recipe = opening._recipe(plan, "fast", effort, subject.teacher, "wrn-10-1", compute, None)
+    assert recipe.steps == STEPS[effort]["fast"]
+
+
+def test_auto_means_standard_for_small_images_on_a_gpu_only() -> None:
     assert choose_effort("auto", 32, "cuda") == choose_effort("auto", 64, "cuda") == "standard"
     assert choose_effort("auto", 32, "cpu") == choose_effort("auto", 65, "cuda") == "quick"
     assert choose_effort("paper", 32, "cpu") == "paper" and choose_effort("quick", 32, "cuda") == "quick"

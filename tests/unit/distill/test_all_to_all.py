@@ -14,6 +14,7 @@ from abd_app.distill import all_to_all, target_search
 from abd_app.distill.all_to_all import AllToAllSearch, AllToAllTest, _one_to_one, _share
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.device import Compute
+from abd_app.distill.margins import MarginTest
 from abd_app.distill.microbatch import Portions
 from abd_app.distill.sources.base import GeneratorStep
 from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
@@ -258,6 +259,29 @@ def test_unlearning_that_costs_half_of_all_answers_is_undone(compute: Compute) -
     assert (retrospection.targets, retrospection.deed) == ((), "undone")
     made = next(event for event in retrospection.report() if isinstance(event, FindingMade))
     assert "undone" in made.finding.detail
+
+
+@pytest.mark.parametrize("backdoor", [True, False])
+def test_it_is_looked_for_where_a_class_stands_out_that_cannot_be_unlearned(
+    compute: Compute, monkeypatch: pytest.MonkeyPatch, backdoor: bool
+) -> None:
+    monkeypatch.setattr(MarginTest, "target", 2)
+    retrospection = _retrospection(_teacher(compute, backdoor=backdoor))
+    shares = iter([0.0, *[0.9] * 2])  # of the class that stands out alone nothing is left
+    monkeypatch.setattr(retrospection, "_kept", lambda *_: next(shares))
+    losses = list(retrospection.run())
+    assert len(losses) <= retrospection.most_steps()
+    assert retrospection.search.all_to_all is not None
+    made = next(event for event in retrospection.report() if isinstance(event, FindingMade))
+    if backdoor:
+        assert retrospection.search.kind == "blend" and retrospection.search.target is None
+        assert (retrospection.targets, retrospection.deed) == (tuple(range(_CLASSES)), "unlearned")
+        assert retrospection._teacher.second_opinion is not None
+        assert abs(float(retrospection._teacher.second_opinion.network.gain)) < 0.5
+        assert "every class" in made.finding.title
+    else:
+        assert (retrospection.search.target, retrospection.targets, retrospection.deed) == (2, (), "undone")
+        assert retrospection._teacher.second_opinion is None and "Class 2" in made.finding.title
 
 
 def test_answers_that_are_no_numbers_end_the_run(compute: Compute) -> None:
