@@ -124,10 +124,12 @@ class TeacherRetrospection:
         yield from self._unlearn_found(pool)
         if self.deed == "undone" and search.all_to_all is None:
             # Where each class leads to another one may stand out by chance.
-            pool.distrusted = ()
+            pool.distrusted, state = (), random.get_state()
             yield from search.by_trading(pool)
             if search.mapping is not None:
                 yield from self._unlearn_found(pool)
+            else:
+                random.set_state(state)
 
     def _unlearn_found(self, pool: BalancedPatchSource) -> Iterator[dict[str, torch.Tensor]]:
         """More images, and the unlearning of what the search has found."""
