@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import warnings
 from collections.abc import Callable
@@ -79,6 +80,7 @@ def convert(model: onnx.ModelProto, fixed_batch: int | None, original: Path) -> 
     _rename_values(slim)
     converted = _converted(slim, original)
     _drop_copies(converted)
+    _call_batchnorms(converted)
     network = OnnxNetwork(converted).eval()
     for parameter in network.parameters():
         parameter.requires_grad_(False)
@@ -106,6 +108,20 @@ def _converted(slim: onnx.ModelProto, original: Path) -> Any:
         operators = ", ".join(sorted({node.op_type for node in slim.graph.node}))
         name = match.group(1) if match else f"one of {operators}"
         raise _not_convertible(original, name, f"{type(error).__name__}: {str(error)[:200]}") from error
+
+
+def _call_batchnorms(converted: Any) -> None:
+    """Lets hooks of BatchNorm layers run: the wrapper that the converter puts around each goes past them."""
+    from onnx2pytorch.operations.batchnorm import BatchNormWrapper
+
+    for module in converted.modules():
+        if isinstance(module, BatchNormWrapper) and not module.has_lazy:
+            module.forward = functools.partial(_call_batchnorm, module)
+
+
+def _call_batchnorm(wrapper: Any, images: torch.Tensor) -> torch.Tensor:
+    answer: torch.Tensor = wrapper.bnu(images)  # by its name: something else may have taken its place
+    return answer
 
 
 def _free_batch(model: onnx.ModelProto, batch: int) -> None:

@@ -12,6 +12,8 @@ import torch
 from onnx import TensorProto, helper
 from torch import nn
 
+from abd_app.distill.bounds import bound_activations
+from abd_app.distill.observe import batchnorm_distances
 from abd_app.errors import TeacherRefusedError, UsageError
 from abd_app.intake import inspect_teacher, open_teacher
 from abd_app.intake.onnx_graph import GraphFacts
@@ -59,6 +61,16 @@ def test_a_wide_resnet_as_pytorch_exports_it(wrn: nn.Module, tmp_path: Path) -> 
     assert teacher.card.batchnorm_layers > 0
     images = torch.rand(7, 3, 16, 16)
     assert torch.allclose(teacher.network(images), wrn(images), atol=1e-4)
+    for network in (teacher.network, copy.deepcopy(teacher.network)):
+        with batchnorm_distances(network) as distances:
+            network(images)
+        assert len(distances) == teacher.card.batchnorm_layers, "each layer can be looked into"
+    bounded = copy.deepcopy(teacher.network)
+    bounds = bound_activations(bounded, 0.1)
+    answer = bounded(images)
+    assert (answer - wrn(images)).abs().max() > 1e-3, "bounds act"
+    assert torch.allclose(bounds.built_into(bounded)(images), answer, atol=1e-5)
+    assert torch.allclose(teacher.network(images), wrn(images), atol=1e-4), "the original is as it was"
 
 
 def test_constants_of_rank_five_survive_channels_last() -> None:
