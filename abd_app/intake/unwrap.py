@@ -32,6 +32,8 @@ _NEARLY_ALL, _MOST_BESIDE = 0.9, 3
 _AVERAGE = re.compile(r"(^|_)(ema|swa|averaged?)(_|$)")
 """The part of a checkpoint that holds the average of another part's weights over the last steps of training."""
 _MAX_DEPTH = 4
+_MOST_REPEATED_BYTES = 2**26
+"""Of a tensor that repeats what is stored once: copying it would take as much memory as it claims."""
 _SHOWN_KEYS = 3
 
 
@@ -121,6 +123,14 @@ def _plain(content: Mapping[str, object], original: Path, findings: list[Finding
                 "The file holds sparse, quantised or complex tensors.",
                 where=f"{original}: {name}",
                 remedy="Save the model with ordinary floating-point weights.",
+            )
+        claimed, stored = value.numel() * value.element_size(), value.untyped_storage().nbytes()
+        if claimed > max(stored, _MOST_REPEATED_BYTES):
+            raise TeacherRefusedError(
+                "The file claims more than it holds.",
+                where=f"{original}: {name}",
+                why=f"{stored:,} bytes are to be repeated until they are {claimed:,}.",
+                remedy="Save the model with ordinary weights, e.g. after tensor.contiguous().",
             )
         if value.is_floating_point() and value.dtype is not torch.float32:
             dtypes.add(value.dtype)

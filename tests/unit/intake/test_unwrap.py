@@ -91,6 +91,17 @@ def test_no_weights_is_a_refusal(content: object) -> None:
         unwrap(content, HERE)
 
 
+def test_what_claims_more_than_it_holds_is_refused_before_it_is_copied() -> None:
+    content = {"a.weight": torch.ones(2, 3), "b.weight": torch.zeros(1).expand(10, 3, 10**5, 10**5)}
+    with pytest.raises(TeacherRefusedError, match="more than it holds") as caught:
+        unwrap(content, Path("t.pth"))
+    assert caught.value.where == "t.pth: b.weight" and "4 bytes" in caught.value.why
+    assert unwrap({**content, "b.weight": torch.ones(1).expand(4, 5)}, Path("t.pth")).tensors["b.weight"].shape == (
+        4,
+        5,
+    )
+
+
 def test_sparse_tensors_are_refused() -> None:
     with pytest.raises(TeacherRefusedError, match="sparse"):
         unwrap({**_weights(), "emb.weight": torch.eye(3).to_sparse()}, HERE)
