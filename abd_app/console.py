@@ -18,6 +18,7 @@ from abd_app.events import (
     MethodChosen,
     PhaseAdvanced,
     PhaseStarted,
+    RunBegan,
     StepDone,
     StudentExported,
     TeacherInspected,
@@ -112,6 +113,8 @@ def _sentence(event: Event) -> str:
             return f"teacher: {card.file}, {card.format}, {card.architecture or 'unknown architecture'}"
         case MethodChosen(method, reason):
             return f"image source: {method} ({reason})"
+        case RunBegan():
+            return _began(event)
         case VaccineChecked(accepted, tail_ratio, trials, layers):
             verdict = f"accepted, shuffles {', '.join(layers)}" if accepted else "none accepted"
             return f"vaccine check: {verdict} (told apart {100 * tail_ratio:.1f} %, {trials} tried)"
@@ -121,6 +124,18 @@ def _sentence(event: Event) -> str:
             return _finding(finding)
         case StudentExported(path, parity_max_abs, images):
             return f"exported: {path} (differs from PyTorch by at most {parity_max_abs:.1e} on {images} images)"
+        case _:
+            return ""
+
+
+def _began(event: RunBegan) -> str:
+    match event.state:
+        case "finished":
+            return "this run is finished: its result again"
+        case "resumed" if event.step:
+            return f"resumed: the {event.role} goes on after step {event.step}"
+        case "resumed":
+            return "resumed: there is no checkpoint yet, so the run starts from the beginning"
         case _:
             return ""
 

@@ -49,6 +49,12 @@ class TeacherRefusedError(AuditError):
     exit_code = 3
 
 
+class RunCancelledError(AuditError):
+    """The user has ended the audit."""
+
+    exit_code = 130
+
+
 class RunFailedError(AuditError):
     """The audit started and could not finish: device, disk, numerics or parity."""
 

@@ -73,6 +73,23 @@ class MethodChosen(Event):
 
 
 @dataclass(frozen=True)
+class RunBegan(Event):
+    """The choices are made, and the run has its folder.
+
+    Attributes:
+        folder: Where it writes; it can be continued there from now on.
+        state: ``resumed``: an earlier part of it goes on; ``finished``: nothing was left to do.
+        role: Which network learns first; of a run that goes on, in its last checkpoint.
+        step: Of that network; 0 also where an earlier part left no checkpoint.
+    """
+
+    folder: str
+    state: Literal["new", "resumed", "finished"]
+    role: Role = "student"
+    step: int = 0
+
+
+@dataclass(frozen=True)
 class PhaseStarted(Event):
     """``role`` enters ``phase`` at ``step``."""
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -14,11 +16,11 @@ from abd_app.errors import RunFailedError, TeacherRefusedError, UsageError
 from abd_app.intake import load_weights_only
 from abd_app.plan import AuditPlan
 
-_PLAN, _CHECKPOINT = "plan.json", "checkpoint/state.pt"
+_PLAN, _CHECKPOINT, _REPORT = "plan.json", "checkpoint/state.pt", "report.json"
 
 
 class RunFolder:
-    """Where a run writes.
+    """Where a run writes; a context that an unfinished run leaves with a checkpoint or without a trace.
 
     Nothing is written before :meth:`begin`, so that a refused run leaves no folder in the way of the next try.
 
@@ -36,6 +38,8 @@ class RunFolder:
         self._plan = plan
         self.path = Path(plan.out)
         self._checkpoint = self.path / _CHECKPOINT
+        self._made: list[Path] | None = None
+        """The folders that :meth:`begin` made, outermost first; ``None``: the plan was not written by it."""
         if plan.resume:
             self._check_same_run(plan)
         elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
@@ -47,6 +51,35 @@ class RunFolder:
             )
         else:
             self._check_place()
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None and self._made is not None and not self._checkpoint.exists():
+            self._clear(self._made)
+
+    def _clear(self, made: list[Path]) -> None:
+        """Removes what :meth:`begin` has written, unless something else is there by now."""
+        if [one.name for one in self.path.iterdir() if one.name not in (_PLAN, self._checkpoint.parent.name)]:
+            return
+        with contextlib.suppress(OSError):  # what somebody else has put there stays
+            self._checkpoint.parent.rmdir()
+            (self.path / _PLAN).unlink()
+            for folder in reversed(made):
+                folder.rmdir()
+
+    def finished(self) -> dict[str, Any] | None:
+        """The report of a run that is to go on and is finished already, the content of ``report.json``."""
+        if not self._plan.resume:
+            return None
+        try:
+            report = json.loads((self.path / _REPORT).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return report if isinstance(report, dict) else None
 
     def _check_place(self) -> None:
         """Refuses a folder that cannot be made where it is to be."""
@@ -68,6 +101,8 @@ class RunFolder:
             RunFailedError: It cannot be written to.
         """
         with self.writing():
+            if not self._plan.resume:
+                self._made = [one for one in (*reversed(self.path.parents), self.path) if not one.exists()]
             self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
             if not self._plan.resume:
                 (self.path / _PLAN).write_text(self._plan.to_json(), encoding="utf-8")

@@ -103,7 +103,12 @@ def _watched(
     network, last_step, saved = distillation.student.network, distillation.step, time.monotonic()
     every = max(1, audit.recipe.steps // MEASUREMENTS)
     for event in distillation.run():
-        yield event
+        try:
+            yield event
+        except KeyboardInterrupt:
+            if isinstance(event, StepDone) and leads():
+                _save(audit, distillation, role)
+            raise
         if isinstance(event, VaccineChecked):
             audit.record.vaccine = event
         elif isinstance(event, TargetSearched):

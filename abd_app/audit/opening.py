@@ -20,7 +20,7 @@ from abd_app.distill.parallel import leads, wait
 from abd_app.distill.pictures import load_picture
 from abd_app.distill.recipe import Recipe, choose_recipe
 from abd_app.errors import UsageError
-from abd_app.events import Event, FindingMade, Measured, MethodChosen, PhaseStarted, Role, TeacherInspected
+from abd_app.events import Event, FindingMade, Measured, MethodChosen, PhaseStarted, Role, RunBegan, TeacherInspected
 from abd_app.intake import open_teacher
 from abd_app.plan import PURIFIED, AuditPlan
 from abd_app.teacher import Finding, Teacher
@@ -75,15 +75,14 @@ class OpenAudit:
         return FindingMade(finding)
 
 
-def open_audit(plan: AuditPlan) -> Generator[Event, None, OpenAudit]:
-    """Reads teacher, pictures, evaluation images and folder, makes the remaining choices; a first look at the teacher.
+def open_audit(plan: AuditPlan, folder: RunFolder) -> Generator[Event, None, OpenAudit]:
+    """Reads teacher, pictures, evaluation images and checkpoint, and makes the remaining choices; measures the teacher.
 
     Raises:
         AuditError: Any of them cannot be used.
     """
     started = time.monotonic()
     compute = choose_compute(plan.device, plan.precision)
-    folder = RunFolder(plan)
     checkpoint = folder.load_checkpoint()
     check_measures(plan)
     yield PhaseStarted("intake", "teacher", 0)
@@ -103,6 +102,7 @@ def open_audit(plan: AuditPlan) -> Generator[Event, None, OpenAudit]:
     wait()  # until all have looked into the folder, which is refused once something is in it
     if leads():
         folder.begin()
+    yield _began(plan, checkpoint)
     device = device_name(compute.device)
     record = Record(method=method, method_reason=reason, effort=effort, student_name=student_name, device=device)
     if checkpoint is not None:
@@ -114,6 +114,12 @@ def open_audit(plan: AuditPlan) -> Generator[Event, None, OpenAudit]:
     if not scorer.estimated:  # an estimate needs a long search; the others say at once if the teacher is of any use
         yield from audit.measure(network, "teacher", 0, live=True)
     return audit
+
+
+def _began(plan: AuditPlan, checkpoint: dict[str, Any] | None) -> RunBegan:
+    if checkpoint is None:
+        return RunBegan(plan.out, "resumed" if plan.resume else "new")
+    return RunBegan(plan.out, "resumed", checkpoint["role"], checkpoint["distillation"]["step"])
 
 
 def _method(

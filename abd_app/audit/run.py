@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 
 from abd_app.audit.finishing import export_student
+from abd_app.audit.folder import RunFolder
 from abd_app.audit.learning import learn
 from abd_app.audit.opening import open_audit
 from abd_app.audit.purifying import purify
 from abd_app.distill.parallel import leads, wait
-from abd_app.events import Event
+from abd_app.events import AuditFinished, Event, RunBegan
 from abd_app.plan import PURIFIED, AuditPlan
 
 
@@ -19,7 +20,8 @@ def run_audit(plan: AuditPlan, *, stop_requested: Callable[[], bool] = lambda: F
     With ``student='purified'`` the teacher itself, purified, takes the student's place.
 
     Pausing is not asking for the next event. Cancelling is closing the generator; a run can then go on from its last
-    checkpoint.
+    checkpoint. Throwing ``KeyboardInterrupt`` into it at a ``StepDone`` cancels, too, but writes a checkpoint first. A
+    run that ends before it has one leaves no folder. A finished one that is to go on gives its result again.
 
     Of several processes (:mod:`abd_app.audit.together`) all learn, and the first alone measures, writes and exports.
 
@@ -30,10 +32,15 @@ def run_audit(plan: AuditPlan, *, stop_requested: Callable[[], bool] = lambda: F
     Raises:
         AuditError: With what happened, where, why, and what to do.
     """
-    audit = yield from open_audit(plan)
-    student = yield from purify(audit) if plan.student == PURIFIED else learn(audit, "student", stop_requested)
-    if plan.compare and not audit.record.stopped_early:
-        yield from learn(audit, "twin", stop_requested)
-    if leads():
-        yield from export_student(audit, student)
-    wait()
+    with RunFolder(plan) as folder:
+        if (report := folder.finished()) is not None:
+            yield RunBegan(plan.out, "finished")
+            yield AuditFinished(plan.out, report)
+            return
+        audit = yield from open_audit(plan, folder)
+        student = yield from purify(audit) if plan.student == PURIFIED else learn(audit, "student", stop_requested)
+        if plan.compare and not audit.record.stopped_early:
+            yield from learn(audit, "twin", stop_requested)
+        if leads():
+            yield from export_student(audit, student)
+        wait()

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from abd_app import console
+from abd_app.cli.interrupts import Interrupts, terminable
 from abd_app.cli.options import (
     Arch,
     AsJson,
@@ -57,7 +58,7 @@ def inspect(
     answers: Output = None,
 ) -> None:
     """Say what a teacher file is, and what it does not say."""
-    with failures_reported():
+    with failures_reported(), terminable():
         facts = stated_facts(arch, classes, size, mean, std, answers)
         with contextlib.redirect_stdout(sys.stderr):
             from abd_app.audit import run_inspection
@@ -142,13 +143,22 @@ def _report(plan: AuditPlan, speaks: bool) -> dict[str, Any] | None:
     from abd_app.audit import run_audit
 
     report: dict[str, Any] | None = None
-    with contextlib.ExitStack() as opened:
-        progress = opened.enter_context(console.ProgressPrinter()) if speaks else None
-        for event in opened.enter_context(contextlib.closing(run_audit(plan))):
-            if progress is not None:
-                progress.show(event)
-            if isinstance(event, AuditFinished):
-                report = event.report
+    interrupts = Interrupts()
+    try:
+        with contextlib.ExitStack() as opened:
+            progress = opened.enter_context(console.ProgressPrinter()) if speaks else None
+            events = opened.enter_context(contextlib.closing(run_audit(plan)))
+            opened.enter_context(interrupts)
+            for event in events:
+                interrupts.see(event)
+                if progress is not None:
+                    progress.show(event)
+                if isinstance(event, AuditFinished):
+                    report = event.report
+                elif interrupts.asked:
+                    events.throw(KeyboardInterrupt())
+    except KeyboardInterrupt:
+        raise interrupts.cancelled() from None
     return report
 
 

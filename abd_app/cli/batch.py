@@ -12,6 +12,7 @@ import typer
 from abd_app.batch import BatchFinished, BatchPlan, run_batch
 from abd_app.batch.summary import row
 from abd_app.cli.batch_progress import BatchPrinter
+from abd_app.cli.interrupts import terminable
 from abd_app.cli.options import (
     Arch,
     AsJson,
@@ -78,7 +79,7 @@ def batch(
     as_json: AsJson = False,
 ) -> None:
     """Audit many teachers, each with every seed; one that fails does not stop the others."""
-    with failures_reported():
+    with failures_reported(), terminable():
         facts = stated_facts(arch, classes, size, mean, std, answers)
         triggers = tuple(trigger_from_text(text) for text in trigger or ())
         budget: dict[str, Any] = {"effort": effort, "steps": steps, "minutes": minutes}

@@ -14,9 +14,7 @@ import typer
 
 from abd_app import console
 from abd_app.cli import processes
-from abd_app.errors import AuditError, RunFailedError
-
-CANCELLED_EXIT_CODE = 130
+from abd_app.errors import AuditError, RunCancelledError, RunFailedError
 
 
 def print_json(value: dict[str, Any] | list[dict[str, Any]]) -> None:
@@ -36,7 +34,7 @@ def failures_reported() -> Iterator[None]:
     except KeyboardInterrupt:
         if processes.speaks_of_failure():
             print("abd-app: cancelled", file=sys.stderr)
-        raise typer.Exit(CANCELLED_EXIT_CODE) from None
+        raise typer.Exit(RunCancelledError.exit_code) from None
     except typer.Exit:
         raise
     except Exception as error:

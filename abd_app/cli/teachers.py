@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from abd_app import console
+from abd_app.cli.interrupts import terminable
 from abd_app.cli.options import AsJson, Device, Out, Seed, Size
 from abd_app.cli.reporting import failures_reported, print_json
 from abd_app.command import size_from_text, target_from_text, trigger_from_text
@@ -45,7 +46,7 @@ def make_teacher(
     as_json: AsJson = False,
 ) -> None:
     """Train a teacher with a planted backdoor (or a clean one) for red-team exercises."""
-    with failures_reported():
+    with failures_reported(), terminable():
         planted = _planted(trigger, target, poison)
         picture_size = None if size is None else size_from_text(size)
         choices: dict[str, Any] = {"architecture": arch, "steps": steps, "epochs": epochs, "input_size": picture_size}

@@ -27,9 +27,10 @@ def write_report(report: Report, folder: Path) -> None:
         RunFailedError: The disk is full, the folder cannot be written, or Jinja2 is missing.
     """
     values = plain(report)
-    write_text(folder / "report.json", json.dumps(values, indent=2, allow_nan=False) + "\n")
     curves = folder / "curves.svg"
     write_text(folder / "report.html", render_html(values, curves_svg=curves.read_bytes() if curves.is_file() else b""))
+    # The last file of a run: where it is, the run is finished.
+    write_text(folder / "report.json", json.dumps(values, indent=2, allow_nan=False) + "\n")
 
 
 def plain(value: Any) -> Any:

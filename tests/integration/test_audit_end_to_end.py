@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from abd_app.assets import asset
-from abd_app.audit import run_audit
+from abd_app.audit import learning, run_audit
 from abd_app.distill.assemble import build_student
 from abd_app.errors import UsageError
 from abd_app.events import (
@@ -29,6 +29,7 @@ from abd_app.events import (
     Measured,
     MethodChosen,
     PhaseStarted,
+    RunBegan,
     StepDone,
     StudentExported,
     TeacherInspected,
@@ -179,12 +180,46 @@ def test_stop_and_keep_measures_and_exports_what_there_is(tiny_plan: TinyPlan) -
     assert report["student"]["accuracy"] is not None
 
 
-@pytest.mark.parametrize("phase", ["vaccine check", "distilling", "self-retrospection", "export"])
-def test_a_cancelled_run_leaves_no_half_result(tiny_plan: TinyPlan, phase: str) -> None:
+def test_a_cancelled_run_leaves_its_checkpoint_and_no_half_result(tiny_plan: TinyPlan) -> None:
     plan = tiny_plan(compare=False)
-    _drain_until(plan, lambda event: isinstance(event, PhaseStarted) and event.phase == phase)
+    _drain_until(plan, lambda event: isinstance(event, PhaseStarted) and event.phase == "export")
     assert _files(plan.out) == {"plan.json", "checkpoint"}
     assert not [path for path in Path(plan.out).rglob("*") if path.suffix in (".tmp", ".part")]
+
+
+@pytest.mark.parametrize("phase", ["vaccine check", "distilling", "self-retrospection"])
+def test_a_run_cancelled_before_its_first_step_leaves_nothing_in_the_way_of_the_next(
+    tiny_plan: TinyPlan, phase: str
+) -> None:
+    plan = tiny_plan(compare=False)
+    below = replace(plan, out=str(Path(plan.out) / "below"))
+    _drain_until(below, lambda event: isinstance(event, PhaseStarted) and event.phase == phase)
+    assert not Path(plan.out).exists()
+
+
+def test_an_interrupted_run_goes_on_from_the_very_step(
+    whole_run: tuple[AuditPlan, list[Event]], tiny_plan: TinyPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning, "CHECKPOINT_EVERY_S", 1e9)
+    plan = tiny_plan()
+    run = run_audit(plan)
+    next(event for event in run if isinstance(event, StepDone) and event.step == 11)
+    with pytest.raises(KeyboardInterrupt):
+        run.throw(KeyboardInterrupt())
+    assert _files(plan.out) == {"plan.json", "checkpoint"}
+    last = list(run_audit(replace(plan, resume=True)))
+    assert [event for event in last if isinstance(event, RunBegan)] == [RunBegan(plan.out, "resumed", "student", 11)]
+    assert _steps(last, "student")[0] == 12
+    _assert_same_student(plan.out, whole_run[0].out)
+
+
+def test_a_finished_run_is_not_run_again(whole_run: tuple[AuditPlan, list[Event]]) -> None:
+    plan, events = whole_run
+    before = {path: path.stat().st_mtime_ns for path in Path(plan.out).rglob("*")}
+    assert list(run_audit(replace(plan, resume=True))) == [RunBegan(plan.out, "finished"), events[-1]]
+    assert {path: path.stat().st_mtime_ns for path in Path(plan.out).rglob("*")} == before
+    with pytest.raises(UsageError, match="another seed"):
+        list(run_audit(replace(plan, resume=True, seed=1)))
 
 
 def test_a_run_cancelled_after_the_export_has_a_whole_student(tiny_plan: TinyPlan) -> None:

@@ -230,7 +230,7 @@ def test_control_c_closes_the_audit_and_says_cancelled(
     assert run("distill", "t.pt", "--out", "r", "--json") == 130
     printed = capsys.readouterr()
     assert audit.closed
-    assert "cancelled" in printed.err
+    assert "abd-app: Cancelled." in printed.err
     assert printed.out == ""
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from abd_app import console
-from abd_app.events import PhaseAdvanced, PhaseStarted, VaccineChecked
+from abd_app.events import PhaseAdvanced, PhaseStarted, RunBegan, VaccineChecked
 
 
 @pytest.mark.parametrize(("accepted", "verdict"), [(True, "accepted, shuffles a, b"), (False, "none accepted")])
@@ -24,3 +24,18 @@ def test_a_long_phase_without_steps_says_now_and_then_how_far_it_is(capsys: pyte
             progress.show(PhaseAdvanced("student", part / 100))
     lines = [line for line in capsys.readouterr().err.splitlines() if "vaccine" in line]
     assert lines == ["student: vaccine check", *(f"student: vaccine check, {share} %" for share in (30, 61, 92))]
+
+
+@pytest.mark.parametrize(
+    ("began", "said"),
+    [
+        (RunBegan("r", "new"), ""),
+        (RunBegan("r", "resumed", "twin", 7), "resumed: the twin goes on after step 7\n"),
+        (RunBegan("r", "resumed"), "resumed: there is no checkpoint yet, so the run starts from the beginning\n"),
+        (RunBegan("r", "finished"), "this run is finished: its result again\n"),
+    ],
+)
+def test_a_run_that_goes_on_says_from_where(capsys: pytest.CaptureFixture[str], began: RunBegan, said: str) -> None:
+    with console.ProgressPrinter() as progress:
+        progress.show(began)
+    assert capsys.readouterr().err == said

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from abd_app.audit.finishing import export_student
+from abd_app.audit.folder import RunFolder
 from abd_app.audit.opening import OpenAudit, open_audit
 from abd_app.events import Event, FindingMade, Measured
 from abd_app.plan import AuditPlan
@@ -21,7 +22,8 @@ from abd_app.plan import AuditPlan
 EACH = 30
 
 
-def _opened(run: Generator[Event, None, OpenAudit]) -> OpenAudit:
+def _opened(plan: AuditPlan) -> OpenAudit:
+    run = open_audit(plan, RunFolder(plan))
     while True:
         try:
             next(run)
@@ -33,7 +35,7 @@ def _opened(run: Generator[Event, None, OpenAudit]) -> OpenAudit:
 @pytest.fixture
 def own_images(make_plan: Callable[..., AuditPlan], tmp_path: Path) -> Path:
     """Folders named as classes, of noise that the teacher takes for them; of class 1 there is none."""
-    network = _opened(open_audit(make_plan(out=str(tmp_path / "before")))).network
+    network = _opened(make_plan(out=str(tmp_path / "before"))).network
     random = torch.Generator().manual_seed(0)
     images = (torch.rand(4000, 3, 1, 1, generator=random) * torch.rand(4000, 3, 8, 8, generator=random) * 255).byte()
     with torch.no_grad():
@@ -50,7 +52,7 @@ def own_images(make_plan: Callable[..., AuditPlan], tmp_path: Path) -> Path:
 def test_a_lost_class_is_a_finding_with_its_name_and_in_the_report(
     make_plan: Callable[..., AuditPlan], own_images: Path
 ) -> None:
-    audit = _opened(open_audit(make_plan(data=str(own_images))))
+    audit = _opened(make_plan(data=str(own_images)))
     lost = int(np.load(own_images)["labels"][-1])
     student = copy.deepcopy(audit.network)
     last = [module for module in student.modules() if isinstance(module, nn.Linear)][-1]

@@ -157,6 +157,43 @@ def test_a_resumed_run_may_be_resumed_again_and_its_folder_moved(make_plan: Make
         _begun(moved)
 
 
+def test_a_run_that_ends_without_a_checkpoint_leaves_no_folder(make_plan: MakePlan, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for path in (mine / "a" / "run", mine):
+        with pytest.raises(KeyboardInterrupt), RunFolder(make_plan(out=str(path))) as folder:
+            folder.begin()
+            raise KeyboardInterrupt
+        assert mine.is_dir() and list(mine.iterdir()) == [], "what was there before stays"
+
+
+@pytest.mark.parametrize("kept", ["checkpoint/state.pt", "checkpoint/notes.txt", "student.onnx", "thesis.txt"])
+def test_what_a_run_has_written_or_anybody_else_stays(make_plan: MakePlan, kept: str) -> None:
+    with pytest.raises(RuntimeError), RunFolder(make_plan()) as folder:
+        folder.begin()
+        (folder.path / kept).write_text("worth something")
+        raise RuntimeError
+    assert (folder.path / kept).read_text() == "worth something" and (folder.path / "plan.json").is_file()
+
+
+def test_a_run_that_goes_on_keeps_its_plan(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    _begun(plan)
+    with pytest.raises(KeyboardInterrupt), RunFolder(dataclasses.replace(plan, resume=True)) as folder:
+        folder.begin()
+        raise KeyboardInterrupt
+    assert (folder.path / "plan.json").is_file()
+
+
+@pytest.mark.parametrize(("content", "report"), [('{"steps": 3}', {"steps": 3}), ('{"steps"', None), ("[]", None)])
+def test_a_run_with_a_whole_report_is_finished(make_plan: MakePlan, content: str, report: object) -> None:
+    plan = make_plan()
+    folder = _begun(plan)
+    (folder.path / "report.json").write_text(content)
+    assert folder.finished() is None, "only one that is to go on has been run before"
+    assert RunFolder(dataclasses.replace(plan, resume=True)).finished() == report
+
+
 @pytest.mark.parametrize("content", [None, b"", b"{}", b"\xff\xfe\x00", b'{"teacher_file": "a"', b"[1]"])
 def test_what_is_no_run_cannot_go_on(make_plan: MakePlan, tmp_path: Path, content: bytes | None) -> None:
     folder = tmp_path / "run"

@@ -14,13 +14,14 @@ from torch import nn
 
 from abd_app.audit import inspection, opening, run_audit, run_inspection, scoring
 from abd_app.audit.choices import choose_effort, choose_method, choose_student
+from abd_app.audit.folder import RunFolder
 from abd_app.audit.opening import OpenAudit, open_audit
 from abd_app.audit.scoring import check_measures
 from abd_app.bench import make_subject
 from abd_app.distill.device import Compute
 from abd_app.distill.recipe import STEPS
 from abd_app.errors import MissingFactsError, UsageError
-from abd_app.events import CostEstimated, Event, Measured, MethodChosen, PhaseStarted, TeacherInspected
+from abd_app.events import CostEstimated, Event, Measured, MethodChosen, PhaseStarted, RunBegan, TeacherInspected
 from abd_app.intake import OneByOne, open_teacher
 from abd_app.intake.onnx_network import OnnxNetwork
 from abd_app.plan import EFFORTS, AuditPlan, TeacherFacts, TriggerSpec
@@ -119,11 +120,13 @@ def test_the_start_tells_teacher_and_method_and_measures(make_plan: MakePlan, da
     run = run_audit(plan)
     while not (events and isinstance(events[-1], Measured)):
         events.append(next(run))
-    run.close()
     assert AuditPlan.from_json((Path(plan.out) / "plan.json").read_text()) == plan
+    run.close()
+    assert not Path(plan.out).exists(), "nothing in it is worth keeping, and it would be in the way of the next try"
     assert [type(event) for event in events if not isinstance(event, PhaseStarted)] == [
         TeacherInspected,
         MethodChosen,
+        RunBegan,
         Measured,
     ]
     measured = events[-1]
@@ -134,7 +137,7 @@ def test_the_start_tells_teacher_and_method_and_measures(make_plan: MakePlan, da
 
 def _until_the_teacher_is_told(plan: AuditPlan) -> tuple[list[Event], OpenAudit]:
     events: list[Event] = []
-    opening = open_audit(plan)
+    opening = open_audit(plan, RunFolder(plan))
     while True:
         try:
             events.append(next(opening))

@@ -1,0 +1,97 @@
+"""Ctrl+C: what is kept, and what the user is told."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Generator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from abd_app import cli
+from abd_app.cli.interrupts import terminable
+from abd_app.events import Event, PhaseStarted, RunBegan, StepDone
+from abd_app.plan import AuditPlan
+
+
+class SignalledAudit:
+    """Stands in for ``abd_app.audit``: learns, gets a signal at some event, and keeps a checkpoint if asked to."""
+
+    def __init__(self, *events: Event, at: int, number: signal.Signals, times: int = 1) -> None:
+        self._events, self._at, self._number, self._times = events, at, number, times
+        self.thrown_at: Event | None = None
+
+    def run_audit(self, plan: AuditPlan) -> Generator[Event, None, None]:
+        checkpoint = Path(plan.out) / "checkpoint"
+        for place, event in enumerate(self._events):
+            if place == self._at:
+                for _ in range(self._times):
+                    signal.raise_signal(self._number)
+            try:
+                yield event
+            except KeyboardInterrupt:
+                self.thrown_at = event
+                checkpoint.mkdir(parents=True)
+                (checkpoint / "state.pt").touch()
+                raise
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[SignalledAudit], int]:
+    def run(audit: SignalledAudit) -> int:
+        module = ModuleType("abd_app.audit")
+        module.run_audit = audit.run_audit  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "abd_app.audit", module)
+        return cli.run(["distill", "t.pt", "--out", str(tmp_path / "r")], open_window=lambda *_: 0)
+
+    return run
+
+
+def _events(tmp_path: Path) -> list[Event]:
+    steps = [StepDone("student", step, 9, step / 9) for step in (1, 2, 3)]
+    return [RunBegan(str(tmp_path / "r"), "new"), PhaseStarted("distilling", "student", 0), *steps]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_one_while_a_student_learns_waits_for_the_step_and_keeps_it(
+    run: Callable[[SignalledAudit], int], tmp_path: Path, capsys: pytest.CaptureFixture[str], number: signal.Signals
+) -> None:
+    handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    audit = SignalledAudit(*_events(tmp_path), at=3, number=number)
+    assert run(audit) == 130
+    assert audit.thrown_at == StepDone("student", 2, 9, 2 / 9)
+    said = capsys.readouterr().err
+    assert "stopping after this step" in said
+    assert "Cancelled at step 2 of 9 of the student." in said
+    assert str(tmp_path / "r") in said and "--resume" in said
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+def test_a_second_one_ends_at_once(
+    run: Callable[[SignalledAudit], int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    audit = SignalledAudit(*_events(tmp_path), at=3, number=signal.SIGINT, times=2)
+    assert run(audit) == 130
+    assert audit.thrown_at is None
+    said = capsys.readouterr().err
+    assert "Cancelled at step 1 of 9 of the student." in said
+    assert "no checkpoint yet" in said and "--resume" not in said
+
+
+def test_before_the_first_step_there_is_nothing_to_wait_for(
+    run: Callable[[SignalledAudit], int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    audit = SignalledAudit(*_events(tmp_path), at=1, number=signal.SIGTERM)
+    assert run(audit) == 130
+    assert audit.thrown_at is None
+    said = capsys.readouterr().err
+    assert "abd-app: Cancelled." in said and "stopping after" not in said
+
+
+def test_sigterm_ends_a_command_as_control_c_does_so_that_it_cleans_up() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), terminable():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
