@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from abd_app.errors import TeacherRefusedError
-from abd_app.intake import onnx_data, onnx_graph, onnx_network, onnx_parity
+from abd_app.intake import onnx_data, onnx_graph, onnx_network, onnx_parity, onnx_sizes
 from abd_app.intake.candidate import Candidate
+from abd_app.intake.memory_limit import limited_memory
 from abd_app.intake.onnx_batch import OneByOne
 from abd_app.intake.private_copy import PrivateCopy
 from abd_app.intake.sniff import FileKind
@@ -38,11 +39,16 @@ def from_onnx(copy: PrivateCopy) -> Candidate:
     copy, data_files = onnx_data.take_in_data(model, copy)
     onnx_graph.check(model, copy.original)
     facts = onnx_graph.read_facts(model, copy.original)
-    reference = onnx_parity.Reference(copy.path, copy.original, facts)
-    shape = (facts.channels, *onnx_parity.image_size(reference, facts))
-    network, answers = _converted(model, facts, reference, shape, copy.original)
+    size_bytes = copy.size_bytes + sum(file.size_bytes for file in data_files)
+    images = max(onnx_parity.MOST_IMAGES, facts.batch or 1)
+    numbers = images * onnx_sizes.numbers_per_image(model, facts, copy.original)
+    with limited_memory(size_bytes, 4 * numbers, copy.original):
+        reference = onnx_parity.Reference(copy.path, copy.original, facts)
+        shape = (facts.channels, *onnx_parity.image_size(reference, facts))
+        network, answers = _converted(model, facts, reference, shape, copy.original)
+        mixes_images = onnx_parity.mixes_images(reference, shape)
     findings = _onnx_findings(network, facts, data_files)
-    if onnx_parity.mixes_images(reference, shape):
+    if mixes_images:
         detail = "An answer changes with the other images of its batch: something in the graph goes across images."
         findings.append(Finding("warning", "Images are not answered by themselves", detail))
     probabilities = bool((answers >= 0).all() and (abs(answers.sum(axis=1) - 1) < 1e-3).all())

@@ -21,6 +21,8 @@ Array = npt.NDArray[np.float32]
 PARITY_TOLERANCE = 1e-3
 """Largest difference, relative to the largest answer (at least 1)."""
 _BATCH_SIZES = (1, 2, 5)
+MOST_IMAGES = max(_BATCH_SIZES)
+"""So many are answered at a time, unless the file takes batches of more."""
 _DIRECTIONS = 6
 _STEP = 2e-3
 _GRADIENT_TOLERANCE = 0.1

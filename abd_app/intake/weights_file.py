@@ -16,6 +16,9 @@ from abd_app.errors import TeacherRefusedError
 from abd_app.intake.stand_ins import STAND_INS
 
 _SHOWN_GLOBALS = 5
+_SMALL_ARCHIVE_BYTES = 64 * 1024**2
+_TIMES_ITS_SIZE = 4
+"""Weights that are no zeros hardly compress."""
 
 
 def load_weights_only(path: str | Path, *, ignore_extras: bool = False) -> object:
@@ -55,21 +58,28 @@ def _drop_attributes(content: object) -> None:
 def _check_archive(path: Path) -> None:
     """Reads every byte against its checksum, which ``torch.load`` does not.
 
-    PyTorch stores its files uncompressed. An archive of more than its own size is left to the decoder: it may be made
-    to keep a reader busy.
+    PyTorch stores its files uncompressed. An archive of more than its own size is left to the decoder (it may be made
+    to keep a reader busy), unless it is of far more than weights can be compressed by.
 
     Raises:
-        TeacherRefusedError: One is wrong.
+        TeacherRefusedError: One is wrong, or the archive unpacks to far more than its size.
     """
     if not zipfile.is_zipfile(path):
         return
+    packed = path.stat().st_size
     try:
         with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
-                return
-            damaged = archive.testzip()
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+            damaged = archive.testzip() if unpacked <= packed else None
     except Exception:  # What the reader of archives does not understand, the decoder of weights judges.
         return
+    if unpacked > _SMALL_ARCHIVE_BYTES + _TIMES_ITS_SIZE * packed:
+        raise TeacherRefusedError(
+            "The file is an archive that unpacks to far more than its size.",
+            where=str(path),
+            why=f"Its {packed:,} bytes would become {unpacked:,}.",
+            remedy="Save the weights with torch.save, which does not compress.",
+        )
     if damaged is not None:
         raise TeacherRefusedError(
             "The file is incomplete or damaged.",

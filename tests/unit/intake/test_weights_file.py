@@ -152,6 +152,25 @@ def test_an_archive_that_would_keep_a_reader_busy_is_not_read_for_checksums(
     assert not read
 
 
+@pytest.mark.parametrize(("megabytes", "refused"), [(80, True), (8, False)])
+def test_an_archive_that_unpacks_to_far_more_than_its_size_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, megabytes: int, refused: bool
+) -> None:
+    stored, deflated = tmp_path / "stored.pth", tmp_path / "deflated.pth"
+    torch.save({"conv.weight": torch.zeros(megabytes, 1024, 256)}, stored)
+    with zipfile.ZipFile(stored) as source, zipfile.ZipFile(deflated, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in source.namelist():
+            packed.writestr(name, source.read(name))
+    load_weights_only(stored)
+    if not refused:
+        assert isinstance(load_weights_only(deflated), dict), "small ones may be deflated as they like"
+        return
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was unpacked"))
+    with pytest.raises(TeacherRefusedError, match="unpacks to far more") as caught:
+        load_weights_only(deflated)
+    assert f"{deflated.stat().st_size:,}" in caught.value.why
+
+
 def test_truncated_safetensors_are_refused(tmp_path: Path) -> None:
     from safetensors.torch import save
 

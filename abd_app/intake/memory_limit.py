@@ -1,0 +1,78 @@
+"""A bound on the memory that looking into a file may take, so that no file fills the machine."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from abd_app.errors import TeacherRefusedError
+
+_LACK_OF_MEMORY = re.compile("bad_alloc|bad allocation|[Ff]ailed to allocate|can't allocate memory|not enough memory")
+_AT_LEAST_BYTES = 2 * 1024**3
+_TIMES_THE_FILE = 12
+"""Simplifying and converting a graph takes up to nine times the size of its file."""
+_TIMES_AN_ANSWER = 3
+"""For the session that runs it, for the converted network, and for its gradient."""
+
+
+@contextlib.contextmanager
+def limited_memory(file_bytes: int, answer_bytes: int, original: Path) -> Iterator[None]:
+    """Allocations of this process fail beyond what looking into an honest file takes, from now on.
+
+    That is 2 GiB, or a multiple of both sizes. On systems other than Linux nothing is bounded: they do not count memory
+    when it is asked for.
+
+    Args:
+        file_bytes: Of the file, and of others that belong to it.
+        answer_bytes: Of all that its network computes to answer as many images as it is asked about at once.
+        original: Where the user keeps the file, for the message.
+
+    Raises:
+        TeacherRefusedError: Something inside has failed for lack of memory.
+    """
+    try:
+        with _bounded(max(_AT_LEAST_BYTES, _TIMES_THE_FILE * file_bytes + _TIMES_AN_ANSWER * answer_bytes)):
+            yield
+    except Exception as error:
+        if not _is_for_lack_of_memory(error):
+            raise
+        raise TeacherRefusedError(
+            "The model takes far more memory than a classifier of its size.",
+            where=str(original),
+            why="Looking into it was stopped before it could fill the memory of this machine.",
+            remedy="Export it again, for one size of images and with constants folded, or open its state_dict.",
+        ) from error
+
+
+@contextlib.contextmanager
+def _bounded(further_bytes: int) -> Iterator[None]:
+    if sys.platform != "linux":
+        yield
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    bounds = [bound for bound in (soft, hard) if bound != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min([_data_bytes() + further_bytes, *bounds]), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def _is_for_lack_of_memory(error: BaseException | None) -> bool:
+    """Whether it, or what led to it, says so: every library has its own words."""
+    while error is not None:
+        if isinstance(error, MemoryError) or _LACK_OF_MEMORY.search(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _data_bytes() -> int:
+    """What counts towards the limit by now."""
+    with Path("/proc/self/status").open(encoding="ascii") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmData:"))

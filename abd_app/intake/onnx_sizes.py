@@ -1,0 +1,98 @@
+"""How large the values of an ONNX graph become, known from their shapes before anything of it is computed."""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from abd_app.errors import TeacherRefusedError
+
+if TYPE_CHECKING:
+    import onnx
+
+    from abd_app.intake.onnx_graph import GraphFacts
+
+_MADE_CONSTANTS = 2**26
+"""Numbers that a graph may make of nothing, beside four for each of its weights."""
+_PER_IMAGE = 2**30
+"""Numbers in all that a graph may compute for one image: 25 times those of a ResNet-50 at 224 pixels."""
+_USUAL_SIDE_PX = 224
+_READ_BY_INFERENCE = 1024
+"""Weights of more numbers are no shapes: their own numbers do not say how large another value is."""
+
+
+def numbers_per_image(model: onnx.ModelProto, facts: GraphFacts, original: Path) -> int:
+    """How many a graph computes to answer one image; few beside those that a small file can ask for.
+
+    Shapes are those that onnx infers for one batch, without computing any value (which may be what takes the memory); a
+    value whose shape it cannot tell so counts as much as the largest that it can. What is larger in spite of that is
+    stopped by :mod:`abd_app.intake.memory_limit`.
+
+    Raises:
+        TeacherRefusedError: Its constants, or what it computes for one image, are out of all proportion.
+    """
+    shapes = _inferred(model, facts)
+    weights = sum(prod(tensor.dims) for tensor in model.graph.initializer)
+    of_image = {facts.input_name}
+    made, computed, unknown, largest = 0, [0], 0, (0, "", "")
+    for node in model.graph.node:
+        size = sum(prod(shapes[name]) for name in node.output if name in shapes)
+        if of_image.intersection(node.input):
+            of_image.update(node.output)
+            computed.append(size)
+            unknown += not shapes.keys() & set(node.output)
+        elif node.op_type != "Constant":  # its numbers are in the file
+            made += size
+        largest = max(largest, (size, node.op_type, node.name))
+    per_image = (sum(computed) + unknown * max(computed)) // (facts.batch or 1)
+    if made > _MADE_CONSTANTS + 4 * weights or per_image > _PER_IMAGE:
+        size, operator, name = largest
+        raise TeacherRefusedError(
+            "The ONNX model makes values that are far too large for a classifier of images.",
+            where=str(original),
+            why=f"Node {name!r}, the operator {operator}, alone makes {size:,} numbers.",
+            remedy="Export the model again; a file like this can fill the memory of the machine that opens it.",
+        )
+    return per_image
+
+
+def _inferred(model: onnx.ModelProto, facts: GraphFacts) -> dict[str, tuple[int, ...]]:
+    """Shapes by the names of values, where all sides are known."""
+    import onnx
+
+    light = _without_weights(model)
+    for value in light.graph.input:
+        if value.name == facts.input_name:
+            sides = (facts.batch or 1, facts.channels, *(facts.size or (_USUAL_SIDE_PX,) * 2))
+            for dimension, side in zip(value.type.tensor_type.shape.dim, sides, strict=True):
+                dimension.dim_value = side
+    try:
+        inferred = onnx.shape_inference.infer_shapes(light)
+    except Exception:  # Inference has several, by back end; onnxruntime has the last word on such a graph.
+        return {}
+    found = {}
+    for value in (*inferred.graph.value_info, *inferred.graph.output):
+        shape = tuple(side.dim_value for side in value.type.tensor_type.shape.dim)
+        if all(side > 0 for side in shape):
+            found[value.name] = shape
+    return found
+
+
+def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph with the shapes of its weights, but not their numbers, and without shapes that it claims itself."""
+    import onnx
+
+    light = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    graph = light.graph
+    graph.name = model.graph.name
+    graph.node.extend(model.graph.node)
+    graph.input.extend(model.graph.input)
+    for output in model.graph.output:
+        graph.output.add(name=output.name).type.tensor_type.elem_type = output.type.tensor_type.elem_type
+    for tensor in model.graph.initializer:
+        if prod(tensor.dims) <= _READ_BY_INFERENCE:
+            graph.initializer.append(tensor)
+        else:
+            graph.initializer.add(name=tensor.name, dims=tensor.dims, data_type=tensor.data_type)
+    return light

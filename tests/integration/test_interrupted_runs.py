@@ -1,0 +1,113 @@
+"""How a run ends when it is stopped, cancelled or interrupted, and how it goes on."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import onnxruntime
+import pytest
+
+from abd_app.audit import learning, run_audit
+from abd_app.errors import UsageError
+from abd_app.events import Event, PhaseStarted, RunBegan, StepDone, StudentExported, VaccineChecked
+from abd_app.plan import AuditPlan
+from tests.integration.runs import RESULTS, TinyPlan, assert_same_student, drain_until, files_in, report_in, steps_of
+
+
+def test_stop_and_keep_measures_and_exports_what_there_is(tiny_plan: TinyPlan) -> None:
+    plan, stop, events = tiny_plan(), threading.Event(), []
+    for event in run_audit(plan, stop_requested=stop.is_set):
+        events.append(event)
+        if isinstance(event, StepDone) and event.step == 8:
+            stop.set()
+    report = report_in(plan.out)
+    assert report["stopped_early"] and report["steps"] == steps_of(events, "student")[-1] == 8
+    assert report["twin"] is None and not steps_of(events, "twin")
+    assert files_in(plan.out) >= RESULTS - {"checkpoint"}
+    assert report["student"]["accuracy"] is not None
+
+
+def test_a_cancelled_run_leaves_its_checkpoint_and_no_half_result(tiny_plan: TinyPlan) -> None:
+    plan = tiny_plan(compare=False)
+    drain_until(plan, lambda event: isinstance(event, PhaseStarted) and event.phase == "export")
+    assert files_in(plan.out) == {"plan.json", "checkpoint"}
+    assert not [path for path in Path(plan.out).rglob("*") if path.suffix in (".tmp", ".part")]
+
+
+@pytest.mark.parametrize("phase", ["vaccine check", "distilling", "self-retrospection"])
+def test_a_run_cancelled_before_its_first_step_leaves_nothing_in_the_way_of_the_next(
+    tiny_plan: TinyPlan, phase: str
+) -> None:
+    plan = tiny_plan(compare=False)
+    below = replace(plan, out=str(Path(plan.out) / "below"))
+    drain_until(below, lambda event: isinstance(event, PhaseStarted) and event.phase == phase)
+    assert not Path(plan.out).exists()
+
+
+def test_an_interrupted_run_goes_on_from_the_very_step(
+    whole_run: tuple[AuditPlan, list[Event]], tiny_plan: TinyPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning, "CHECKPOINT_EVERY_S", 1e9)
+    plan = tiny_plan()
+    run = run_audit(plan)
+    next(event for event in run if isinstance(event, StepDone) and event.step == 11)
+    with pytest.raises(KeyboardInterrupt):
+        run.throw(KeyboardInterrupt())
+    assert files_in(plan.out) == {"plan.json", "checkpoint"}
+    last = list(run_audit(replace(plan, resume=True)))
+    assert [event for event in last if isinstance(event, RunBegan)] == [RunBegan(plan.out, "resumed", "student", 11)]
+    assert steps_of(last, "student")[0] == 12
+    assert_same_student(plan.out, whole_run[0].out)
+
+
+def test_a_finished_run_is_not_run_again(whole_run: tuple[AuditPlan, list[Event]]) -> None:
+    plan, events = whole_run
+    before = {path: path.stat().st_mtime_ns for path in Path(plan.out).rglob("*")}
+    assert list(run_audit(replace(plan, resume=True))) == [RunBegan(plan.out, "finished"), events[-1]]
+    assert {path: path.stat().st_mtime_ns for path in Path(plan.out).rglob("*")} == before
+    with pytest.raises(UsageError, match="another seed"):
+        list(run_audit(replace(plan, resume=True, seed=1)))
+
+
+def test_a_run_cancelled_after_the_export_has_a_whole_student(tiny_plan: TinyPlan) -> None:
+    plan = tiny_plan(compare=False, steps=2)
+    drain_until(plan, lambda event: isinstance(event, StudentExported))
+    assert files_in(plan.out) == {"plan.json", "checkpoint", "student.onnx", "student.safetensors"}
+    onnxruntime.InferenceSession(str(Path(plan.out) / "student.onnx"), providers=["CPUExecutionProvider"])
+
+
+def test_a_resumed_run_ends_with_the_student_of_an_uninterrupted_one(
+    whole_run: tuple[AuditPlan, list[Event]], tiny_plan: TinyPlan
+) -> None:
+    plan = tiny_plan()
+    # At the eleventh step the checkpoint is of the tenth, in the middle of a round of the source.
+    first = drain_until(plan, lambda event: isinstance(event, StepDone) and event.step == 11)
+    last = list(run_audit(replace(plan, resume=True)))
+    assert any(isinstance(event, VaccineChecked) for event in first)
+    assert not any(isinstance(event, VaccineChecked) for event in last)
+    assert steps_of(last, "student")[0] == 11 and steps_of(last, "student")[-1] == steps_of(last, "twin")[-1] == 20
+    report, expected = report_in(plan.out), report_in(whole_run[0].out)
+    assert report["vaccine"] == expected["vaccine"] and report["target_search"] == expected["target_search"]
+    assert report["findings"] == expected["findings"] != [], "each is told once"
+    assert report["wall_s"] > 0
+    assert_same_student(plan.out, whole_run[0].out)
+
+
+def test_a_run_interrupted_twice_in_its_twin_keeps_its_student(
+    whole_run: tuple[AuditPlan, list[Event]], tiny_plan: TinyPlan
+) -> None:
+    plan = tiny_plan()
+    for stop, resume in ((4, False), (9, True)):
+        events = drain_until(
+            replace(plan, resume=resume),
+            lambda event, stop=stop: isinstance(event, StepDone) and event.role == "twin" and event.step == stop,
+        )
+    assert not steps_of(events, "student"), "the student had finished"
+    last = list(run_audit(replace(plan, resume=True)))
+    assert not steps_of(last, "student")
+    report, expected = report_in(plan.out), report_in(whole_run[0].out)
+    assert report["student"]["accuracy"] == expected["student"]["accuracy"]
+    assert report["student"]["asr"] == expected["student"]["asr"] and report["steps"] == 20
+    assert_same_student(plan.out, whole_run[0].out)

@@ -1,0 +1,87 @@
+"""Small ONNX files that ask for all memory are refused before they get it."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from onnx import helper
+
+from abd_app.errors import TeacherRefusedError
+from abd_app.intake import onnx_graph
+from abd_app.intake.memory_limit import limited_memory
+from abd_app.intake.onnx_sizes import numbers_per_image
+from tests.unit.intake.graphs import Nodes, classifier, opened
+
+
+def _adding(*made: onnx.NodeProto) -> Nodes:
+    """Adds the sum of what the nodes make, their value ``k``, to the logits."""
+    last = [
+        helper.make_node("ReduceSum", ["k"], ["total"], keepdims=0),
+        helper.make_node("Add", ["y1", "total"], ["y"]),
+    ]
+    return [*made, *last]
+
+
+def _doubled(times: int) -> Nodes:
+    names = ["one", *(f"k{number}" for number in range(1, times)), "k"]
+    pairs = itertools.pairwise(names)
+    return _adding(*(helper.make_node("Concat", [of, of], [to], axis=0) for of, to in pairs))
+
+
+HUGE: dict[str, tuple[Nodes, dict[str, Any]]] = {
+    "20 GB of zeros": (_adding(helper.make_node("ConstantOfShape", ["many"], ["k"])), {"many": [5 * 10**9]}),
+    "1 GB of zeros": (_adding(helper.make_node("ConstantOfShape", ["many"], ["k"])), {"many": [3 * 10**8]}),
+    "doubled 33 times": (_doubled(33), {"one": [1.0]}),
+    "of the images": (
+        [helper.make_node("Expand", ["y1", "many"], ["k"]), helper.make_node("ReduceMean", ["k"], ["y"], axes=[0, 1])],
+        {"many": [1000, 1000, 1000, 3]},
+    ),
+}
+
+
+@pytest.mark.parametrize(("back", "more"), HUGE.values(), ids=HUGE.keys())
+def test_values_whose_shapes_tell_that_they_are_huge_are_never_made(
+    tmp_path: Path, back: Nodes, more: dict[str, Any]
+) -> None:
+    with pytest.raises(TeacherRefusedError, match="far too large") as caught:
+        opened(classifier(back=back, **more), tmp_path)
+    assert caught.value.where == str(tmp_path / "teacher.onnx")
+    assert "the operator " in caught.value.why
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system bounds memory")
+def test_huge_values_whose_shapes_do_not_tell_are_stopped(tmp_path: Path) -> None:
+    computed = helper.make_node("ReduceSum", ["parts"], ["many"], keepdims=1)
+    back = _adding(computed, helper.make_node("ConstantOfShape", ["many"], ["k"]))
+    with pytest.raises(TeacherRefusedError, match="far more memory") as caught:
+        opened(classifier(back=back, parts=[10**9, 10**8]), tmp_path)
+    assert caught.value.where == str(tmp_path / "teacher.onnx")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system bounds memory")
+def test_memory_is_bounded_inside_alone() -> None:
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    with pytest.raises(TeacherRefusedError, match="far more memory"), limited_memory(1, 1, Path("teacher.onnx")):
+        bytearray(3 * 1024**3)
+    with limited_memory(1, 1024**3, Path("teacher.onnx")):
+        bytearray(5 * 1024**3 // 2)  # an honest network that computes so much may have it
+    with pytest.raises(ValueError, match="another"), limited_memory(1, 1, Path("teacher.onnx")):
+        raise ValueError("another")
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
+
+
+@pytest.mark.parametrize(("size", "batch"), [(8, "batch"), (8, 4), ("side", "batch")])
+def test_what_a_graph_computes_for_an_image_is_counted(size: int | str, batch: int | str) -> None:
+    model = classifier(size=size, batch=batch)
+    facts = onnx_graph.read_facts(model, Path("teacher.onnx"))
+    side = 8 if size == 8 else 224
+    layers = 2 * 4 * side**2 + 2 * 4 + 3  # convolution and ReLU, mean and its reshaping, logits
+    unknown = 0 if batch == 4 else 4 * side**2  # a reshaped value has any number of images
+    assert layers <= numbers_per_image(model, facts, Path("teacher.onnx")) <= layers + unknown
