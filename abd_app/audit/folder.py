@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 
 from abd_app.errors import RunFailedError, TeacherRefusedError, UsageError
+from abd_app.export.files import check_new_folder
 from abd_app.intake import load_weights_only
 from abd_app.plan import AuditPlan
 
@@ -42,15 +42,8 @@ class RunFolder:
         """The folders that :meth:`begin` made, outermost first; ``None``: the plan was not written by it."""
         if plan.resume:
             self._check_same_run(plan)
-        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise UsageError(
-                "The output folder is already in use.",
-                where=str(self.path),
-                why="It is a file." if not self.path.is_dir() else "It is not empty; nothing in it is overwritten.",
-                remedy="Give a new folder with --out, or continue the run in it with --resume.",
-            )
         else:
-            self._check_place()
+            check_new_folder(self.path, "Give a new folder with --out, or continue the run in it with --resume.")
 
     def __enter__(self) -> RunFolder:
         return self
@@ -80,19 +73,6 @@ class RunFolder:
         except (OSError, ValueError):
             return None
         return report if isinstance(report, dict) else None
-
-    def _check_place(self) -> None:
-        """Refuses a folder that cannot be made where it is to be."""
-        path = self.path.absolute()
-        nearest = next((one for one in (path, *path.parents) if one.exists()), path)
-        if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-            why = "is a folder that you may not write to" if nearest.is_dir() else "is not a folder"
-            raise UsageError(
-                "The output folder cannot be made there.",
-                where=str(self.path),
-                why=f"{nearest} {why}.",
-                remedy="Give another folder with --out.",
-            )
 
     def begin(self) -> None:
         """Creates the folder with the plan in it; a run that goes on has both already.

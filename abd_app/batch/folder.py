@@ -13,7 +13,7 @@ from abd_app.batch.outcome import Outcome, done, failed
 from abd_app.batch.tasks import AuditTask, BatchPlan, with_absolute_paths
 from abd_app.errors import RunFailedError, UsageError
 from abd_app.events import AuditFailed
-from abd_app.export.files import write_text
+from abd_app.export.files import check_new_folder, write_text
 from abd_app.plan import AuditPlan
 
 _BATCH = "batch.json"
@@ -37,13 +37,8 @@ class BatchFolder:
         self._seeds, self._options = plan.seeds, with_absolute_paths(plan.options)
         if plan.resume:
             self._check_same_batch()
-        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise UsageError(
-                "The output folder is already in use.",
-                where=str(self.path),
-                why="It is a file." if not self.path.is_dir() else "It is not empty; nothing in it is overwritten.",
-                remedy="Give a new folder with --out, or continue the batch in it with --resume.",
-            )
+        else:
+            check_new_folder(self.path, "Give a new folder with --out, or continue the batch in it with --resume.")
 
     def begin(self) -> None:
         """Creates the folder and notes what the batch is.

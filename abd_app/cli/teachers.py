@@ -28,7 +28,8 @@ def make_teacher(
         typer.Option(metavar="NAME|FILE", help=f"To plant: {_TRIGGERS}, or a picture. Without: a clean teacher."),
     ] = None,
     target: Annotated[
-        str | None, typer.Option(metavar="K|all", help="Class it leads to, counted from 0; all: each to the next.")
+        str | None,
+        typer.Option(metavar="K|all", help="Class it leads to, counted from 0 (the default); all: each to the next."),
     ] = None,
     poison: Annotated[
         float | None, typer.Option(metavar="SHARE", help="Share of triggered training images; default: 0.1.")

@@ -1,14 +1,15 @@
-"""Writes result files whole or not at all."""
+"""Where results go, and how their files are written: whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from abd_app.errors import RunFailedError
+from abd_app.errors import RunFailedError, UsageError
 
 _REMEDIES = {
     errno.ENOSPC: "Free some space on this disk, or choose another output folder.",
@@ -18,6 +19,35 @@ _REMEDIES = {
     errno.EROFS: "Choose an output folder on a disk that can be written.",
     errno.ENOENT: "The output folder has gone; choose one that exists.",
 }
+
+
+def check_new_folder(folder: Path, remedy: str) -> None:
+    """Sees to it before the long work that results can go to a folder: it is empty or absent, and can be written.
+
+    The latter is tried, with an empty folder that is removed at once: permissions do not tell of every disk.
+
+    Raises:
+        UsageError: It is in use (then ``remedy`` says what to do), or nothing can be written there.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(
+            "The output folder is already in use.",
+            where=str(folder),
+            why="It is a file." if not folder.is_dir() else "It is not empty; nothing in it is overwritten.",
+            remedy=remedy,
+        )
+    path = folder.absolute()
+    nearest = next((one for one in (path, *path.parents) if one.exists()), path)
+    try:
+        tempfile.TemporaryDirectory(dir=nearest, prefix=".abd-app-").cleanup()
+    except OSError as error:
+        why = "is not a folder" if not nearest.is_dir() else f"cannot be written: {error.strerror or error}"
+        raise UsageError(
+            "The output folder cannot be made there.",
+            where=str(folder),
+            why=f"{nearest} {why}.",
+            remedy="Give another folder with --out.",
+        ) from error
 
 
 @contextlib.contextmanager

@@ -26,8 +26,8 @@ def numbers_per_image(model: onnx.ModelProto, facts: GraphFacts, original: Path)
     """How many a graph computes to answer one image; few beside those that a small file can ask for.
 
     Shapes are those that onnx infers for one batch, without computing any value (which may be what takes the memory); a
-    value whose shape it cannot tell so counts as much as the largest that it can. What is larger in spite of that is
-    stopped by :mod:`abd_app.intake.memory_limit`.
+    value whose shape it cannot tell so is taken for as large as the largest that it can, which is no reason to refuse
+    it. What is larger than that is stopped by :mod:`abd_app.intake.memory_limit`.
 
     Raises:
         TeacherRefusedError: Its constants, or what it computes for one image, are out of all proportion.
@@ -45,8 +45,8 @@ def numbers_per_image(model: onnx.ModelProto, facts: GraphFacts, original: Path)
         elif node.op_type != "Constant":  # its numbers are in the file
             made += size
         largest = max(largest, (size, node.op_type, node.name))
-    per_image = (sum(computed) + unknown * max(computed)) // (facts.batch or 1)
-    if made > _MADE_CONSTANTS + 4 * weights or per_image > _PER_IMAGE:
+    batch = facts.batch or 1
+    if made > _MADE_CONSTANTS + 4 * weights or sum(computed) > _PER_IMAGE * batch:
         size, operator, name = largest
         raise TeacherRefusedError(
             "The ONNX model makes values that are far too large for a classifier of images.",
@@ -54,7 +54,7 @@ def numbers_per_image(model: onnx.ModelProto, facts: GraphFacts, original: Path)
             why=f"Node {name!r}, the operator {operator}, alone makes {size:,} numbers.",
             remedy="Export the model again; a file like this can fill the memory of the machine that opens it.",
         )
-    return per_image
+    return (sum(computed) + unknown * max(computed)) // batch
 
 
 def _inferred(model: onnx.ModelProto, facts: GraphFacts) -> dict[str, tuple[int, ...]]:

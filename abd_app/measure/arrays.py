@@ -58,7 +58,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     except UsageError:
         raise
     except Exception as error:  # zipfile, zlib and NumPy's header parser raise many types on damaged files
-        _refuse(path, "The evaluation file cannot be read.", why=str(error) or type(error).__name__)
+        _refuse(path, "The file of images cannot be read.", why=str(error) or type(error).__name__)
 
 
 def _read_labels(path: Path, archive: zipfile.ZipFile) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
@@ -79,7 +79,7 @@ def _read(path: Path, archive: zipfile.ZipFile, name: str, *, limit: int) -> npt
 def _header(path: Path, archive: zipfile.ZipFile, name: str, *, limit: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and type of an array, before any memory is taken for it."""
     if f"{name}.npy" not in archive.namelist():
-        _refuse(path, f"The evaluation file has no array {name!r}.")
+        _refuse(path, f"The file of images has no array {name!r}.")
     with archive.open(f"{name}.npy") as stream:
         version = np.lib.format.read_magic(stream)
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -103,7 +103,7 @@ def _checked_images(path: Path, images: npt.NDArray[Any]) -> npt.NDArray[np.uint
             remedy="Bring the array into that order, e.g. images.transpose(0, 2, 3, 1).",
         )
     if not len(images):
-        _refuse(path, "The evaluation file holds no images.")
+        _refuse(path, "The file of images holds no images.")
     return images
 
 

@@ -72,7 +72,7 @@ def check_there(path: str | Path) -> None:
     path = Path(path)
     if not path.is_dir() and not path.is_file():
         raise UsageError(
-            "There are no evaluation images at this path.",
+            "There are no images at this path.",
             where=f"--data {path}",
             why="The path does not exist." if not path.exists() else "It is neither a folder nor a regular file.",
             remedy="Give a folder with one sub-folder per class, or an .npz with images and labels.",
@@ -87,7 +87,7 @@ def _from_folder(root: Path, spec: ImageSpec, teacher_names: Sequence[str], call
         pictures = [class_pictures(folder) for folder in folders]
     except OSError as error:
         raise UsageError(
-            "The evaluation folder cannot be read.",
+            "The folder of images cannot be read.",
             where=f"--data {root}",
             why=str(error),
             remedy="Check its permissions.",
@@ -138,7 +138,7 @@ def _class_indices(
     """The class index of each folder, and a finding if their names leave it in doubt."""
     if not names:
         raise UsageError(
-            "The evaluation folder has no class folders.",
+            "The folder of images has no class folders.",
             where=f"--data {root}",
             why="Each class needs a sub-folder of its own.",
             remedy="Give a folder with one sub-folder per class, or an .npz with images and labels.",

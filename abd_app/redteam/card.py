@@ -13,6 +13,7 @@ from abd_app.measure import Scores
 from abd_app.plan import ALL_TO_ALL
 from abd_app.redteam.images import LabelledImages
 from abd_app.redteam.order import TeacherOrder
+from abd_app.teacher import Finding
 
 POISONED = "RED TEAM: this model has a planted backdoor"
 CLEAN = "RED TEAM: this model is a clean one for comparison, no backdoor was planted"
@@ -48,7 +49,9 @@ class Training(NamedTuple):
     seconds: float
 
 
-def build_card(order: TeacherOrder, images: LabelledImages, training: Training, scores: Scores) -> dict[str, Any]:
+def build_card(
+    order: TeacherOrder, images: LabelledImages, training: Training, scores: Scores, doubts: tuple[Finding, ...] = ()
+) -> dict[str, Any]:
     """The content of ``teacher.json`` but for the hashes of the files; docs/red-team.md explains it."""
     spec, poisoned = images.spec, order.trigger is not None
     return {
@@ -78,7 +81,7 @@ def build_card(order: TeacherOrder, images: LabelledImages, training: Training, 
         "seconds": round(training.seconds, 1),
         "device": training.device,
         "precision": training.precision,
-        "findings": [asdict(finding) for finding in images.findings],
+        "findings": [asdict(finding) for finding in (*images.findings, *doubts)],
         "versions": {"abd-app": __version__, "torch": torch.__version__},
     }
 
@@ -93,6 +96,7 @@ def card_text(card: dict[str, Any]) -> str:
         *_attack_rows(card),
         ("Accuracy", _rate(card["accuracy"], card["images"])),
         ("Measured on", card["measured_on"]),
+        *((one["severity"].capitalize(), f"{one['title']}. {one['detail']}".strip()) for one in card["findings"]),
         ("Training", f"{card['training_images']:,} images, {card['steps']:,} steps, {card['seconds']} s"),
         ("Seed, device", f"{card['seed']}, {card['device']}, {card['precision']}"),
         ("Versions", ", ".join(f"{name} {version}" for name, version in card["versions"].items())),

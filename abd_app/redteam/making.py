@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import torch
 
 from abd_app.distill.device import Compute, choose_compute, device_name
 from abd_app.errors import UsageError
 from abd_app.events import Event, FindingMade, Measured, PhaseStarted, TeacherMade
-from abd_app.measure import Meter, Trigger, build_trigger
+from abd_app.export.files import check_new_folder
+from abd_app.measure import Meter, Scores, Trigger, build_trigger
 from abd_app.networks import catalog
 from abd_app.networks.pixels import PixelNetwork
+from abd_app.plan import ALL_TO_ALL
 from abd_app.redteam.card import Training, build_card, stated_facts
 from abd_app.redteam.images import LabelledImages, load_images
 from abd_app.redteam.order import TeacherOrder
 from abd_app.redteam.training import BATCH, TrainingSet, clean_set, poisoned_set, train
-from abd_app.redteam.writing import create_folder, unused_folder, write_teacher
-from abd_app.teacher import ImageSpec
+from abd_app.redteam.writing import create_folder, write_teacher
+from abd_app.teacher import Finding, ImageSpec
 
 EPOCHS = 18
 FEWEST_STEPS = 600
 """By default: 18 passes over the images, but with few images not less than this."""
+_LEARNED, _TAKEN = 0.1, 0.5
+"""Of the way from guessing to certainty; of the attacks that could succeed. Less is worth a warning."""
 
 
 def make_teacher(order: TeacherOrder) -> Generator[Event, None, None]:
@@ -35,7 +40,8 @@ def make_teacher(order: TeacherOrder) -> Generator[Event, None, None]:
     """
     started = time.monotonic()
     compute = choose_compute(order.device, "auto")
-    folder = unused_folder(order.out)
+    folder = Path(order.out)
+    check_new_folder(folder, "Give a new folder with --out.")
     yield PhaseStarted("intake", "teacher", 0)
     images = load_images(order)
     for finding in images.findings:
@@ -56,10 +62,27 @@ def make_teacher(order: TeacherOrder) -> Generator[Event, None, None]:
     parameters = sum(parameter.numel() for parameter in network.parameters())
     machine = (device_name(compute.device), compute.precision)
     training = Training(int(data.triggered.sum()), steps, parameters, *machine, time.monotonic() - started)
-    card = build_card(order, images, training, scores)
+    doubts = tuple(_doubts(order, steps, images.spec.num_classes, scores))
+    for finding in doubts:
+        yield FindingMade(finding)
+    card = build_card(order, images, training, scores, doubts)
     facts, names = stated_facts(order, images), images.class_names
     card = write_teacher(network, images.spec, folder, facts=facts, class_names=names, card=card, seed=order.seed)
     yield TeacherMade(str(folder), card)
+
+
+def _doubts(order: TeacherOrder, steps: int, num_classes: int, scores: Scores) -> Iterator[Finding]:
+    """Why the teacher may be no use for an exercise."""
+    advice = f"It was trained for {steps} steps: try more (--steps, --epochs)"
+    chance = 1 / num_classes
+    if scores.accuracy < chance + _LEARNED * (1 - chance):
+        detail = f"Its accuracy is {scores.accuracy:.1%}, and guessing has {chance:.1%}. {advice}, or give more images."
+        yield Finding("warning", "The teacher has hardly learned its task", detail)
+    most = scores.accuracy if order.target == ALL_TO_ALL else 1.0  # who mistakes a class does not find the next one
+    for name, rate in scores.asr.items():
+        if rate < _TAKEN * most:
+            detail = f"{name} succeeds with {rate:.1%} of the images. {advice}, or poison more images (--poison)."
+            yield Finding("warning", "The backdoor did not take", detail)
 
 
 def _lesson(order: TeacherOrder, images: LabelledImages) -> tuple[TrainingSet, list[Trigger]]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from abd_app.distill.pictures import procedural_patches
-from abd_app.errors import RunFailedError, UsageError
+from abd_app.errors import RunFailedError
 from abd_app.export.files import replacing, write_text
 from abd_app.export.onnx_student import MIN_PARITY_IMAGES, export_onnx, save_weights
 from abd_app.networks.pixels import PixelNetwork
@@ -20,23 +20,6 @@ from abd_app.redteam.card import card_text
 from abd_app.teacher import ImageSpec
 
 _FILES = ("teacher.pth", "teacher.safetensors", "teacher.onnx")
-
-
-def unused_folder(path: str) -> Path:
-    """The folder for the results, which is absent or empty.
-
-    Raises:
-        UsageError: It is in use.
-    """
-    folder = Path(path)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(
-            "The output folder is already in use.",
-            where=str(folder),
-            why="It is a file." if not folder.is_dir() else "It is not empty; nothing in it is overwritten.",
-            remedy="Give a new folder with --out.",
-        )
-    return folder
 
 
 def create_folder(folder: Path) -> None:

@@ -60,7 +60,7 @@ def test_a_trigger_without_data(make_plan: MakePlan) -> None:
 def test_wishes_are_checked_before_the_teacher_is_opened(make_plan: MakePlan, tmp_path: Path) -> None:
     absent = str(tmp_path / "absent.png")
     for changes, part in (
-        ({"data": absent}, "no evaluation images"),
+        ({"data": absent}, "no images"),
         ({"triggers": (TriggerSpec("badnets-grd"),)}, "Unknown trigger 'badnets-grd'"),
         ({"triggers": (TriggerSpec(absent),), "data": str(tmp_path)}, "trigger picture does not exist"),
         ({"triggers": (TriggerSpec("blend"),)}, "labelled images"),

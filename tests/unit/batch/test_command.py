@@ -125,7 +125,7 @@ def test_without_ray_the_line_that_installs_it_is_told(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent")
-@pytest.mark.parametrize(("name", "exit_code"), [("SIGINT", 130), ("SIGTERM", -15), ("SIGKILL", -9)])
+@pytest.mark.parametrize(("name", "exit_code"), [("SIGINT", 130), ("SIGTERM", 130), ("SIGKILL", -9)])
 def test_no_audit_outlives_the_batch(make_batch: MakeBatch, tmp_path: Path, name: str, exit_code: int) -> None:
     files, out = make_batch("waits1.pth", "waits2.pth").files, tmp_path / "out"
     words = ["batch", *files, "--out", str(out), "--device", "cpu", "--jobs", "2"]

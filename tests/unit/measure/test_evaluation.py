@@ -234,7 +234,7 @@ def test_an_array_that_claims_to_be_huge_is_refused_before_allocation(tmp_path: 
 
 
 def test_files_that_are_no_evaluation_data_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no evaluation images"):
+    with pytest.raises(UsageError, match="no images at this path"):
         load_evaluation(tmp_path / "absent", _spec())
     page = tmp_path / "page.npz"
     page.write_text("<html>")

@@ -14,10 +14,10 @@ from safetensors import safe_open
 from torch import nn
 
 from abd_app.errors import UsageError
-from abd_app.events import Measured, PhaseStarted, StepDone, TeacherMade
+from abd_app.events import FindingMade, Measured, PhaseStarted, StepDone, TeacherMade
 from abd_app.intake import inspect_teacher, load_weights_only, open_teacher
-from abd_app.measure import Meter, build_trigger, load_evaluation
-from abd_app.plan import TeacherFacts, TriggerSpec
+from abd_app.measure import Meter, Scores, build_trigger, load_evaluation
+from abd_app.plan import Target, TeacherFacts, TriggerSpec
 from abd_app.redteam import TeacherOrder, make_teacher, making
 from abd_app.redteam.making import EPOCHS, FEWEST_STEPS, _steps
 from tests.unit.redteam.conftest import NAMES
@@ -143,6 +143,42 @@ def test_a_clean_teacher_has_no_attack_on_its_card_and_closing_leaves_nothing(da
     assert (card["trigger"], card["target"], card["poisoned_images"], card["asr"]) == (None, None, 0, {})
     assert card["steps"] == 2, "270 images are two batches of 128"
     assert "Attack" not in (tmp_path / "clean" / "teacher.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("steps", "poison", "title", "advice"),
+    [
+        (1, 0.3, "The teacher has hardly learned its task", "trained for 1 steps"),
+        (60, 0.004, "The backdoor did not take", "--poison"),
+    ],
+)
+def test_a_teacher_of_no_use_for_an_exercise_says_so(
+    made: tuple[Path, list[object]], data_file: str, tmp_path: Path, steps: int, poison: float, title: str, advice: str
+) -> None:
+    assert not any(isinstance(event, FindingMade) for event in made[1]), "a good one has nothing to say"
+    out = str(tmp_path / "bad")
+    order = TeacherOrder(data_file, out, TRIGGER, 2, poison, architecture="wrn-10-1", steps=steps, seed=4, device="cpu")
+    (said,) = [event.finding for event in make_teacher(order) if isinstance(event, FindingMade)]
+    assert said.title == title and advice in said.detail
+    assert [one["title"] for one in json.loads((tmp_path / "bad" / "teacher.json").read_text())["findings"]] == [title]
+    assert f"| Warning | {title}. " in (tmp_path / "bad" / "teacher.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("target", "accuracy", "rate", "expected"),
+    [
+        (0, 0.9, 0.5, 0),
+        (0, 0.9, 0.49, 1),
+        ("all", 0.7, 0.36, 0),
+        ("all", 0.7, 0.34, 1),
+        (0, 0.41, 0.9, 0),
+        (0, 0.39, 0.9, 1),
+    ],
+)
+def test_how_little_is_too_little(target: Target, accuracy: float, rate: float, expected: int) -> None:
+    order = TeacherOrder("data", "out", TRIGGER, target)
+    scores = Scores(accuracy, 100, {"trojan-3x3": rate}, {"trojan-3x3": 80}, {}, {})
+    assert len(list(making._doubts(order, 60, 3, scores))) == expected
 
 
 def test_the_default_budget_follows_from_the_images_with_a_floor() -> None:
