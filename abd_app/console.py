@@ -191,6 +191,14 @@ def _card_rows(card: TeacherCard) -> list[tuple[str, str]]:
     return rows
 
 
+def print_table(rows: list[tuple[str, ...]]) -> None:
+    """Prints rows on stdout, their cells below each other; every row has as many."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (_printable(cell).ljust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
+
+
 def say(text: str) -> None:
     """Prints one line of progress on stderr."""
     print(_printable(text), file=sys.stderr, flush=True)

@@ -14,6 +14,7 @@ from abd_app.cli.batch import batch as batch_command
 from abd_app.cli.bench import bench
 from abd_app.cli.processes import refuse_unable
 from abd_app.cli.reporting import failures_reported
+from abd_app.cli.runs import runs
 from abd_app.cli.teachers import make_teacher
 from abd_app.cli.window import OpenWindow, gui, show_window
 
@@ -22,7 +23,7 @@ _app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (gui, inspect, distill, batch_command, demo, make_teacher, bench):
+for _command in (gui, inspect, distill, batch_command, demo, runs, make_teacher, bench):
     _app.command()(_command)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from abd_app import console
+from abd_app import console, history
 from abd_app.cli.interrupts import Interrupts, terminable
 from abd_app.cli.options import (
     Arch,
@@ -43,7 +43,7 @@ from abd_app.cli.processes import joined
 from abd_app.cli.reporting import failures_reported, print_json
 from abd_app.command import target_from_text, trigger_from_text
 from abd_app.errors import RunFailedError
-from abd_app.events import AuditFinished, TeacherInspected
+from abd_app.events import AuditFinished, RunBegan, TeacherInspected
 from abd_app.plan import AuditPlan
 
 
@@ -153,6 +153,8 @@ def _report(plan: AuditPlan, speaks: bool) -> dict[str, Any] | None:
                 interrupts.see(event)
                 if progress is not None:
                     progress.show(event)
+                if isinstance(event, RunBegan) and speaks:
+                    history.remember(event.folder)
                 if isinstance(event, AuditFinished):
                     report = event.report
                 elif interrupts.asked:

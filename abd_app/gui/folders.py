@@ -8,12 +8,14 @@ from pathlib import Path, PurePath
 
 import platformdirs
 
+from abd_app.history import data_folder
+
 _APP = "abd-app"
 
 
 def default_runs_folder() -> Path:
     """The folder that holds one folder per run, unless the user has chosen another."""
-    return Path(platformdirs.user_data_dir(_APP, appauthor=False)) / "runs"
+    return data_folder() / "runs"
 
 
 def settings_file() -> Path:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from PySide6.QtCore import QObject, Signal, SignalInstance
 
+from abd_app import history
 from abd_app.events import (
     AuditCancelled,
     AuditFailed,
@@ -15,6 +16,7 @@ from abd_app.events import (
     CostEstimated,
     DevicesListed,
     Event,
+    RunBegan,
     TeacherInspected,
 )
 from abd_app.plan import AuditPlan, TeacherFacts
@@ -211,6 +213,8 @@ class Session(QObject):
             self._enter_if_running(State.PAUSED if event.paused else State.RUNNING)
         elif isinstance(event, InspectionFinished):
             self._inspecting = False
+        elif isinstance(event, RunBegan):
+            history.remember(event.folder)
         elif isinstance(event, AuditFinished):
             _log.info("finished in %r", event.folder)
             self.result = event

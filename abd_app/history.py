@@ -1,0 +1,87 @@
+"""The history: where runs have written, and what each has left there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+_APP = "abd-app"
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """A run whose folder is still there.
+
+    Attributes:
+        folder: Where it has written.
+        started: When, ISO 8601 with time zone.
+        state: ``unfinished`` also while it is running.
+        plan: The content of ``plan.json``.
+        result: The content of ``report.json``; ``None`` unless finished.
+    """
+
+    folder: str
+    started: str
+    state: Literal["finished", "unfinished"]
+    plan: dict[str, Any]
+    result: dict[str, Any] | None
+
+
+def data_folder() -> Path:
+    """Where the app keeps the history, and the window its runs unless another folder is chosen."""
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir(_APP, appauthor=False))
+
+
+def remember(folder: str | Path) -> None:
+    """Adds the folder of a run; a history that cannot be written is no reason to end a run."""
+    with contextlib.suppress(OSError, ImportError):  # of a bare checkout platformdirs may be missing
+        path = _history_file()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(str(Path(folder).absolute())) + "\n")
+
+
+def past_runs() -> list[PastRun]:
+    """The runs that were remembered and whose folders are still there, newest first."""
+    found = (_run_in(Path(folder)) for folder in dict.fromkeys(_remembered()))
+    return sorted((run for run in found if run is not None), key=lambda run: run.started, reverse=True)
+
+
+def _history_file() -> Path:
+    return data_folder() / "history.jsonl"
+
+
+def _remembered() -> Iterator[str]:
+    try:
+        lines = _history_file().read_text(encoding="utf-8", errors="replace").splitlines()
+    except (OSError, ImportError):
+        return
+    for line in lines:
+        with contextlib.suppress(ValueError):  # a line that was cut off
+            folder = json.loads(line)
+            if isinstance(folder, str):
+                yield folder
+
+
+def _run_in(folder: Path) -> PastRun | None:
+    plan, result = _object(folder / "plan.json"), _object(folder / "report.json")
+    if plan is None:
+        return None
+    started = datetime.fromtimestamp((folder / "plan.json").stat().st_mtime).astimezone()
+    state: Literal["finished", "unfinished"] = "unfinished" if result is None else "finished"
+    return PastRun(str(folder), started.isoformat(timespec="seconds"), state, plan, result)
+
+
+def _object(path: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,94 @@
+"""The history: what was remembered and is still there."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from abd_app import cli, history
+from abd_app.plan import AuditPlan
+
+REPORT = {"estimated": False, "student": {"accuracy": 0.681, "asr": {"blend": 0.006, "sig": 0.02}}}
+
+
+@pytest.fixture(autouse=True)
+def _empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "data_folder", lambda: tmp_path / "data")
+
+
+def _left(folder: Path, *, report: object = None, age_s: int = 0) -> str:
+    folder.mkdir()
+    plan = folder / "plan.json"
+    plan.write_text(AuditPlan("models/te\x1bacher.pth", str(folder)).to_json())
+    os.utime(plan, (1_000_000 - age_s,) * 2)
+    if report is not None:
+        (folder / "report.json").write_text(json.dumps(report))
+    return str(folder)
+
+
+def _runs(*arguments: str) -> int:
+    return cli.run(["runs", *arguments], open_window=lambda *_: 0)
+
+
+def test_the_newest_comes_first_and_each_once(tmp_path: Path) -> None:
+    old, new = _left(tmp_path / "old", age_s=60, report=REPORT), _left(tmp_path / "new")
+    for folder in (new, old, new):
+        history.remember(folder)
+    found = history.past_runs()
+    assert [(run.folder, run.state) for run in found] == [(new, "unfinished"), (old, "finished")]
+    assert found[1].result == REPORT and found[0].result is None
+    assert found[0].plan["teacher_file"] == "models/te\x1bacher.pth"
+    assert found[0].started > found[1].started
+
+
+def test_a_relative_folder_is_found_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _left(tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    history.remember("run")
+    monkeypatch.chdir("/")
+    assert [run.folder for run in history.past_runs()] == [str(tmp_path / "run")]
+
+
+def test_what_has_gone_or_is_no_run_is_left_out(tmp_path: Path) -> None:
+    kept = _left(tmp_path / "kept", report=["no", "report"])
+    for folder in (kept, str(tmp_path / "gone")):
+        history.remember(folder)
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "plan.json").write_text("{")
+    history.remember(broken)
+    with (tmp_path / "data" / "history.jsonl").open("a") as file:
+        file.write('17\n"cut o')
+    assert [(run.folder, run.state) for run in history.past_runs()] == [(kept, "unfinished")]
+
+
+def test_a_history_that_cannot_be_written_ends_nothing(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file in the way")
+    history.remember(tmp_path)
+    assert history.past_runs() == []
+
+
+def test_runs_prints_a_line_for_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _runs() == 0
+    assert capsys.readouterr().out == "No runs yet.\n"
+    old, new = _left(tmp_path / "old", age_s=60, report=REPORT), _left(tmp_path / "new")
+    guessed = _left(tmp_path / "guessed", age_s=90, report=REPORT | {"estimated": True, "student": {"accuracy": 0.5}})
+    for folder in (old, new, guessed):
+        history.remember(folder)
+    assert _runs() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[-1] for line in lines] == [new, old, guessed]
+    assert "unfinished  te\\x1bacher.pth  -  " in lines[0]
+    assert "finished    te\\x1bacher.pth  accuracy 68.1 %, ASR 2.0 % (sig)  " in lines[1]
+    assert "  agreement 50.0 %  " in lines[2]
+
+
+def test_runs_json_has_plan_and_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    history.remember(_left(tmp_path / "run", report=REPORT))
+    assert _runs("--json") == 0
+    (run,) = json.loads(capsys.readouterr().out)
+    assert run["folder"] == str(tmp_path / "run") and run["result"] == REPORT
+    assert AuditPlan.from_json(json.dumps(run["plan"])).out == str(tmp_path / "run")
