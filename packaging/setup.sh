@@ -86,7 +86,7 @@ make_venv() {
         say "making .venv with $("$python" --version)"
         "$python" -m venv --clear .venv
     fi
-    say "installing the app and its libraries into .venv (some GB, once)"
+    say "installing the app and its libraries into .venv (6 to 7 GB, once)"
     case $wanted in dev*) what='.[dev]' ;; *) what='.' ;; esac
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -e "$what"
     echo "$wanted" >"$stamp"
