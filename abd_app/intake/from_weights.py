@@ -15,9 +15,10 @@ from abd_app.intake.sniff import FileKind
 from abd_app.intake.stated import StatedFacts, read_sidecars
 from abd_app.intake.unwrap import Weights
 from abd_app.networks import catalog
+from abd_app.networks.fingerprints import Fit
 from abd_app.teacher import Finding, Severity
 
-_SHOWN_ALTERNATIVES = 4
+_SHOWN_ALTERNATIVES, _SHOWN_MISSING = 4, 3
 _SMALL_PART, _LARGE_SHARE = 3, 0.1
 """Tensors of what is no network of its own, and the share of a file's tensors that one of several has."""
 
@@ -99,8 +100,26 @@ def _unrecognised(kind: FileKind, weights: Weights, original: Path, stated: Stat
     fits = nearest_fits(weights.tensors)
     if not fits:
         raise _foreign(weights.tensors, original)
+    if _lacks_a_few(fits[0], len(weights.tensors)):
+        raise _incomplete(fits[0], original)
     parameters = sum(value.numel() for value in weights.tensors.values())
     return Candidate(kind, stated, weights.findings, parameters=parameters, nearest=fits)
+
+
+def _lacks_a_few(nearest: Fit, tensors: int) -> bool:
+    lacks_alone = nearest.missing and not (nearest.unexpected or nearest.differing)
+    return bool(lacks_alone) and len(nearest.missing) <= max(_SMALL_PART, _LARGE_SHARE * tensors)
+
+
+def _incomplete(nearest: Fit, original: Path) -> TeacherRefusedError:
+    missing = ", ".join(nearest.missing[:_SHOWN_MISSING]) + " and more" * (len(nearest.missing) > _SHOWN_MISSING)
+    return TeacherRefusedError(
+        f"The file is all of {nearest.architecture} but for {len(nearest.missing)} of its weights.",
+        where=str(original),
+        why=f"It lacks {missing}.",
+        remedy="Ask its author for all of torch.save(model.state_dict(), 'weights.pth'). If the network has no such "
+        "layers, export it as ONNX and open that.",
+    )
 
 
 def _foreign(tensors: Tensors, original: Path) -> TeacherRefusedError:

@@ -1,0 +1,86 @@
+"""Files that are no usable teacher: what is said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from abd_app.errors import TeacherRefusedError
+from abd_app.intake import inspect_teacher, open_teacher
+from abd_app.networks import catalog
+from abd_app.plan import TeacherFacts
+
+Save = Callable[..., str]
+
+
+def test_several_networks_are_named_in_the_refusal(saved: Save) -> None:
+    weights = {f"layer{index}.{leaf}": torch.ones(3) for index in range(4) for leaf in ("a", "b")}
+    content = {f"{part}.{name}": value for part in ("student", "teacher") for name, value in weights.items()}
+    content["teacher.layer0.a"] = torch.zeros(3)
+    with pytest.raises(TeacherRefusedError, match="several networks") as caught:
+        inspect_teacher(saved(content), TeacherFacts())
+    assert "'student', 'teacher'" in caught.value.why
+
+
+def test_near_miss_is_a_question_for_the_card_and_a_refusal_for_the_run(
+    wrn: nn.Module, saved: Save, facts: TeacherFacts
+) -> None:
+    path = saved(wrn.state_dict() | {"block2.layer.0.gate.weight": torch.rand(3)})
+    question = inspect_teacher(path, TeacherFacts()).questions[0]
+    assert (question.fact, question.guess, question.option) == ("architecture", "wrn-16-1", "--arch NAME")
+    with pytest.raises(TeacherRefusedError, match="No architecture") as caught:
+        open_teacher(path, facts)
+    assert "block2.layer.0.gate.weight" in caught.value.why
+
+
+@pytest.mark.parametrize("lacking", [["block2.layer.0.bn1.weight"], ["fc.weight", "fc.bias"]])
+def test_a_file_that_lacks_a_few_weights_is_called_incomplete(wrn: nn.Module, saved: Save, lacking: list[str]) -> None:
+    path = saved({name: value for name, value in wrn.state_dict().items() if name not in lacking})
+    with pytest.raises(TeacherRefusedError, match=f"all of wrn-16-1 but for {len(lacking)} of its weights") as caught:
+        inspect_teacher(path, TeacherFacts())
+    assert caught.value.where == path and caught.value.why == f"It lacks {', '.join(lacking)}."
+
+
+def test_foreign_weights_are_refused(saved: Save) -> None:
+    with pytest.raises(TeacherRefusedError, match="no image classifier"):
+        inspect_teacher(saved({"lstm.weight": torch.rand(3, 3), "lstm.bias": torch.rand(3)}), TeacherFacts())
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", b"\x00\x01\x02"])
+def test_refusals_name_the_users_file(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "teacher.pth"
+    path.write_bytes(content)
+    with pytest.raises(TeacherRefusedError) as caught:
+        open_teacher(str(path), TeacherFacts())
+    assert caught.value.where == str(path)
+
+
+def test_damaged_contents_name_the_users_file_too(wrn: nn.Module, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_file(wrn.state_dict(), path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(TeacherRefusedError) as caught:
+        inspect_teacher(str(path), TeacherFacts())
+    assert caught.value.where == str(path)
+
+
+def test_a_teacher_that_answers_nan_is_looked_at_and_not_distilled(
+    wrn: nn.Module, saved: Save, facts: TeacherFacts
+) -> None:
+    state = wrn.state_dict()
+    state["conv1.weight"][0] = float("nan")
+    path = saved(state)
+    assert any(finding.severity == "danger" for finding in inspect_teacher(path, facts).findings)
+    with pytest.raises(TeacherRefusedError, match="numbers that are none") as caught:
+        open_teacher(path, facts)
+    assert caught.value.where == path
+
+
+def test_one_output_tells_no_classes_apart(saved: Save) -> None:
+    with pytest.raises(TeacherRefusedError, match="tells no classes apart"):
+        inspect_teacher(saved(catalog.build("torchvision/resnet18", 1).state_dict()), TeacherFacts())
