@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 _APP = "abd-app"
@@ -30,6 +30,34 @@ class PastRun:
     state: Literal["finished", "unfinished"]
     plan: dict[str, Any]
     result: dict[str, Any] | None
+
+    @property
+    def teacher(self) -> str:
+        """The name of the teacher's file."""
+        return PurePath(str(self.plan.get("teacher_file", "?"))).name
+
+    @property
+    def accuracy(self) -> float | None:
+        """The student's, in [0, 1]: its agreement with the teacher where :attr:`estimated`; ``None``: not known."""
+        accuracy = self._student.get("accuracy")
+        return accuracy if isinstance(accuracy, float) else None
+
+    @property
+    def worst_asr(self) -> tuple[str, float] | None:
+        """The trigger that fools the student most, and its attack success rate in [0, 1]."""
+        rates = self._student.get("asr")
+        return max(rates.items(), key=lambda pair: pair[1], default=None) if isinstance(rates, dict) else None
+
+    @property
+    def estimated(self) -> bool:
+        """Whether no labelled images were given."""
+        return bool(self.result and self.result.get("estimated"))
+
+    @property
+    def _student(self) -> dict[str, Any]:
+        """Of the report; empty in a file that is no report of this app."""
+        student = self.result.get("student") if self.result else None
+        return student if isinstance(student, dict) else {}
 
 
 def data_folder() -> Path:

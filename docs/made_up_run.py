@@ -18,6 +18,7 @@ from abd_app.events import (
     StepDone,
     VaccineChecked,
 )
+from abd_app.history import PastRun
 from abd_app.teacher import Finding, Question, TeacherCard
 
 GIB = 1024**3
@@ -148,3 +149,27 @@ def images_drawn(random: np.random.Generator, step: int) -> ImagesDrawn:
     return ImagesDrawn(
         step, pixels, tuple(index % 10 for index in range(32)), tuple(index in (5, 18) for index in range(32))
     )
+
+
+def _past_run(started: str, teacher: str, student: dict[str, object] | None, *, estimated: bool = False) -> PastRun:
+    folder, plan = f"/home/ada/runs/{started[:16]}-{teacher}", {"teacher_file": f"/home/ada/models/{teacher}"}
+    if student is None:
+        return PastRun(folder, started, "unfinished", plan, None)
+    return PastRun(folder, started, "finished", plan, {"student": student, "estimated": estimated})
+
+
+PAST_RUNS = [
+    _past_run("2026-05-04T16:20:00+00:00", "road-signs-wrn16.safetensors", None),
+    _past_run(
+        "2026-05-04T11:02:00+00:00", "road-signs-wrn16.safetensors", {"accuracy": 0.941, "asr": {"sticker": 0.012}}
+    ),
+    _past_run(
+        "2026-05-03T09:47:00+00:00",
+        "resnet18-birds.onnx",
+        {"accuracy": 0.882, "asr": {"found-patch": 0.051}},
+        estimated=True,
+    ),
+    _past_run("2026-05-01T18:31:00+00:00", "модель дорожных знаков – final version (2) really final.pth", None),
+    _past_run("2026-04-28T08:15:00+00:00", "vit_tiny.safetensors", {"accuracy": 0.763, "asr": {}}),
+]
+"""Made up, like all of it."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import PurePath
-from typing import Any
 
 from abd_app import console
 from abd_app.cli.options import AsJson
@@ -25,17 +23,12 @@ def runs(as_json: AsJson = False) -> None:
 
 
 def _row(run: PastRun) -> tuple[str, ...]:
-    teacher = PurePath(str(run.plan.get("teacher_file", "?"))).name
-    return run.started[:16].replace("T", " "), run.state, teacher, _outcome(run.result), run.folder
+    return run.started[:16].replace("T", " "), run.state, run.teacher, _outcome(run), run.folder
 
 
-def _outcome(result: dict[str, Any] | None) -> str:
-    """The student's two figures; a file that is no report of this version has none."""
-    student = result.get("student") if result else None
-    if not isinstance(student, dict) or not isinstance(student.get("accuracy"), float):
+def _outcome(run: PastRun) -> str:
+    if run.accuracy is None:
         return "-"
-    rates = student.get("asr")
-    worst = max(rates.items(), key=lambda pair: pair[1], default=None) if isinstance(rates, dict) else None
-    kind = "agreement" if result and result.get("estimated") else "accuracy"
+    worst = run.worst_asr
     attack = "" if worst is None else f", ASR {100 * worst[1]:.1f} % ({worst[0]})"
-    return f"{kind} {100 * student['accuracy']:.1f} %{attack}"
+    return f"{'agreement' if run.estimated else 'accuracy'} {100 * run.accuracy:.1f} %{attack}"

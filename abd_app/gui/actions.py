@@ -30,6 +30,7 @@ class Actions:
     export: QAction
     report: QAction
     folder: QAction
+    history: QAction
     settings: QAction
     help: QAction
 
@@ -55,6 +56,7 @@ def make_actions(window: QMainWindow) -> Actions:
     recent = file.addMenu(_tr("Open &recent"))
     demo = _add(file, _tr("Open the &demo teacher"), "", "demo")
     file.addSeparator()
+    history = _add(file, _tr("&History…"), "Ctrl+H", "history")
     settings = _add(file, _tr("&Settings…"), "Ctrl+,", "settings")
     file.addSeparator()
     quitting = _add(file, _tr("&Quit"), "Ctrl+Q", "close")
@@ -83,6 +85,7 @@ def make_actions(window: QMainWindow) -> Actions:
         export,
         report,
         folder,
+        history,
         settings,
         helping,
     )

@@ -48,7 +48,7 @@ class SettingsDialog(QDialog):
         layout.setContentsMargins(22, 20, 22, 18)
         layout.setSpacing(18)
         layout.addLayout(form)
-        layout.addWidget(_close_button(self), 0, Qt.AlignmentFlag.AlignRight)
+        layout.addWidget(close_button(self), 0, Qt.AlignmentFlag.AlignRight)
 
     def _on_theme_chosen(self) -> None:
         name = THEMES[self.theme_box.currentIndex()]
@@ -96,7 +96,7 @@ class HelpDialog(QDialog):
         layout.addLayout(keys)
         layout.addWidget(plain_label(self.tr("Log"), "heading"))
         layout.addWidget(ElidedLabel(visible(str(log)), role="muted"))
-        layout.addWidget(_close_button(self), 0, Qt.AlignmentFlag.AlignRight)
+        layout.addWidget(close_button(self), 0, Qt.AlignmentFlag.AlignRight)
 
     def _keys(self) -> list[tuple[str, str]]:
         return [
@@ -104,12 +104,14 @@ class HelpDialog(QDialog):
             ("Ctrl+Return", self.tr("Distill safely")),
             ("Space", self.tr("Pause or resume")),
             ("Ctrl+E", self.tr("Export ONNX")),
+            ("Ctrl+H", self.tr("History: earlier runs")),
             ("Ctrl+,", self.tr("Settings")),
             ("F1", self.tr("This help")),
         ]
 
 
-def _close_button(dialog: QDialog) -> QPushButton:
+def close_button(dialog: QDialog) -> QPushButton:
+    """The default button of a dialog: it closes it."""
     button = QPushButton(dialog.tr("Close"))
     button.setDefault(True)
     button.clicked.connect(dialog.close)

@@ -54,13 +54,15 @@ class Draft(QObject):
     def plan(self, file: str, facts: TeacherFacts, *, now: datetime | None = None) -> AuditPlan:
         """The finished plan; without a chosen output folder it gets a fresh one below ``runs``.
 
+        A run that goes on has its folder, with what it has left there.
+
         Raises:
             UsageError: A choice is out of range, or the chosen folder is already in use.
         """
         out = str(self._values["out"])
         if not out:
             out = str(new_run_folder(self.runs, file, now or datetime.now()))
-        elif Path(out).exists() and (not Path(out).is_dir() or any(Path(out).iterdir())):
+        elif not self._values["resume"] and Path(out).exists() and (not Path(out).is_dir() or any(Path(out).iterdir())):
             raise UsageError(
                 "The output folder is not empty.",
                 where=out,

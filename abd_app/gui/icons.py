@@ -43,6 +43,9 @@ _NAMES = {
     "save": "mdi6.content-save-outline",
     "swap": "mdi6.file-replace-outline",
     "demo": "mdi6.flask-outline",
+    "history": "mdi6.history",
+    "again": "mdi6.repeat",
+    "trash": "mdi6.trash-can-outline",
 }
 _colours: dict[str, str] = {}
 _bearers: weakref.WeakKeyDictionary[Any, tuple[str, str, int]] = weakref.WeakKeyDictionary()

@@ -18,19 +18,20 @@ from abd_app.errors import AuditError
 from abd_app.events import AuditFailed, AuditFinished
 from abd_app.gui.actions import fill_recent, make_actions
 from abd_app.gui.banner import Banner
-from abd_app.gui.dialogs import HelpDialog, SettingsDialog
 from abd_app.gui.draft import Draft
 from abd_app.gui.failure_text import failure_text
 from abd_app.gui.file_chooser import FileChooser
 from abd_app.gui.file_drop import FileDrop
 from abd_app.gui.handover import Handover
 from abd_app.gui.live_view import LiveView
+from abd_app.gui.opening import Opening
 from abd_app.gui.outcome import outcome_of
 from abd_app.gui.result_panel import ResultPanel
 from abd_app.gui.run_bar import RunBar
 from abd_app.gui.session import Session, State
 from abd_app.gui.settings import Settings
 from abd_app.gui.setup_column import MIN_WIDTH_PX, SetupColumn
+from abd_app.gui.side_windows import SideWindows
 from abd_app.gui.theme import Theme
 from abd_app.gui.welcome import Welcome
 from abd_app.gui.wording import file_name, visible
@@ -76,6 +77,8 @@ class MainWindow(QMainWindow):
         self._clock = clock
         self._closing = False
         self.handover = Handover(session, self.draft, self._chooser, self)
+        self.opening = Opening(session, self.draft, settings, demo, self)
+        self.side_windows = SideWindows(session, settings, theme, self._chooser, log=log, parent=self)
         self._file_drop = FileDrop(self, lambda: not session.running)
         self._build()
         self._connect()
@@ -129,7 +132,7 @@ class MainWindow(QMainWindow):
         return columns
 
     def _connect(self) -> None:
-        actions, session, handover = self.actions_, self.session, self.handover
+        actions, session, handover, side = self.actions_, self.session, self.handover, self.side_windows
         for signal, slot in (
             (actions.open.triggered, self._on_open_wanted),
             (actions.demo.triggered, self.open_demo),
@@ -142,8 +145,9 @@ class MainWindow(QMainWindow):
             (actions.export.triggered, handover.export_onnx),
             (actions.report.triggered, handover.save_report),
             (actions.folder.triggered, handover.open_folder),
-            (actions.settings.triggered, self._on_settings_wanted),
-            (actions.help.triggered, self._on_help_wanted),
+            (actions.history.triggered, side.show_history),
+            (actions.settings.triggered, side.show_settings),
+            (actions.help.triggered, side.show_help),
             (self.setup.teacher.openRequested, self._on_open_wanted),
             (self.setup.distillRequested, self.distill),
             (self.setup.plan.copyCommandRequested, self._on_copy_wanted),
@@ -156,7 +160,8 @@ class MainWindow(QMainWindow):
         self._connect_events()
 
     def _connect_events(self) -> None:
-        actions, session, handover = self.actions_, self.session, self.handover
+        actions, session, handover, side = self.actions_, self.session, self.handover, self.side_windows
+        opening = self.opening
         for signal, slot in (
             (session.stateChanged, self._on_state_changed),
             (session.devicesChanged, self.run_bar.show_devices),
@@ -167,6 +172,13 @@ class MainWindow(QMainWindow):
             (handover.saved, self._on_saved),
             (handover.failed, self._on_error),
             (self.live.writeFailed, self._on_error),
+            (side.runsFolderChanged, lambda folder: setattr(self.draft, "runs", folder)),
+            (side.repeatWanted, opening.repeat),
+            (side.continueWanted, opening.go_on),
+            (opening.begun, self.banner.hide),
+            (opening.failed, self._on_error),
+            (opening.startWanted, self.distill),
+            (side.failed, self._on_error),
         ):
             signal.connect(slot)
         actions.recent.aboutToShow.connect(
@@ -177,28 +189,11 @@ class MainWindow(QMainWindow):
 
     def open_file(self, file: str) -> None:
         """Act one: looks into a teacher file."""
-        if self.session.running:
-            return
-        self.banner.hide()
-        file = str(Path(file).absolute())
-        if file != self.session.file:
-            self.draft.forget_teacher()
-        self._settings.add_recent_file(file)
-        self.session.open_file(file)
+        self.opening.open_file(file)
 
     def open_demo(self) -> None:
         """Act one with the built-in teacher: everything is filled in."""
-        if self._demo is None or self.session.running:
-            return
-        try:
-            plan = self._demo(str(self.draft.runs / "demo"))
-        except AuditError as error:
-            self._on_error(error)
-            return
-        self.banner.hide()
-        self.draft.replace(plan)
-        self.draft.choose(out="")  # Each run gets a folder of its own.
-        self.session.open_file(plan.teacher_file, plan.facts)
+        self.opening.open_demo()
 
     def distill(self) -> None:
         """Act two: starts the run as planned."""
@@ -211,6 +206,7 @@ class MainWindow(QMainWindow):
             return
         self.banner.hide()
         self.session.start(plan)
+        self.draft.choose(out="" if plan.resume else self.draft["out"], resume=False)
         self.live.setFocus()
 
     def _on_copy_wanted(self) -> None:
@@ -229,17 +225,6 @@ class MainWindow(QMainWindow):
         path = "" if self.session.running else self._chooser.teacher()
         if path:
             self.open_file(path)
-
-    def _on_settings_wanted(self) -> None:
-        dialog = SettingsDialog(self._settings, self._theme, self._chooser, self)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.runsFolderChanged.connect(lambda folder: setattr(self.draft, "runs", folder))
-        dialog.show()
-
-    def _on_help_wanted(self) -> None:
-        dialog = HelpDialog(self._log, self)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.show()
 
     def _on_state_changed(self, state: State) -> None:
         session = self.session

@@ -40,6 +40,11 @@ def make_ready(
     window: MainWindow, stand_in: StandInEngine, file: str = "t.pth", facts: TeacherFacts | None = None
 ) -> None:
     window.open_file(file)
+    say_ready(stand_in, file, facts)
+
+
+def say_ready(stand_in: StandInEngine, file: str, facts: TeacherFacts | None = None) -> None:
+    """The engine has looked into the file, and nothing is to be asked."""
     stand_in.say(
         TeacherInspected(card(file, facts or TeacherFacts())),
         CostEstimated(

@@ -1,0 +1,85 @@
+"""Act one: a teacher comes into the window, alone or with a whole plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from abd_app.errors import AuditError
+from abd_app.gui.draft import Draft
+from abd_app.gui.session import Session, State
+from abd_app.gui.settings import Settings
+from abd_app.plan import AuditPlan
+
+
+class Opening(QObject):
+    """Opens files, the demo, and the plans of earlier runs; does nothing while a run is on.
+
+    Args:
+        demo: Makes the plan of the demo, given an output folder; ``None``: there is no demo.
+    """
+
+    begun = Signal()
+    """Something is opened: what was said of the last file holds no longer."""
+    failed = Signal(AuditError)
+    startWanted = Signal()
+    """The run that is to go on can start."""
+
+    def __init__(
+        self,
+        session: Session,
+        draft: Draft,
+        settings: Settings,
+        demo: Callable[[str], AuditPlan] | None,
+        parent: QObject,
+    ) -> None:
+        super().__init__(parent)
+        self._session, self._draft, self._settings, self._demo = session, draft, settings, demo
+        self._starts_when_ready = False
+        session.stateChanged.connect(self._on_state_changed)
+
+    def open_file(self, file: str) -> None:
+        """Looks into a teacher file."""
+        if self._session.running:
+            return
+        self.begun.emit()
+        file = str(Path(file).absolute())
+        if file != self._session.file:
+            self._draft.forget_teacher()
+        self._settings.add_recent_file(file)
+        self._session.open_file(file)
+
+    def open_demo(self) -> None:
+        """The built-in teacher: everything is filled in."""
+        if self._demo is None or self._session.running:
+            return
+        try:
+            self.repeat(self._demo(str(self._draft.runs / "demo")))
+        except AuditError as error:
+            self.failed.emit(error)
+
+    def repeat(self, plan: AuditPlan) -> None:
+        """The teacher and every choice of a plan; a run of it gets a folder of its own."""
+        self._open(plan, folder="")
+
+    def go_on(self, plan: AuditPlan, folder: str) -> None:
+        """A run that was interrupted goes on by itself, once its teacher has been looked into again."""
+        if not self._session.running:
+            self._starts_when_ready = True
+            self._open(plan, folder=folder)
+
+    def _open(self, plan: AuditPlan, *, folder: str) -> None:
+        if self._session.running:
+            return
+        self.begun.emit()
+        self._draft.replace(plan)
+        self._draft.choose(out=folder, resume=bool(folder))
+        self._session.open_file(plan.teacher_file, plan.facts)
+
+    def _on_state_changed(self, state: State) -> None:
+        if self._starts_when_ready and state is not State.INSPECTING:
+            self._starts_when_ready = False
+            if state is State.READY:
+                QTimer.singleShot(0, self.startWanted.emit)  # when all have seen that it is ready

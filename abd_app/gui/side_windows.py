@@ -1,0 +1,61 @@
+"""The small windows beside the main one; none of them blocks it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtWidgets import QDialog, QWidget
+
+from abd_app.errors import AuditError
+from abd_app.gui.dialogs import HelpDialog, SettingsDialog
+from abd_app.gui.file_chooser import FileChooser
+from abd_app.gui.history_dialog import HistoryDialog
+from abd_app.gui.session import Session
+from abd_app.gui.settings import Settings
+from abd_app.gui.theme import Theme
+from abd_app.plan import AuditPlan
+
+
+class SideWindows(QObject):
+    """Opens them when they are asked for, and passes on what the user decides there."""
+
+    runsFolderChanged = Signal(Path)
+    repeatWanted = Signal(AuditPlan)
+    continueWanted = Signal(AuditPlan, str)
+    failed = Signal(AuditError)
+
+    def __init__(
+        self, session: Session, settings: Settings, theme: Theme, chooser: FileChooser, *, log: Path, parent: QWidget
+    ) -> None:
+        super().__init__(parent)
+        self._session, self._settings, self._theme = session, settings, theme
+        self._chooser, self._log, self._parent = chooser, log, parent
+
+    def show_settings(self) -> None:
+        """Theme, size of text, where runs go."""
+        dialog = SettingsDialog(self._settings, self._theme, self._chooser, self._parent)
+        dialog.runsFolderChanged.connect(self.runsFolderChanged)
+        _show(dialog)
+
+    def show_help(self) -> None:
+        """What the app does, and its keys."""
+        _show(HelpDialog(self._log, self._parent))
+
+    def show_history(self) -> None:
+        """Earlier runs."""
+        dialog = HistoryDialog(self._folder_of_the_run, self._parent)
+        dialog.repeatWanted.connect(self.repeatWanted)
+        dialog.continueWanted.connect(self.continueWanted)
+        dialog.failed.connect(self.failed)
+        self._session.stateChanged.connect(dialog.refresh)
+        _show(dialog)
+
+    def _folder_of_the_run(self) -> str:
+        plan = self._session.plan
+        return plan.out if self._session.running and plan is not None else ""
+
+
+def _show(dialog: QDialog) -> None:
+    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    dialog.show()

@@ -1,0 +1,161 @@
+"""The history in the window: earlier runs are looked at, run again, continued and thrown away."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QFile, Qt
+from PySide6.QtGui import QDesktopServices
+from pytestqt.qtbot import QtBot
+
+from abd_app import history
+from abd_app.errors import AuditError
+from abd_app.events import RunBegan
+from abd_app.gui.history_dialog import HistoryDialog
+from abd_app.gui.main_window import MainWindow
+from abd_app.gui.session import State
+from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec
+from abd_app.worker.messages import AuditJob, InspectJob
+from tests.gui.conftest import StandInEngine
+from tests.gui.test_window import make_ready, say_ready
+
+REPORT = {"student": {"accuracy": 0.681, "asr": {"blend": 0.006, "sig": 0.02}}}
+FACTS = TeacherFacts(input_size=(32, 32), mean=(0.5,) * 3, std=(0.25,) * 3)
+
+
+@pytest.fixture(autouse=True)
+def _own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "data_folder", lambda: tmp_path / "data")
+
+
+def _left(folder: Path, *, finished: bool, started_s: int = 1_000_000) -> AuditPlan:
+    plan = AuditPlan(
+        str(folder.parent / "teacher.pth"), str(folder), FACTS, steps=7, seed=3, triggers=(TriggerSpec("sig"),)
+    )
+    folder.mkdir()
+    (folder / "plan.json").write_text(plan.to_json())
+    if finished:
+        (folder / "report.json").write_text(json.dumps(REPORT))
+    history.remember(folder)
+    return plan
+
+
+def _opened(window: MainWindow) -> HistoryDialog:
+    window.actions_.history.trigger()
+    (dialog,) = [one for one in window.findChildren(HistoryDialog) if one.isVisible()]
+    assert not dialog.isModal()
+    return dialog
+
+
+def _row(dialog: HistoryDialog, row: int) -> list[str]:
+    cells = [dialog.table.item(row, column) for column in range(dialog.table.columnCount())]
+    return [cell.text() for cell in cells if cell is not None]
+
+
+def _enabled(dialog: HistoryDialog) -> list[bool]:
+    return [one.isEnabled() for one in (dialog.report, dialog.folder, dialog.again, dialog.resume, dialog.trash)]
+
+
+def test_a_row_says_what_became_of_a_run(window: MainWindow, tmp_path: Path) -> None:
+    dialog = _opened(window)
+    assert dialog.table.rowCount() == 0 and not any(_enabled(dialog))
+    dialog.close()
+    _left(tmp_path / "done", finished=True)
+    dialog = _opened(window)
+    assert _row(dialog, 0)[1:] == ["teacher.pth", "68.1 %", "2.0 %  Stripes (sig)", "finished"]
+    assert _enabled(dialog) == [True, True, True, False, True]
+
+
+def test_report_and_folder_are_shown_by_the_system(
+    window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _left(tmp_path / "done", finished=True)
+    shown: list[str] = []
+    monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: shown.append(url.toLocalFile()))
+    dialog = _opened(window)
+    dialog.report.click()
+    dialog.folder.click()
+    assert shown == [str(tmp_path / "done" / "report.html"), str(tmp_path / "done")]
+
+
+def test_the_same_plan_is_run_again_into_a_folder_of_its_own(
+    window: MainWindow, stand_in: StandInEngine, tmp_path: Path
+) -> None:
+    plan = _left(tmp_path / "done", finished=True)
+    _opened(window).again.click()
+    assert stand_in.jobs == [InspectJob(plan.teacher_file, FACTS)]
+    say_ready(stand_in, plan.teacher_file, FACTS)
+    assert window.session.state is State.READY, "the user starts it"
+    window.distill()
+    job = stand_in.jobs[-1]
+    assert isinstance(job, AuditJob)
+    assert job.plan == replace(plan, out=job.plan.out) and Path(job.plan.out).parent == tmp_path / "runs"
+
+
+def test_an_interrupted_run_goes_on_by_itself_in_its_folder(
+    window: MainWindow, stand_in: StandInEngine, tmp_path: Path, qtbot: QtBot
+) -> None:
+    plan = _left(tmp_path / "cut off", finished=False)
+    dialog = _opened(window)
+    assert _enabled(dialog) == [False, True, True, True, True]
+    dialog.resume.click()
+    say_ready(stand_in, plan.teacher_file, FACTS)
+    qtbot.waitUntil(lambda: window.session.state is State.RUNNING)
+    assert stand_in.jobs[-1] == AuditJob(replace(plan, resume=True))
+    assert (window.draft["out"], window.draft["resume"]) == ("", False), "the next run is another one"
+
+
+def test_the_run_that_is_on_can_only_be_looked_at(window: MainWindow, stand_in: StandInEngine, tmp_path: Path) -> None:
+    make_ready(window, stand_in, str(tmp_path / "t.pth"))
+    window.distill()
+    assert window.session.plan is not None
+    out = Path(window.session.plan.out)
+    out.mkdir(parents=True)
+    (out / "plan.json").write_text(window.session.plan.to_json())
+    stand_in.say(RunBegan(str(out), "new"))
+    dialog = _opened(window)
+    assert _row(dialog, 0)[-1] == "running"
+    assert _enabled(dialog) == [False, True, False, False, False]
+    window.session.cancel()
+
+
+def test_a_run_is_thrown_away_at_the_second_click(
+    window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot
+) -> None:
+    for name in ("one", "two"):
+        _left(tmp_path / name, finished=True)
+
+    def move(folder: QFile) -> bool:
+        shutil.rmtree(folder.fileName())
+        return True
+
+    monkeypatch.setattr(QFile, "moveToTrash", move)
+    dialog = _opened(window)
+    qtbot.mouseClick(dialog.trash, Qt.MouseButton.LeftButton)
+    dialog.table.selectRow(1)
+    assert dialog.trash.text() == "Move to trash", "what was asked about another one is forgotten"
+    qtbot.mouseClick(dialog.trash, Qt.MouseButton.LeftButton)
+    assert dialog.table.rowCount() == 2 and "Really" in dialog.trash.text()
+    qtbot.mouseClick(dialog.trash, Qt.MouseButton.LeftButton)
+    assert dialog.table.rowCount() == 1
+
+
+def test_what_cannot_be_done_is_said_in_the_window(
+    window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _left(tmp_path / "run", finished=True)
+    monkeypatch.setattr(QFile, "moveToTrash", lambda folder: False)
+    dialog = _opened(window)
+    said: list[AuditError] = []
+    dialog.failed.connect(said.append)
+    dialog.trash.click()
+    dialog.trash.click()
+    assert said[0].where == str(tmp_path / "run") and "trash" in window.banner.text
+    (tmp_path / "run" / "plan.json").write_text('{"of": "another version"}')
+    dialog.refresh()
+    dialog.again.click()
+    assert "not an audit plan" in str(said[1]) and dialog.isVisible()
