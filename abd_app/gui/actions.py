@@ -68,9 +68,7 @@ def make_actions(window: QMainWindow) -> Actions:
     cancel = _add(run, _tr("&Cancel…"), "", "cancel")
     run.addSeparator()
     copy_command = _add(run, _tr("Copy as c&ommand"), "", "command")
-    export = _add(result, _tr("&Export ONNX…"), "Ctrl+E", "export")
-    report = _add(result, _tr("Save &report…"), "", "report")
-    folder = _add(result, _tr("Open &folder"), "", "folder")
+    results = _result_actions(result)
     helping = _add(more, _tr("&Help"), "F1", "question")
     return Actions(
         opened,
@@ -82,12 +80,19 @@ def make_actions(window: QMainWindow) -> Actions:
         stop,
         cancel,
         copy_command,
-        export,
-        report,
-        folder,
+        *results,
         history,
         settings,
         helping,
+    )
+
+
+def _result_actions(menu: QMenu) -> tuple[QAction, QAction, QAction]:
+    """Export, report and folder."""
+    return (
+        _add(menu, _tr("&Export ONNX…"), "Ctrl+E", "export"),
+        _add(menu, _tr("Save &report…"), "", "report"),
+        _add(menu, _tr("Open &folder"), "", "folder"),
     )
 
 

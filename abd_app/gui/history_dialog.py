@@ -186,7 +186,12 @@ class HistoryDialog(QDialog):
         if not self._asked:
             self._ask(sure=True)
             return
-        if not QFile(run.folder).moveToTrash():
+        if not to_trash(run.folder):
             what, remedy = self.tr("The run could not be moved to the trash."), self.tr("Delete its folder by hand.")
             self.failed.emit(RunFailedError(what, where=run.folder, remedy=remedy))
         self.refresh()
+
+
+def to_trash(folder: str) -> bool:
+    """Whether the system's trash has taken a folder."""
+    return bool(QFile(folder).moveToTrash())

@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QFile, Qt
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QDesktopServices
 from pytestqt.qtbot import QtBot
 
 from abd_app import history
 from abd_app.errors import AuditError
 from abd_app.events import RunBegan
+from abd_app.gui import history_dialog
 from abd_app.gui.history_dialog import HistoryDialog
 from abd_app.gui.main_window import MainWindow
 from abd_app.gui.session import State
@@ -129,11 +130,11 @@ def test_a_run_is_thrown_away_at_the_second_click(
     for name in ("one", "two"):
         _left(tmp_path / name, finished=True)
 
-    def move(folder: QFile) -> bool:
-        shutil.rmtree(folder.fileName())
+    def move(folder: str) -> bool:
+        shutil.rmtree(folder)
         return True
 
-    monkeypatch.setattr(QFile, "moveToTrash", move)
+    monkeypatch.setattr(history_dialog, "to_trash", move)
     dialog = _opened(window)
     qtbot.mouseClick(dialog.trash, Qt.MouseButton.LeftButton)
     dialog.table.selectRow(1)
@@ -148,7 +149,7 @@ def test_what_cannot_be_done_is_said_in_the_window(
     window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _left(tmp_path / "run", finished=True)
-    monkeypatch.setattr(QFile, "moveToTrash", lambda folder: False)
+    monkeypatch.setattr(history_dialog, "to_trash", lambda folder: False)
     dialog = _opened(window)
     said: list[AuditError] = []
     dialog.failed.connect(said.append)
