@@ -124,6 +124,14 @@ class StepDone(Event):
 
 
 @dataclass(frozen=True)
+class CheckpointSaved(Event):
+    """The run can go on from this step of ``role``, whatever happens from now on."""
+
+    role: Role
+    step: int
+
+
+@dataclass(frozen=True)
 class Measured(Event):
     """Clean accuracy and attack success rates of one model, rates in [0, 1].
 

@@ -7,6 +7,7 @@ import dataclasses
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -18,10 +19,34 @@ from abd_app.distill.loop import Distillation
 from abd_app.distill.parallel import leads
 from abd_app.distill.recipe import Recipe
 from abd_app.distill.vaccine import VaccineError
-from abd_app.events import DeviceUsed, Event, FindingMade, PhaseStarted, Role, StepDone, TargetSearched, VaccineChecked
+from abd_app.events import (
+    CheckpointSaved,
+    DeviceUsed,
+    Event,
+    FindingMade,
+    PhaseStarted,
+    Role,
+    StepDone,
+    TargetSearched,
+    VaccineChecked,
+)
 from abd_app.teacher import Finding
 
 CHECKPOINT_EVERY_S = 60.0
+
+
+class Wishes(NamedTuple):
+    """What the user wants of a run that learns, asked after every step.
+
+    Attributes:
+        stop: End here, and keep what has been learned so far.
+        checkpoint: Write one now.
+    """
+
+    stop: Callable[[], bool]
+    checkpoint: Callable[[], bool]
+
+
 _UNBOUNDED = Finding(
     "warning",
     "Activation bounds are off",
@@ -36,7 +61,7 @@ _PARTLY_BOUNDED = Finding(
 )
 
 
-def learn(audit: OpenAudit, role: Role, stop_requested: Callable[[], bool]) -> Generator[Event, None, nn.Module]:
+def learn(audit: OpenAudit, role: Role, wishes: Wishes) -> Generator[Event, None, nn.Module]:
     """Distils the student or, with ``role='twin'``, its undefended twin, and measures it at the end.
 
     Returns:
@@ -54,7 +79,7 @@ def learn(audit: OpenAudit, role: Role, stop_requested: Callable[[], bool]) -> G
         return network
     if before is not None and goes_on:
         distillation.load_state_dict(before["distillation"])
-    with contextlib.closing(_watched(audit, distillation, role, stop_requested)) as events:
+    with contextlib.closing(_watched(audit, distillation, role, wishes)) as events:
         yield from events
     if role == "student":
         audit.record.steps = distillation.step
@@ -96,26 +121,19 @@ def note_missing_bounds(audit: OpenAudit) -> Iterator[Event]:
         yield audit.note(_PARTLY_BOUNDED)
 
 
-def _watched(
-    audit: OpenAudit, distillation: Distillation, role: Role, stop_requested: Callable[[], bool]
-) -> Generator[Event, None, None]:
+def _watched(audit: OpenAudit, distillation: Distillation, role: Role, wishes: Wishes) -> Generator[Event, None, None]:
     """Runs to the end or to the stop, measures along the way and keeps checkpoints."""
     network, last_step, saved = distillation.student.network, distillation.step, time.monotonic()
     every = max(1, audit.recipe.steps // MEASUREMENTS)
     for event in distillation.run():
-        try:
-            yield event
-        except KeyboardInterrupt:
-            if isinstance(event, StepDone) and leads():
-                _save(audit, distillation, role)
-            raise
+        yield event
         if isinstance(event, VaccineChecked):
             audit.record.vaccine = event
         elif isinstance(event, TargetSearched):
             audit.record.target_search = event
         elif isinstance(event, FindingMade):
             audit.note(event.finding)
-        if isinstance(event, StepDone) and stop_requested():
+        if isinstance(event, StepDone) and wishes.stop():
             audit.record.stopped_early = True
             return
         if not isinstance(event, StepDone) or event.step == last_step:
@@ -124,9 +142,10 @@ def _watched(
         if event.step % every == 0 and event.step < event.total_steps:
             yield from audit.measure(network, role, event.step, live=True)
             yield DeviceUsed(audit.record.device, _memory_bytes(audit.compute.device))
-        if leads() and time.monotonic() - saved > CHECKPOINT_EVERY_S:
+        if leads() and (time.monotonic() - saved > CHECKPOINT_EVERY_S or wishes.checkpoint()):
             _save(audit, distillation, role)
             saved = time.monotonic()
+            yield CheckpointSaved(role, event.step)
 
 
 def _save(audit: OpenAudit, distillation: Distillation, role: Role) -> None:

@@ -147,7 +147,8 @@ def _report(plan: AuditPlan, speaks: bool) -> dict[str, Any] | None:
     try:
         with contextlib.ExitStack() as opened:
             progress = opened.enter_context(console.ProgressPrinter()) if speaks else None
-            events = opened.enter_context(contextlib.closing(run_audit(plan)))
+            run = run_audit(plan, checkpoint_wanted=interrupts.checkpoint_wanted)
+            events = opened.enter_context(contextlib.closing(run))
             opened.enter_context(interrupts)
             for event in events:
                 interrupts.see(event)
@@ -157,8 +158,6 @@ def _report(plan: AuditPlan, speaks: bool) -> dict[str, Any] | None:
                     history.remember(event.folder)
                 if isinstance(event, AuditFinished):
                     report = event.report
-                elif interrupts.asked:
-                    events.throw(KeyboardInterrupt())
     except KeyboardInterrupt:
         raise interrupts.cancelled() from None
     return report

@@ -12,7 +12,7 @@ from types import FrameType, TracebackType
 
 from abd_app.cli import processes
 from abd_app.errors import RunCancelledError
-from abd_app.events import Event, RunBegan, StepDone
+from abd_app.events import CheckpointSaved, Event, PhaseStarted, RunBegan, StepDone
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -41,15 +41,12 @@ def _may_handle() -> bool:
 class Interrupts:
     """Turns Ctrl+C and SIGTERM, as schedulers send it, into a question that is asked between two events.
 
-    Before the first step there is nothing to keep: there they raise ``KeyboardInterrupt`` wherever the run is. So does
-    a second one.
-
-    Attributes:
-        asked: Whether the run shall end.
+    The run is then asked for a checkpoint, and ends with it. Before the first step there is nothing to keep: there they
+    raise ``KeyboardInterrupt`` wherever the run is. So does a second one.
     """
 
     def __init__(self) -> None:
-        self.asked = False
+        self._asked = False
         self._folder = ""
         self._last: StepDone | None = None
         self._before: dict[signal.Signals, object] = {}
@@ -65,12 +62,22 @@ class Interrupts:
         for one, handler in self._before.items():
             signal.signal(one, handler)  # type: ignore[arg-type]
 
+    def checkpoint_wanted(self) -> bool:
+        """Whether the run shall write a checkpoint, because it is to end."""
+        return self._asked
+
     def see(self, event: Event) -> None:
-        """Notes how far the run is."""
+        """Notes how far the run is.
+
+        Raises:
+            KeyboardInterrupt: It is to end, and has its checkpoint, or learns no more.
+        """
         if isinstance(event, RunBegan):
             self._folder = event.folder
         elif isinstance(event, StepDone):
             self._last = event
+        elif self._asked and isinstance(event, CheckpointSaved | PhaseStarted):
+            raise KeyboardInterrupt
 
     def cancelled(self) -> RunCancelledError:
         """What to tell the user, once the run has ended."""
@@ -85,7 +92,7 @@ class Interrupts:
         )
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._last is None or self.asked:
+        if self._last is None or not self._last.step or self._asked:
             raise KeyboardInterrupt
-        self.asked = True
+        self._asked = True
         print("abd-app: stopping after this step; Ctrl+C again stops at once", file=sys.stderr, flush=True)

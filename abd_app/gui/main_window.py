@@ -269,8 +269,9 @@ class MainWindow(QMainWindow):
         self.banner.show_message(
             "warning",
             self.tr("A run is on."),
-            self.tr("The window can close when it is over."),
+            self.tr("The window can close when it is over. What is kept for later goes on from the history."),
             {
+                self.tr("Keep for later and close"): lambda: self._close_after(self.session.suspend),
                 self.tr("Stop, keep and close"): lambda: self._close_after(self.session.stop_and_keep),
                 self.tr("Discard and close"): lambda: self._close_after(self.session.cancel),
                 self.tr("Stay"): self.banner.hide,

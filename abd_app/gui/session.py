@@ -173,6 +173,12 @@ class Session(QObject):
             self._engine.command("cancel")
             self._enter(State.CANCELLING)
 
+    def suspend(self) -> None:
+        """Drops the run, but so that it can go on later."""
+        if self.state in (State.RUNNING, State.PAUSED):
+            self._engine.command("suspend")
+            self._enter(State.CANCELLING)
+
     def _inspect(self) -> None:
         self.failure = None
         self._submit_inspection()

@@ -11,7 +11,15 @@ from collections.abc import Callable, Generator, Mapping
 from multiprocessing.connection import Connection
 from typing import cast
 
-from abd_app.events import AuditCancelled, AuditFailed, AuditFinished, Event
+from abd_app.events import (
+    AuditCancelled,
+    AuditFailed,
+    AuditFinished,
+    CheckpointSaved,
+    Event,
+    PhaseStarted,
+    StepDone,
+)
 from abd_app.worker.codec import encode
 from abd_app.worker.failure import failure_of
 from abd_app.worker.mailbox import Mailbox
@@ -64,7 +72,8 @@ def _run(job: Job, runner: Runner, mailbox: Mailbox, send: Callable[[Event], Non
     """Drains one job and returns the one event that ends it."""
     try:
         if isinstance(job, AuditJob):
-            events = runner.run_audit(job.plan, stop_requested=lambda: mailbox.stop)
+            wishes = {"stop_requested": lambda: mailbox.stop, "checkpoint_wanted": lambda: mailbox.suspend}
+            events = runner.run_audit(job.plan, **wishes)
         else:
             events = runner.run_inspection(job.file, job.facts, job.device)
         try:
@@ -81,12 +90,15 @@ def _run(job: Job, runner: Runner, mailbox: Mailbox, send: Callable[[Event], Non
 
 
 def _drain(events: Generator[Event, None, None], mailbox: Mailbox, send: Callable[[Event], None]) -> Event | None:
-    throttle = StepThrottle(send)
+    throttle, learned = StepThrottle(send), False
     for event in events:
         if isinstance(event, AuditFinished):
             throttle.flush()
             return event
-        if mailbox.cancel:
+        learned = learned or (isinstance(event, StepDone) and event.step > 0)
+        # Until something is learned there is nothing to keep; later the run goes on to its checkpoint.
+        suspended = mailbox.suspend and (not learned or isinstance(event, CheckpointSaved | PhaseStarted))
+        if mailbox.cancel or suspended:
             return AuditCancelled()
         throttle.send(event)
         if mailbox.pause:

@@ -19,6 +19,8 @@ from abd_app.worker.messages import Command, CommandName, InspectionFinished, Jo
 
 TORCH_RUNNER = "abd_app.worker.torch_runner"
 JOB_ENDS = (AuditFinished, AuditCancelled, AuditFailed, InspectionFinished)
+SUSPEND_GRACE_S = 20.0
+"""For a job to finish its step and to write a checkpoint."""
 _BATCH = 200
 
 
@@ -99,8 +101,9 @@ class EngineProcess:
         """Gives an order for the running job; without one it does nothing."""
         if not self._busy:
             return
-        if name == "cancel" and self._cancel_deadline_s is None:
-            self._cancel_deadline_s = time.monotonic() + self._cancel_grace_s
+        if name in ("cancel", "suspend") and self._cancel_deadline_s is None:
+            grace_s = self._cancel_grace_s if name == "cancel" else SUSPEND_GRACE_S
+            self._cancel_deadline_s = time.monotonic() + grace_s
         self._send(encode(Command(name)))
 
     def poll(self, timeout_s: float = 0.0) -> list[Event]:

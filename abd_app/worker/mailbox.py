@@ -24,10 +24,11 @@ class Mailbox:
         pause: The job should stand still after its next event.
         stop: The job should finish with what it has.
         cancel: The job should be dropped.
+        suspend: It should write a checkpoint and be dropped then.
     """
 
     def __init__(self, orders: Connection) -> None:
-        self.pause = self.stop = self.cancel = False
+        self.pause = self.stop = self.cancel = self.suspend = False
         self._orders = orders
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._unpaused = threading.Event()
@@ -59,7 +60,7 @@ class Mailbox:
     def _take(self, message: Job | Command) -> None:
         if not isinstance(message, Command):
             # Orders for an earlier job that ended before they arrived must not hit this one.
-            self.pause = self.stop = self.cancel = False
+            self.pause = self.stop = self.cancel = self.suspend = False
             self._unpaused.set()
             self._jobs.put(message)
         elif message.name == "pause":
@@ -67,6 +68,7 @@ class Mailbox:
             self.pause = True
         else:
             self.stop = self.stop or message.name == "stop"
+            self.suspend = self.suspend or message.name == "suspend"
             self.cancel = self.cancel or message.name == "cancel"
             self.pause = False
             self._unpaused.set()

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 from abd_app.events import DevicesListed, Event
 from abd_app.plan import AuditPlan, TeacherFacts
 
-CommandName = Literal["pause", "resume", "stop", "cancel"]
+CommandName = Literal["pause", "resume", "stop", "cancel", "suspend"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,11 @@ Job = InspectJob | AuditJob
 
 @dataclass(frozen=True)
 class Command:
-    """An order for the job that runs; ``stop`` means: stop here and keep what there is."""
+    """An order for the job that runs.
+
+    ``stop`` means: stop here and keep what there is; ``cancel``: drop it; ``suspend``: drop it, but write a checkpoint
+    first from which it can go on.
+    """
 
     name: CommandName
 
@@ -61,7 +65,9 @@ class Runner(Protocol):
         """Yields ``TeacherInspected``, then ``CostEstimated``."""
         ...
 
-    def run_audit(self, plan: AuditPlan, *, stop_requested: Callable[[], bool]) -> Generator[Event, None, None]:
+    def run_audit(
+        self, plan: AuditPlan, *, stop_requested: Callable[[], bool], checkpoint_wanted: Callable[[], bool]
+    ) -> Generator[Event, None, None]:
         """Yields the events of an audit, ``AuditFinished`` last."""
         ...
 

@@ -100,7 +100,9 @@ def card(file: str, facts: TeacherFacts, *, asks: bool = False) -> TeacherCard:
     )
 
 
-def run_audit(plan: AuditPlan, *, stop_requested: Callable[[], bool]) -> Generator[Event, None, None]:
+def run_audit(
+    plan: AuditPlan, *, stop_requested: Callable[[], bool], checkpoint_wanted: Callable[[], bool]
+) -> Generator[Event, None, None]:
     name = Path(plan.teacher_file).name
     yield TeacherInspected(card(plan.teacher_file, plan.facts))
     yield MethodChosen("ood", "On a CPU it learns most per minute.")

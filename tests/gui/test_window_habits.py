@@ -9,7 +9,7 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QAbstractButton, QComboBox, QLineEdit, QSplitter
 from pytestqt.qtbot import QtBot
 
-from abd_app.events import AuditFailed, AuditFinished, DevicesListed, Measured
+from abd_app.events import AuditCancelled, AuditFailed, AuditFinished, DevicesListed, Measured
 from abd_app.gui.main_window import MainWindow
 from abd_app.gui.settings import Settings
 from abd_app.gui.theme import Theme
@@ -103,6 +103,21 @@ def test_closing_while_a_run_is_on_asks(window: MainWindow, stand_in: StandInEng
     assert stand_in.commands == ["stop"]
     assert window.isVisible()
     stand_in.say(AuditFinished("out", {}))
+    assert not window.isVisible()
+
+
+@pytest.mark.parametrize(
+    ("button", "command"), [("Keep for later and close", "suspend"), ("Discard and close", "cancel")]
+)
+def test_a_run_is_dropped_at_the_end_with_a_checkpoint_or_without(
+    window: MainWindow, stand_in: StandInEngine, button: str, command: str
+) -> None:
+    make_ready(window, stand_in)
+    window.distill()
+    window.close()
+    window.banner.buttons()[button].click()
+    assert stand_in.commands == [command] and window.isVisible()
+    stand_in.say(AuditCancelled())
     assert not window.isVisible()
 
 

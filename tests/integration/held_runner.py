@@ -22,7 +22,9 @@ HELD_STEP = 5
 LOG = "steps.log"
 
 
-def run_audit(plan: AuditPlan, *, stop_requested: Callable[[], bool]) -> Generator[Event, None, None]:
+def run_audit(
+    plan: AuditPlan, *, stop_requested: Callable[[], bool], checkpoint_wanted: Callable[[], bool]
+) -> Generator[Event, None, None]:
     # Entered here and not when the module is loaded: the tests import it too, and must stay as they are.
     with small_fixed_parts():
         yield from _held_audit(plan, stop_requested)

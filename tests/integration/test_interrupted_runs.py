@@ -11,8 +11,19 @@ import pytest
 
 from abd_app.audit import learning, run_audit
 from abd_app.errors import UsageError
-from abd_app.events import Event, PhaseStarted, RunBegan, StepDone, StudentExported, VaccineChecked
+from abd_app.events import (
+    AuditCancelled,
+    CheckpointSaved,
+    Event,
+    PhaseStarted,
+    RunBegan,
+    StepDone,
+    StudentExported,
+    VaccineChecked,
+)
 from abd_app.plan import AuditPlan
+from abd_app.worker.engine import EngineProcess
+from abd_app.worker.messages import AuditJob
 from tests.integration.runs import RESULTS, TinyPlan, assert_same_student, drain_until, files_in, report_in, steps_of
 
 
@@ -51,15 +62,38 @@ def test_an_interrupted_run_goes_on_from_the_very_step(
 ) -> None:
     monkeypatch.setattr(learning, "CHECKPOINT_EVERY_S", 1e9)
     plan = tiny_plan()
-    run = run_audit(plan)
+    wanted = threading.Event()
+    run = run_audit(plan, checkpoint_wanted=wanted.is_set)
     next(event for event in run if isinstance(event, StepDone) and event.step == 11)
-    with pytest.raises(KeyboardInterrupt):
-        run.throw(KeyboardInterrupt())
+    wanted.set()
+    assert next(event for event in run if isinstance(event, CheckpointSaved)) == CheckpointSaved("student", 11)
+    run.close()
     assert files_in(plan.out) == {"plan.json", "checkpoint"}
     last = list(run_audit(replace(plan, resume=True)))
     assert [event for event in last if isinstance(event, RunBegan)] == [RunBegan(plan.out, "resumed", "student", 11)]
     assert steps_of(last, "student")[0] == 12
     assert_same_student(plan.out, whole_run[0].out)
+
+
+def test_a_run_that_is_suspended_in_the_engines_process_goes_on_later(tiny_plan: TinyPlan) -> None:
+    plan = tiny_plan(steps=4000, compare=False)
+    engine = EngineProcess()
+    try:
+        engine.submit(AuditJob(plan))
+        seen: list[Event] = []
+        while not any(isinstance(event, StepDone) and event.step for event in seen):
+            seen += engine.poll(0.2)
+            assert engine.busy, seen[-1]
+        engine.command("suspend")
+        while engine.busy:
+            seen += engine.poll(0.2)
+    finally:
+        engine.close()
+    assert isinstance(seen[-1], AuditCancelled)
+    run = run_audit(replace(plan, resume=True))
+    began = next(event for event in run if isinstance(event, RunBegan))
+    run.close()
+    assert began.state == "resumed" and began.step >= steps_of(seen, "student")[-1]
 
 
 def test_a_finished_run_is_not_run_again(whole_run: tuple[AuditPlan, list[Event]]) -> None:

@@ -49,7 +49,7 @@ class Audit:
         self.held: Iterator[Event] = iter(())
         self.closed = False
 
-    def run_audit(self, plan: AuditPlan) -> Iterator[Event]:
+    def run_audit(self, plan: AuditPlan, **_: object) -> Iterator[Event]:
         self.plan = plan
         self.held = self._stream()  # a generator that is still referenced closes only if somebody closes it
         return self.held

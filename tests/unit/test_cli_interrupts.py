@@ -12,30 +12,29 @@ import pytest
 
 from abd_app import cli
 from abd_app.cli.interrupts import terminable
-from abd_app.events import Event, PhaseStarted, RunBegan, StepDone
+from abd_app.events import AuditFinished, CheckpointSaved, Event, PhaseStarted, RunBegan, StepDone
 from abd_app.plan import AuditPlan
 
 
 class SignalledAudit:
-    """Stands in for ``abd_app.audit``: learns, gets a signal at some event, and keeps a checkpoint if asked to."""
+    """Stands in for ``abd_app.audit``: learns, gets a signal at some event, and writes a checkpoint if asked to."""
 
     def __init__(self, *events: Event, at: int, number: signal.Signals, times: int = 1) -> None:
         self._events, self._at, self._number, self._times = events, at, number, times
-        self.thrown_at: Event | None = None
+        self.seen: list[Event] = []
 
-    def run_audit(self, plan: AuditPlan) -> Generator[Event, None, None]:
+    def run_audit(self, plan: AuditPlan, *, checkpoint_wanted: Callable[[], bool]) -> Generator[Event, None, None]:
         checkpoint = Path(plan.out) / "checkpoint"
         for place, event in enumerate(self._events):
             if place == self._at:
                 for _ in range(self._times):
                     signal.raise_signal(self._number)
-            try:
-                yield event
-            except KeyboardInterrupt:
-                self.thrown_at = event
+            self.seen.append(event)
+            yield event
+            if isinstance(event, StepDone) and checkpoint_wanted():
                 checkpoint.mkdir(parents=True)
                 (checkpoint / "state.pt").touch()
-                raise
+                yield CheckpointSaved("student", event.step)
 
 
 @pytest.fixture
@@ -61,7 +60,7 @@ def test_the_first_one_while_a_student_learns_waits_for_the_step_and_keeps_it(
     handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
     audit = SignalledAudit(*_events(tmp_path), at=3, number=number)
     assert run(audit) == 130
-    assert audit.thrown_at == StepDone("student", 2, 9, 2 / 9)
+    assert audit.seen[-1] == StepDone("student", 2, 9, 2 / 9), "no further step is begun"
     said = capsys.readouterr().err
     assert "stopping after this step" in said
     assert "Cancelled at step 2 of 9 of the student." in said
@@ -74,7 +73,6 @@ def test_a_second_one_ends_at_once(
 ) -> None:
     audit = SignalledAudit(*_events(tmp_path), at=3, number=signal.SIGINT, times=2)
     assert run(audit) == 130
-    assert audit.thrown_at is None
     said = capsys.readouterr().err
     assert "Cancelled at step 1 of 9 of the student." in said
     assert "no checkpoint yet" in said and "--resume" not in said
@@ -85,9 +83,25 @@ def test_before_the_first_step_there_is_nothing_to_wait_for(
 ) -> None:
     audit = SignalledAudit(*_events(tmp_path), at=1, number=signal.SIGTERM)
     assert run(audit) == 130
-    assert audit.thrown_at is None
     said = capsys.readouterr().err
     assert "abd-app: Cancelled." in said and "stopping after" not in said
+
+
+def test_who_learns_no_more_is_not_waited_for(
+    run: Callable[[SignalledAudit], int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = [*_events(tmp_path), PhaseStarted("export", "student", 3), AuditFinished("r", {})]
+    audit = SignalledAudit(*events, at=5, number=signal.SIGINT)
+    assert run(audit) == 130
+    assert audit.seen[-1] == events[-2]
+    assert "Cancelled at step 3 of 9 of the student." in capsys.readouterr().err
+
+
+def test_a_search_before_the_first_step_is_ended_at_once(run: Callable[[SignalledAudit], int], tmp_path: Path) -> None:
+    search = StepDone("student", 0, 9, 0.0)
+    audit = SignalledAudit(_events(tmp_path)[0], search, search, at=2, number=signal.SIGINT)
+    assert run(audit) == 130
+    assert audit.seen == [_events(tmp_path)[0], search]
 
 
 def test_sigterm_ends_a_command_as_control_c_does_so_that_it_cleans_up() -> None:

@@ -28,7 +28,9 @@ def release_memory() -> None:
     pass
 
 
-def run_audit(plan: AuditPlan, *, stop_requested: Callable[[], bool]) -> Generator[Event, None, None]:
+def run_audit(
+    plan: AuditPlan, *, stop_requested: Callable[[], bool], checkpoint_wanted: Callable[[], bool]
+) -> Generator[Event, None, None]:
     name, out = Path(plan.teacher_file).name, Path(plan.out)
     if name.startswith("foreign"):
         raise TeacherRefusedError("This is no model.", where=name, why="It is a web page.", remedy="Ask its author.")
