@@ -105,7 +105,9 @@ def read_facts(model: onnx.ModelProto, original: Path) -> GraphFacts:
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
     if len(inputs) != 1 or len(model.graph.output) != 1:
-        what = f"a model with {len(inputs)} inputs and {len(model.graph.output)} outputs"
+        outputs = len(model.graph.output)
+        counts = f"{len(inputs)} input{'s' * (len(inputs) != 1)} and {outputs} output{'s' * (outputs != 1)}"
+        what = f"a model with {counts}"
         raise _refused(original, what, "", "Export the classifier alone: images in, one row of logits per image out.")
     source, answer = inputs[0], model.graph.output[0]
     shape, answer_shape = _dimensions(source), _dimensions(answer)

@@ -145,6 +145,9 @@ def _sniff_protobuf(path: Path, original: Path, size: int, head: bytes) -> FileK
     model = model_of_data(original)
     if model is not None:
         raise _refusal(original, "not a model itself, but probably weights of one", f"Open {model.name} beside it.")
+    if ".onnx" in original.name and original.name.endswith(_ONNX_DATA_ENDINGS):
+        remedy = "Get the model itself, a much smaller file, too: put it beside this one and open it."
+        raise _refusal(original, "not a model itself, but probably weights of an ONNX model", remedy)
     raise _refusal(
         original,
         "of a kind the app does not know",

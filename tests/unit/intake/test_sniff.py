@@ -64,6 +64,13 @@ def test_a_foreign_file_with_a_right_name_is_told_that_its_content_counts(tmp_pa
     assert "content" in caught.value.why and "name" in caught.value.why
 
 
+@pytest.mark.parametrize("name", ["net.onnx.data", "net.onnx_data"])
+def test_weights_without_their_onnx_model_are_told_from_a_model(tmp_path: Path, name: str) -> None:
+    with pytest.raises(TeacherRefusedError, match="weights of an ONNX model") as caught:
+        _sniff(tmp_path, bytes(range(256)) * 4, name)
+    assert "put it beside" in caught.value.remedy
+
+
 def test_a_zip_that_breaks_off_is_called_incomplete(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     torch.save({"weight": torch.rand(100)}, buffer)
