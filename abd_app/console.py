@@ -31,6 +31,8 @@ _SPARSE_EVERY = 0.25
 """Share of a role's run between two progress lines where no line can be updated in place."""
 _SPARSE_EVERY_S = 30.0
 """The same within a phase that has no steps, in seconds."""
+_MINUTES_FROM_S = 90.0
+"""What is longer is told in minutes."""
 
 
 class ProgressPrinter:
@@ -56,6 +58,8 @@ class ProgressPrinter:
         self._task: TaskID | None = None
         self._role = self._phase = ""
         self._shown = self._said_s = 0.0
+        self._learns_since: tuple[float, float] | None = None
+        """When the role took its first step, and its progress then."""
 
     def __enter__(self) -> ProgressPrinter:
         self._bar.start()
@@ -88,7 +92,7 @@ class ProgressPrinter:
             if self._task is not None:
                 self._bar.remove_task(self._task)
             self._task = self._bar.add_task(description, total=1.0, step="")
-            self._role, self._shown = event.role, 0.0
+            self._role, self._shown, self._learns_since = event.role, 0.0, None
         self._bar.update(self._task, description=description)
 
     def _show_share(self, event: PhaseAdvanced) -> None:
@@ -102,9 +106,23 @@ class ProgressPrinter:
     def _show_step(self, event: StepDone) -> None:
         if self._task is not None:
             self._bar.update(self._task, completed=event.progress, step=f"step {event.step} of {event.total_steps}")
+        if event.step and self._learns_since is None:
+            self._learns_since = self._clock(), event.progress
         if not self._console.is_terminal and event.progress >= self._shown + _SPARSE_EVERY:
             self._shown = event.progress
-            self._say(f"{event.role}: step {event.step} of {event.total_steps}, {event.progress:.0%}")
+            self._say(
+                f"{event.role}: step {event.step} of {event.total_steps}, {event.progress:.0%}{self._left(event)}"
+            )
+
+    def _left(self, event: StepDone) -> str:
+        """How long the role will go on at the pace that it has had since its first step; empty where that is unknown."""
+        if self._learns_since is None or event.progress >= 1:
+            return ""
+        began_s, at = self._learns_since
+        if event.progress <= at:
+            return ""
+        left_s = (self._clock() - began_s) * (1 - event.progress) / (event.progress - at)
+        return f", {left_s / 60:.0f} min left" if left_s >= _MINUTES_FROM_S else f", {left_s:.0f} s left"
 
 
 def _sentence(event: Event) -> str:

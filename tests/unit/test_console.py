@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from abd_app import console
-from abd_app.events import PhaseAdvanced, PhaseStarted, RunBegan, VaccineChecked
+from abd_app.events import PhaseAdvanced, PhaseStarted, RunBegan, StepDone, VaccineChecked
 
 
 @pytest.mark.parametrize(("accepted", "verdict"), [(True, "accepted, shuffles a, b"), (False, "none accepted")])
@@ -39,3 +39,18 @@ def test_a_run_that_goes_on_says_from_where(capsys: pytest.CaptureFixture[str], 
     with console.ProgressPrinter() as progress:
         progress.show(began)
     assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize(("pace_s", "left"), [(1, "6 s left"), (60, "6 min left")])
+def test_a_sparse_line_says_how_long_it_will_take(capsys: pytest.CaptureFixture[str], pace_s: float, left: str) -> None:
+    now = [0.0]
+    with console.ProgressPrinter(clock=lambda: now[0]) as progress:
+        progress.show(PhaseStarted("distilling", "student", 0))
+        progress.show(StepDone("student", 0, 8, 0.0))
+        now[0] = 1000.0  # what comes before the first step is no measure of steps
+        for step in range(1, 9):
+            progress.show(StepDone("student", step, 8, step / 8))
+            now[0] += pace_s
+    lines = [line for line in capsys.readouterr().err.splitlines() if "step" in line]
+    assert lines[0] == f"student: step 2 of 8, 25%, {left}"
+    assert lines[-1] == "student: step 8 of 8, 100%"
