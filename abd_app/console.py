@@ -110,12 +110,11 @@ class ProgressPrinter:
             self._learns_since = self._clock(), event.progress
         if not self._console.is_terminal and event.progress >= self._shown + _SPARSE_EVERY:
             self._shown = event.progress
-            self._say(
-                f"{event.role}: step {event.step} of {event.total_steps}, {event.progress:.0%}{self._left(event)}"
-            )
+            step = f"step {event.step} of {event.total_steps}"
+            self._say(f"{event.role}: {step}, {event.progress:.0%}{self._left(event)}")
 
     def _left(self, event: StepDone) -> str:
-        """How long the role will go on at the pace that it has had since its first step; empty where that is unknown."""
+        """How long the role goes on at the pace since its first step; empty where that is unknown."""
         if self._learns_since is None or event.progress >= 1:
             return ""
         began_s, at = self._learns_since
