@@ -81,12 +81,14 @@ class RunBegan(Event):
         state: ``resumed``: an earlier part of it goes on; ``finished``: nothing was left to do.
         role: Which network learns first; of a run that goes on, in its last checkpoint.
         step: Of that network; 0 also where an earlier part left no checkpoint.
+        checkpoints: Whether it writes any.
     """
 
     folder: str
     state: Literal["new", "resumed", "finished"]
     role: Role = "student"
     step: int = 0
+    checkpoints: bool = True
 
 
 @dataclass(frozen=True)

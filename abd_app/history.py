@@ -8,7 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePath
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
+
+from abd_app.run_files import PLAN, finished_report, is_running, json_object
+
+State = Literal["finished", "running", "unfinished"]
 
 _APP = "abd-app"
 
@@ -20,14 +24,14 @@ class PastRun:
     Attributes:
         folder: Where it has written.
         started: When, ISO 8601 with time zone.
-        state: ``unfinished`` also while it is running.
+        state: ``unfinished``: it can go on.
         plan: The content of ``plan.json``.
         result: The content of ``report.json``; ``None`` unless finished.
     """
 
     folder: str
     started: str
-    state: Literal["finished", "unfinished"]
+    state: State
     plan: dict[str, Any]
     result: dict[str, Any] | None
 
@@ -40,13 +44,14 @@ class PastRun:
     def accuracy(self) -> float | None:
         """The student's, in [0, 1]: its agreement with the teacher where :attr:`estimated`; ``None``: not known."""
         accuracy = self._student.get("accuracy")
-        return accuracy if isinstance(accuracy, float) else None
+        return accuracy if _is_rate(accuracy) else None
 
     @property
     def worst_asr(self) -> tuple[str, float] | None:
         """The trigger that fools the student most, and its attack success rate in [0, 1]."""
         rates = self._student.get("asr")
-        return max(rates.items(), key=lambda pair: pair[1], default=None) if isinstance(rates, dict) else None
+        known = {name: rate for name, rate in rates.items() if _is_rate(rate)} if isinstance(rates, dict) else {}
+        return max(known.items(), key=lambda pair: pair[1], default=None)
 
     @property
     def estimated(self) -> bool:
@@ -58,6 +63,11 @@ class PastRun:
         """Of the report; empty in a file that is no report of this app."""
         student = self.result.get("student") if self.result else None
         return student if isinstance(student, dict) else {}
+
+
+def _is_rate(value: Any) -> TypeGuard[float]:
+    """What is not finite, or was not measured, is ``None`` in a report."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def data_folder() -> Path:
@@ -99,17 +109,12 @@ def _remembered() -> Iterator[str]:
 
 
 def _run_in(folder: Path) -> PastRun | None:
-    plan, result = _object(folder / "plan.json"), _object(folder / "report.json")
+    plan, result = json_object(folder / PLAN), finished_report(folder)
     if plan is None:
         return None
-    started = datetime.fromtimestamp((folder / "plan.json").stat().st_mtime).astimezone()
-    state: Literal["finished", "unfinished"] = "unfinished" if result is None else "finished"
-    return PastRun(str(folder), started.isoformat(timespec="seconds"), state, plan, result)
-
-
-def _object(path: Path) -> dict[str, Any] | None:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        started = datetime.fromtimestamp((folder / PLAN).stat().st_mtime).astimezone().isoformat(timespec="seconds")
+    except OSError:  # it has gone this moment
         return None
-    return value if isinstance(value, dict) else None
+    state: State = "finished" if result is not None else "running" if is_running(folder) else "unfinished"
+    return PastRun(str(folder), started, state, plan, result)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_type_hints
 
 from abd_app.errors import UsageError
@@ -260,3 +261,25 @@ def _restore(hint: Any, value: Any) -> Any:
         inner = next((arg for arg in get_args(hint) if dataclasses.is_dataclass(arg)), None)
         return tuple(_restore(inner, item) for item in value)
     return value
+
+
+def with_absolute_paths(plan: AuditPlan) -> AuditPlan:
+    """The same choices, understood from any working folder; where the results go is left as it is."""
+    return dataclasses.replace(
+        plan,
+        teacher_file=absolute(plan.teacher_file) if plan.teacher_file else "",
+        data=None if plan.data is None else absolute(plan.data),
+        picture=None if plan.picture is None else absolute(plan.picture),
+        triggers=tuple(_with_absolute_paths(trigger) for trigger in plan.triggers),
+    )
+
+
+def absolute(path: str) -> str:
+    """Not resolved: a link keeps its own name, which is the one that the user knows."""
+    return str(Path(path).expanduser().absolute())
+
+
+def _with_absolute_paths(trigger: TriggerSpec) -> TriggerSpec:
+    is_file = trigger.name not in BUILT_IN_TRIGGERS and Path(absolute(trigger.name)).is_file()
+    name, mask = absolute(trigger.name) if is_file else trigger.name, trigger.mask
+    return dataclasses.replace(trigger, name=name, mask=None if mask is None else absolute(mask))

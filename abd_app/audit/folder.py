@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,18 +13,18 @@ import torch
 from abd_app.errors import RunFailedError, TeacherRefusedError, UsageError
 from abd_app.export.files import check_new_folder
 from abd_app.intake import load_weights_only
-from abd_app.plan import AuditPlan
-
-_PLAN, _CHECKPOINT, _REPORT = "plan.json", "checkpoint/state.pt", "report.json"
+from abd_app.plan import AuditPlan, with_absolute_paths
+from abd_app.run_files import CHECKPOINT, PLAN, HeldElsewhereError, RunLock, changed_file, finished_report
 
 
 class RunFolder:
-    """Where a run writes; a context that an unfinished run leaves with a checkpoint or without a trace.
+    """Where a run writes; a context that an unfinished run leaves without a trace if it has written nothing of worth.
 
     Nothing is written before :meth:`begin`, so that a refused run leaves no folder in the way of the next try.
 
     Args:
         plan: Names the folder and says whether the run in it goes on.
+        keeps: Whether an unfinished run shall be kept without a checkpoint, too.
 
     Attributes:
         path: The folder.
@@ -34,10 +33,11 @@ class RunFolder:
         UsageError: The folder is in use, or does not hold the run to be continued.
     """
 
-    def __init__(self, plan: AuditPlan) -> None:
-        self._plan = plan
+    def __init__(self, plan: AuditPlan, *, keeps: Callable[[], bool] = lambda: False) -> None:
+        self._plan, self._keeps = plan, keeps
         self.path = Path(plan.out)
-        self._checkpoint = self.path / _CHECKPOINT
+        self._checkpoint = self.path / CHECKPOINT
+        self._lock = RunLock(self.path)
         self._made: list[Path] | None = None
         """The folders that :meth:`begin` made, outermost first; ``None``: the plan was not written by it."""
         if plan.resume:
@@ -51,41 +51,61 @@ class RunFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None and self._made is not None and not self._checkpoint.exists():
+        self._lock.release()
+        if error is not None and self._made is not None and not self._checkpoint.exists() and not self._keeps():
             self._clear(self._made)
 
     def _clear(self, made: list[Path]) -> None:
         """Removes what :meth:`begin` has written, unless something else is there by now."""
-        if [one.name for one in self.path.iterdir() if one.name not in (_PLAN, self._checkpoint.parent.name)]:
-            return
-        with contextlib.suppress(OSError):  # what somebody else has put there stays
-            self._checkpoint.parent.rmdir()
-            (self.path / _PLAN).unlink()
-            for folder in reversed(made):
+        with contextlib.suppress(OSError):  # what somebody else has put there, or taken away, is not ours
+            if all(one.name in (PLAN, self._checkpoint.parent.name) for one in self.path.iterdir()):
+                self._checkpoint.parent.rmdir()
+                (self.path / PLAN).unlink()
+        for folder in reversed(made):
+            with contextlib.suppress(OSError):
                 folder.rmdir()
 
     def finished(self) -> dict[str, Any] | None:
-        """The report of a run that is to go on and is finished already, the content of ``report.json``."""
-        if not self._plan.resume:
+        """The report of a run that is to go on and is finished already, the content of ``report.json``.
+
+        Raises:
+            UsageError: It is of another teacher than the one that lies there by now.
+        """
+        report = finished_report(self.path) if self._plan.resume else None
+        if report is None:
             return None
-        try:
-            report = json.loads((self.path / _REPORT).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return report if isinstance(report, dict) else None
+        changed = changed_file(self._plan.teacher_file, report["teacher"])
+        if changed is not None:
+            raise UsageError(
+                "The teacher file has changed since the run was finished.",
+                where=str(changed),
+                why=f"The report in {self.path} belongs to a file with another SHA-256.",
+                remedy="Start a new run in another folder, or put the original file back.",
+            )
+        return report
 
     def begin(self) -> None:
         """Creates the folder with the plan in it; a run that goes on has both already.
 
         Raises:
             RunFailedError: It cannot be written to.
+            UsageError: Another process writes there.
         """
         with self.writing():
             if not self._plan.resume:
                 self._made = [one for one in (*reversed(self.path.parents), self.path) if not one.exists()]
             self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
             if not self._plan.resume:
-                (self.path / _PLAN).write_text(self._plan.to_json(), encoding="utf-8")
+                (self.path / PLAN).write_text(self._plan.to_json(), encoding="utf-8")
+            try:
+                self._lock.acquire()
+            except HeldElsewhereError as error:
+                raise UsageError(
+                    "The run is still going on.",
+                    where=str(self.path),
+                    why="Another process is writing into its folder.",
+                    remedy="Wait for its end, or end it, and continue it then.",
+                ) from error
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Replaces the checkpoint, whole or not at all.
@@ -137,16 +157,16 @@ class RunFolder:
             ) from error
 
     def _check_same_run(self, plan: AuditPlan) -> None:
-        stored = self.path / _PLAN
+        stored = self.path / PLAN
         if not stored.is_file():
             raise UsageError(
                 "There is no run to continue.",
                 where=str(self.path),
-                why=f"It holds no {_PLAN}.",
+                why=f"It holds no {PLAN}.",
                 remedy="Give the folder of an interrupted run, or leave --resume out.",
             )
         before = AuditPlan.from_json(stored.read_text(encoding="utf-8", errors="replace"))
-        if changed := plan.changes_since(before):
+        if changed := with_absolute_paths(plan).changes_since(with_absolute_paths(before)):
             raise UsageError(
                 f"The run was started with another {' and '.join(changed)}.",
                 where=str(stored),

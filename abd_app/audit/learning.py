@@ -142,7 +142,8 @@ def _watched(audit: OpenAudit, distillation: Distillation, role: Role, wishes: W
         if event.step % every == 0 and event.step < event.total_steps:
             yield from audit.measure(network, role, event.step, live=True)
             yield DeviceUsed(audit.record.device, _memory_bytes(audit.compute.device))
-        if leads() and (time.monotonic() - saved > CHECKPOINT_EVERY_S or wishes.checkpoint()):
+        ends = event.step >= event.total_steps  # what comes then takes its time, too
+        if leads() and (ends or wishes.checkpoint() or time.monotonic() - saved > CHECKPOINT_EVERY_S):
             _save(audit, distillation, role)
             saved = time.monotonic()
             yield CheckpointSaved(role, event.step)

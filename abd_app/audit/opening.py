@@ -118,7 +118,8 @@ def open_audit(plan: AuditPlan, folder: RunFolder) -> Generator[Event, None, Ope
 
 def _began(plan: AuditPlan, checkpoint: dict[str, Any] | None) -> RunBegan:
     if checkpoint is None:
-        return RunBegan(plan.out, "resumed" if plan.resume else "new")
+        checkpoints = plan.student != PURIFIED
+        return RunBegan(plan.out, "resumed" if plan.resume else "new", checkpoints=checkpoints)
     return RunBegan(plan.out, "resumed", checkpoint["role"], checkpoint["distillation"]["step"])
 
 

@@ -39,7 +39,7 @@ def run_audit(
         AuditError: With what happened, where, why, and what to do.
     """
     wishes = Wishes(stop_requested, checkpoint_wanted)
-    with RunFolder(plan) as folder:
+    with RunFolder(plan, keeps=checkpoint_wanted) as folder:
         if (report := folder.finished()) is not None:
             yield RunBegan(plan.out, "finished")
             yield AuditFinished(plan.out, report)

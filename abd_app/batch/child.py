@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from abd_app.batch.folder import continued, file_sha256
+from abd_app.batch.folder import continued
 from abd_app.batch.outcome import Outcome, done, failed
 from abd_app.batch.tasks import AuditTask
 from abd_app.events import AuditCancelled, AuditFailed, AuditFinished, Event, TeacherInspected
+from abd_app.run_files import file_sha256
 from abd_app.worker.engine import TORCH_RUNNER, EngineProcess
 from abd_app.worker.failure import failure_of
 from abd_app.worker.messages import AuditJob

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from abd_app.batch.outcome import Outcome, done, failed
-from abd_app.batch.tasks import AuditTask, BatchPlan, with_absolute_paths
+from abd_app.batch.tasks import AuditTask, BatchPlan
 from abd_app.errors import RunFailedError, UsageError
 from abd_app.events import AuditFailed
 from abd_app.export.files import check_new_folder, write_text
-from abd_app.plan import AuditPlan
+from abd_app.plan import AuditPlan, with_absolute_paths
+from abd_app.run_files import PLAN, changed_file, file_sha256, finished_report
 
 _BATCH = "batch.json"
 _NAMED = 5
@@ -91,12 +90,12 @@ class BatchFolder:
 
 def earlier_outcome(task: AuditTask) -> Outcome | None:
     """What an earlier run of the batch has finished; ``None``: the audit is still to be run."""
+    report = finished_report(Path(task.plan.out))
     try:
-        report: dict[str, Any] = json.loads((Path(task.plan.out) / "report.json").read_text(encoding="utf-8"))
-        if task.plan.changes_since(AuditPlan.from_json(json.dumps(report["plan"]))):
+        if report is None or task.plan.changes_since(AuditPlan.from_json(json.dumps(report["plan"]))):
             return None
         outcome = done(task, report)
-        changed = _changed_file(task, report["teacher"])
+        changed = changed_file(task.plan.teacher_file, report["teacher"])
     except (OSError, ValueError, KeyError, TypeError, UsageError):
         return None
     if changed is None:
@@ -114,29 +113,10 @@ def earlier_outcome(task: AuditTask) -> Outcome | None:
     )
 
 
-def _changed_file(task: AuditTask, audited: dict[str, Any]) -> Path | None:
-    """The first of the teacher's files that no longer holds what was audited."""
-    file = Path(task.plan.teacher_file)
-    audited_files = [(file, audited["sha256"])]
-    audited_files += [(file.with_name(one["file"]), one["sha256"]) for one in audited.get("data_files", ())]
-    return next((path for path, sha256 in audited_files if file_sha256(path) != sha256), None)
-
-
-def file_sha256(path: str | Path) -> str:
-    """The SHA-256 of a plain file, hexadecimal; empty if it cannot be read. Nothing in it is interpreted."""
-    try:
-        if not Path(path).is_file():  # reading a pipe or a device might never end
-            return ""
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return ""
-
-
 def continued(plan: AuditPlan) -> AuditPlan:
     """The same plan; it goes on if its folder holds a run that was interrupted."""
     folder = Path(plan.out)
-    started = (folder / "plan.json").is_file()
+    started = (folder / PLAN).is_file()
     if not started:
         # A run that was killed in its first moment leaves this empty folder, which would be in the way of the next.
         with contextlib.suppress(OSError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from abd_app.errors import UsageError
-from abd_app.plan import BUILT_IN_TRIGGERS, AuditPlan, TriggerSpec
+from abd_app.plan import AuditPlan, absolute, with_absolute_paths
 
 _STEM_LENGTH = 48
 _MARK_LENGTH = 12
@@ -59,14 +59,14 @@ class BatchPlan:
             )
         if self.jobs is not None and self.jobs < 1:
             raise UsageError(f"{self.jobs} audits at a time do nothing.", where="--jobs", remedy="Give at least 1.")
-        missing = [file for file in self.files if not _absolute(file).exists()]
+        missing = [file for file in self.files if not Path(absolute(file)).exists()]
         if missing:
             raise UsageError(
                 f"{len(missing)} of {len(self.files)} teacher files do not exist.",
                 where=", ".join(missing[:3]) + (", ..." if len(missing) > 3 else ""),
                 remedy="Check the paths; nothing has been started.",
             )
-        if self.options.data is not None and not _absolute(self.options.data).exists():
+        if self.options.data is not None and not Path(absolute(self.options.data)).exists():
             raise UsageError("There are no such images.", where=f"--data {self.options.data}", remedy="Check the path.")
 
     def tasks(self) -> tuple[AuditTask, ...]:
@@ -75,8 +75,8 @@ class BatchPlan:
         Raises:
             UsageError: A seed is out of range.
         """
-        files = dict.fromkeys(str(_absolute(file)) for file in self.files)
-        shared, out = with_absolute_paths(self.options), _absolute(self.out)
+        files = dict.fromkeys(absolute(file) for file in self.files)
+        shared, out = with_absolute_paths(self.options), Path(absolute(self.out))
         return tuple(
             AuditTask(replace(shared, teacher_file=file, seed=seed, out=str(out / folder_name(file, seed))))
             for file in files
@@ -94,28 +94,3 @@ def folder_name(file: str, seed: int) -> str:
     stem = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(file).stem).strip("._-")[:_STEM_LENGTH] or "teacher"
     mark = hashlib.sha256(file.encode(errors="surrogateescape")).hexdigest()[:_MARK_LENGTH]
     return f"{stem}-{mark}-seed{seed}"
-
-
-def with_absolute_paths(options: AuditPlan) -> AuditPlan:
-    """The same choices, understood from any working folder."""
-    return replace(
-        options,
-        data=None if options.data is None else str(_absolute(options.data)),
-        picture=None if options.picture is None else str(_absolute(options.picture)),
-        triggers=tuple(_absolute_trigger(trigger) for trigger in options.triggers),
-    )
-
-
-def _absolute_trigger(trigger: TriggerSpec) -> TriggerSpec:
-    path = _absolute(trigger.name)
-    is_file = trigger.name not in BUILT_IN_TRIGGERS and path.is_file()
-    return replace(
-        trigger,
-        name=str(path) if is_file else trigger.name,
-        mask=None if trigger.mask is None else str(_absolute(trigger.mask)),
-    )
-
-
-def _absolute(path: str) -> Path:
-    # Not resolve(): a link keeps its own name, which is the one that the user knows.
-    return Path(path).expanduser().absolute()

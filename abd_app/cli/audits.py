@@ -44,7 +44,7 @@ from abd_app.cli.reporting import failures_reported, print_json
 from abd_app.command import target_from_text, trigger_from_text
 from abd_app.errors import RunFailedError
 from abd_app.events import AuditFinished, RunBegan, TeacherInspected
-from abd_app.plan import AuditPlan
+from abd_app.plan import AuditPlan, with_absolute_paths
 
 
 def inspect(
@@ -106,7 +106,8 @@ def distill(
         machine: dict[str, Any] = {"device": device, "precision": precision, "seed": seed}
         goal = target_from_text(target)
         measured: dict[str, Any] = {"data": data, "triggers": triggers, "target_class": goal, "compare": compare}
-        _audit(AuditPlan(file, out, facts, **how, **budget, **machine, **measured, resume=resume), as_json)
+        plan = AuditPlan(file, out, facts, **how, **budget, **machine, **measured, resume=resume)
+        _audit(with_absolute_paths(plan), as_json)
 
 
 def demo(
@@ -148,8 +149,8 @@ def _report(plan: AuditPlan, speaks: bool) -> dict[str, Any] | None:
         with contextlib.ExitStack() as opened:
             progress = opened.enter_context(console.ProgressPrinter()) if speaks else None
             run = run_audit(plan, checkpoint_wanted=interrupts.checkpoint_wanted)
-            events = opened.enter_context(contextlib.closing(run))
             opened.enter_context(interrupts)
+            events = opened.enter_context(contextlib.closing(run))
             for event in events:
                 interrupts.see(event)
                 if progress is not None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,9 @@ from types import FrameType, TracebackType
 
 from abd_app.cli import processes
 from abd_app.errors import RunCancelledError
-from abd_app.events import CheckpointSaved, Event, PhaseStarted, RunBegan, StepDone
+from abd_app.events import Event, RunBegan, StepDone
+from abd_app.run_files import CHECKPOINT, PLAN
+from abd_app.unsaved import Unsaved
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -23,7 +25,11 @@ def terminable() -> Iterator[None]:
     if not _may_handle():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = signal.getsignal(signal.SIGTERM)
+    if before in (signal.SIG_IGN, None):
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:
@@ -41,19 +47,24 @@ def _may_handle() -> bool:
 class Interrupts:
     """Turns Ctrl+C and SIGTERM, as schedulers send it, into a question that is asked between two events.
 
-    The run is then asked for a checkpoint, and ends with it. Before the first step there is nothing to keep: there they
-    raise ``KeyboardInterrupt`` wherever the run is. So does a second one.
+    The run is then asked for a checkpoint, and ends with it. Where there is nothing to keep, they raise
+    ``KeyboardInterrupt`` wherever the run is; so does a second one.
     """
 
     def __init__(self) -> None:
         self._asked = False
         self._folder = ""
+        self._unsaved = Unsaved()
         self._last: StepDone | None = None
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Interrupts:
         if _may_handle():
-            self._before = {one: signal.signal(one, self._on_signal) for one in _SIGNALS}
+            handlers = {one: signal.getsignal(one) for one in _SIGNALS}
+            # A script's background job is not to hear Ctrl+C; a handler that is not Python's cannot be put back.
+            self._before = {one: before for one, before in handlers.items() if before not in (signal.SIG_IGN, None)}
+            for one in self._before:
+                signal.signal(one, self._on_signal)
         return self
 
     def __exit__(
@@ -70,29 +81,32 @@ class Interrupts:
         """Notes how far the run is.
 
         Raises:
-            KeyboardInterrupt: It is to end, and has its checkpoint, or learns no more.
+            KeyboardInterrupt: It is to end, and nothing would be lost.
         """
+        self._unsaved.see(event)
         if isinstance(event, RunBegan):
             self._folder = event.folder
         elif isinstance(event, StepDone):
             self._last = event
-        elif self._asked and isinstance(event, CheckpointSaved | PhaseStarted):
+        if self._asked and not self._unsaved.is_anything:
             raise KeyboardInterrupt
 
     def cancelled(self) -> RunCancelledError:
         """What to tell the user, once the run has ended."""
         last = self._last
         reached = "" if last is None else f" at step {last.step} of {last.total_steps} of the {last.role}"
-        kept = bool(self._folder) and any(Path(self._folder, "checkpoint").glob("*.pt"))
-        return RunCancelledError(
-            f"Cancelled{reached}.",
-            where=self._folder if kept else "",
-            why="" if kept else "There was no checkpoint yet: nothing is left of the run.",
-            remedy="Continue it with the same command and --resume." if kept else "Start it again when you like.",
-        )
+        if not self._folder or not Path(self._folder, PLAN).exists():
+            why = "There was nothing yet to go on from: nothing is left of the run."
+            return RunCancelledError(f"Cancelled{reached}.", why=why, remedy="Start it again when you like.")
+        has_checkpoint = Path(self._folder, CHECKPOINT).exists()
+        begins = "" if has_checkpoint else "There is no checkpoint: it will start from the beginning."
+        remedy = "Continue it with the same command and --resume."
+        return RunCancelledError(f"Cancelled{reached}.", where=self._folder, why=begins, remedy=remedy)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._last is None or not self._last.step or self._asked:
+        if self._asked or not self._unsaved.is_anything:
             raise KeyboardInterrupt
         self._asked = True
-        print("abd-app: stopping after this step; Ctrl+C again stops at once", file=sys.stderr, flush=True)
+        # Not by print(): the signal may have come in the middle of one.
+        with contextlib.suppress(OSError):
+            os.write(2, b"abd-app: stopping at a checkpoint after this step; Ctrl+C again stops at once\n")

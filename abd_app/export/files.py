@@ -21,6 +21,9 @@ _REMEDIES = {
 }
 
 
+_TRY = ".abd-app-try-"
+
+
 def check_new_folder(folder: Path, remedy: str) -> None:
     """Sees to it before the long work that results can go to a folder: it is empty or absent, and can be written.
 
@@ -29,7 +32,8 @@ def check_new_folder(folder: Path, remedy: str) -> None:
     Raises:
         UsageError: It is in use (then ``remedy`` says what to do), or nothing can be written there.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    # Of several processes of one run another may be trying just now.
+    if folder.exists() and (not folder.is_dir() or any(not one.name.startswith(_TRY) for one in folder.iterdir())):
         raise UsageError(
             "The output folder is already in use.",
             where=str(folder),
@@ -39,7 +43,7 @@ def check_new_folder(folder: Path, remedy: str) -> None:
     path = folder.absolute()
     nearest = next((one for one in (path, *path.parents) if one.exists()), path)
     try:
-        tempfile.TemporaryDirectory(dir=nearest, prefix=".abd-app-").cleanup()
+        tempfile.TemporaryDirectory(dir=nearest, prefix=_TRY).cleanup()
     except OSError as error:
         why = "is not a folder" if not nearest.is_dir() else f"cannot be written: {error.strerror or error}"
         raise UsageError(

@@ -81,7 +81,8 @@ class HistoryDialog(QDialog):
         self.refresh()
 
     def refresh(self) -> None:
-        """Reads the history anew."""
+        """Reads the history anew; the run that was chosen stays chosen."""
+        chosen = self._chosen()
         self._runs = self._past_runs()
         self.table.setRowCount(len(self._runs))
         for row, run in enumerate(self._runs):
@@ -91,8 +92,10 @@ class HistoryDialog(QDialog):
                 cell.setTextAlignment(_RIGHT if column in _FIGURES else _LEFT)
                 self.table.setItem(row, column, cell)
         self._stack.setCurrentIndex(bool(self._runs))
-        if self._runs:
-            self.table.selectRow(0)
+        folders = [run.folder for run in self._runs]
+        self.table.clearSelection()
+        if folders:
+            self.table.selectRow(folders.index(chosen.folder) if chosen and chosen.folder in folders else 0)
         self._enable()
 
     def _make_table(self) -> QTableWidget:
@@ -120,8 +123,8 @@ class HistoryDialog(QDialog):
         accuracy = "–" if run.accuracy is None else about + percent(run.accuracy)
         worst = run.worst_asr
         attack = "–" if worst is None else f"{about}{percent(worst[1])}  {trigger_name(visible(worst[0]))}"
-        states = {"finished": self.tr("finished"), "unfinished": self.tr("unfinished")}
-        state = self.tr("running") if self._is_busy(run) else states[run.state]
+        names = {"finished": self.tr("finished"), "running": self.tr("running"), "unfinished": self.tr("unfinished")}
+        state = names["running" if self._is_busy(run) else run.state]
         return run.started[:16].replace("T", "  "), visible(run.teacher), accuracy, attack, state
 
     def _button(self, text: str, meaning: str, slot: Callable[[], None]) -> QPushButton:
@@ -136,7 +139,8 @@ class HistoryDialog(QDialog):
         return self._runs[row] if 0 <= row < len(self._runs) and self.table.selectedItems() else None
 
     def _is_busy(self, run: PastRun) -> bool:
-        return bool(self._busy()) and Path(self._busy()).absolute() == Path(run.folder)
+        of_this_window = bool(self._busy()) and Path(self._busy()).absolute() == Path(run.folder)
+        return of_this_window or run.state == "running"
 
     def _enable(self) -> None:
         run, busy = self._chosen(), bool(self._busy())
@@ -144,7 +148,7 @@ class HistoryDialog(QDialog):
         self.report.setEnabled(finished)
         self.folder.setEnabled(run is not None)
         self.again.setEnabled(run is not None and not busy)
-        self.resume.setEnabled(run is not None and not finished and not busy)
+        self.resume.setEnabled(run is not None and not finished and not busy and not self._is_busy(run))
         self.trash.setEnabled(run is not None and not self._is_busy(run))
         self._ask(sure=False)
 

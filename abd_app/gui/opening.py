@@ -79,7 +79,10 @@ class Opening(QObject):
         self._session.open_file(plan.teacher_file, plan.facts)
 
     def _on_state_changed(self, state: State) -> None:
-        if self._starts_when_ready and state is not State.INSPECTING:
-            self._starts_when_ready = False
-            if state is State.READY:
-                QTimer.singleShot(0, self.startWanted.emit)  # when all have seen that it is ready
+        if not self._starts_when_ready or state is State.INSPECTING:
+            return
+        self._starts_when_ready = False
+        if state is State.READY:
+            QTimer.singleShot(0, self.startWanted.emit)  # when all have seen that it is ready
+        else:
+            self._draft.choose(out="", resume=False)  # what the user makes of it is another run

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+import torch
 
 from abd_app.errors import TeacherRefusedError
 
@@ -18,12 +21,19 @@ _TIMES_AN_ANSWER = 3
 """For the session that runs it, for the converted network, and for its gradient."""
 
 
+_SHARE_OF_THE_MACHINE = 0.8
+_USUAL_STACK_BYTES = 8 * 1024**2
+_POOLS = 3
+"""Of threads: two of PyTorch, one of onnxruntime."""
+
+
 @contextlib.contextmanager
 def limited_memory(file_bytes: int, answer_bytes: int, original: Path) -> Iterator[None]:
     """Allocations of this process fail beyond what looking into an honest file takes, from now on.
 
-    That is 2 GiB, or a multiple of both sizes. On systems other than Linux nothing is bounded: they do not count memory
-    when it is asked for.
+    That is 2 GiB, or a multiple of both sizes, but not more than most of what the machine has left: both sizes are what
+    the file says of itself. On systems other than Linux, which do not count memory when it is asked for, nothing is
+    bounded.
 
     Args:
         file_bytes: Of the file, and of others that belong to it.
@@ -56,7 +66,9 @@ def _bounded(further_bytes: int) -> Iterator[None]:
 
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     bounds = [bound for bound in (soft, hard) if bound != resource.RLIM_INFINITY]
-    resource.setrlimit(resource.RLIMIT_DATA, (min([_data_bytes() + further_bytes, *bounds]), hard))
+    most = max(_AT_LEAST_BYTES, int(_SHARE_OF_THE_MACHINE * _kilobytes("/proc/meminfo", "MemAvailable:") * 1024))
+    limit = _kilobytes("/proc/self/status", "VmData:") * 1024 + min(further_bytes, most) + _stack_bytes()
+    resource.setrlimit(resource.RLIMIT_DATA, (min([limit, *bounds]), hard))
     try:
         yield
     finally:
@@ -72,7 +84,16 @@ def _is_for_lack_of_memory(error: BaseException | None) -> bool:
     return False
 
 
-def _data_bytes() -> int:
-    """What counts towards the limit by now."""
-    with Path("/proc/self/status").open(encoding="ascii") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmData:"))
+def _stack_bytes() -> int:
+    """Of the threads that PyTorch and onnxruntime start when they first compute, which count, too."""
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_STACK)
+    each = _USUAL_STACK_BYTES if soft == resource.RLIM_INFINITY else max(soft, _USUAL_STACK_BYTES)
+    return _POOLS * max(os.cpu_count() or 1, torch.get_num_threads()) * each
+
+
+def _kilobytes(path: str, name: str) -> int:
+    """A line of a file of the kernel; 0 if there is no such line."""
+    with Path(path).open(encoding="ascii") as lines:
+        return next((int(line.split()[1]) for line in lines if line.startswith(name)), 0)

@@ -11,15 +11,8 @@ from collections.abc import Callable, Generator, Mapping
 from multiprocessing.connection import Connection
 from typing import cast
 
-from abd_app.events import (
-    AuditCancelled,
-    AuditFailed,
-    AuditFinished,
-    CheckpointSaved,
-    Event,
-    PhaseStarted,
-    StepDone,
-)
+from abd_app.events import AuditCancelled, AuditFailed, AuditFinished, Event
+from abd_app.unsaved import Unsaved
 from abd_app.worker.codec import encode
 from abd_app.worker.failure import failure_of
 from abd_app.worker.mailbox import Mailbox
@@ -90,15 +83,13 @@ def _run(job: Job, runner: Runner, mailbox: Mailbox, send: Callable[[Event], Non
 
 
 def _drain(events: Generator[Event, None, None], mailbox: Mailbox, send: Callable[[Event], None]) -> Event | None:
-    throttle, learned = StepThrottle(send), False
+    throttle, unsaved = StepThrottle(send), Unsaved()
     for event in events:
+        unsaved.see(event)
         if isinstance(event, AuditFinished):
             throttle.flush()
             return event
-        learned = learned or (isinstance(event, StepDone) and event.step > 0)
-        # Until something is learned there is nothing to keep; later the run goes on to its checkpoint.
-        suspended = mailbox.suspend and (not learned or isinstance(event, CheckpointSaved | PhaseStarted))
-        if mailbox.cancel or suspended:
+        if mailbox.cancel or (mailbox.suspend and not unsaved.is_anything):
             return AuditCancelled()
         throttle.send(event)
         if mailbox.pause:

@@ -19,8 +19,8 @@ from abd_app.worker.messages import Command, CommandName, InspectionFinished, Jo
 
 TORCH_RUNNER = "abd_app.worker.torch_runner"
 JOB_ENDS = (AuditFinished, AuditCancelled, AuditFailed, InspectionFinished)
-SUSPEND_GRACE_S = 20.0
-"""For a job to finish its step and to write a checkpoint."""
+SUSPEND_GRACE_S = 60.0
+"""For a job to come to its next checkpoint: a round of image generation may come first."""
 _BATCH = 200
 
 

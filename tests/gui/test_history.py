@@ -14,7 +14,7 @@ from pytestqt.qtbot import QtBot
 
 from abd_app import history
 from abd_app.errors import AuditError
-from abd_app.events import RunBegan
+from abd_app.events import AuditFailed, RunBegan
 from abd_app.gui import history_dialog
 from abd_app.gui.history_dialog import HistoryDialog
 from abd_app.gui.main_window import MainWindow
@@ -24,7 +24,7 @@ from abd_app.worker.messages import AuditJob, InspectJob
 from tests.gui.conftest import StandInEngine
 from tests.gui.test_window import make_ready, say_ready
 
-REPORT = {"student": {"accuracy": 0.681, "asr": {"blend": 0.006, "sig": 0.02}}}
+REPORT = {"summary": "Good.", "teacher": {}, "student": {"accuracy": 0.681, "asr": {"blend": 0.006, "sig": 0.02}}}
 FACTS = TeacherFacts(input_size=(32, 32), mean=(0.5,) * 3, std=(0.25,) * 3)
 
 
@@ -108,6 +108,30 @@ def test_an_interrupted_run_goes_on_by_itself_in_its_folder(
     qtbot.waitUntil(lambda: window.session.state is State.RUNNING)
     assert stand_in.jobs[-1] == AuditJob(replace(plan, resume=True))
     assert (window.draft["out"], window.draft["resume"]) == ("", False), "the next run is another one"
+
+
+def test_a_run_whose_teacher_is_refused_does_not_go_on_later_by_itself(
+    window: MainWindow, stand_in: StandInEngine, tmp_path: Path, qtbot: QtBot
+) -> None:
+    _left(tmp_path / "cut off", finished=False)
+    _opened(window).resume.click()
+    stand_in.say(AuditFailed("It is gone.", "", "", "", 2))
+    assert window.session.state is State.REFUSED
+    assert (window.draft["out"], window.draft["resume"]) == ("", False)
+    make_ready(window, stand_in, str(tmp_path / "another.pth"))
+    qtbot.wait(50)
+    assert window.session.state is State.READY
+
+
+def test_what_was_chosen_stays_chosen_when_the_history_is_read_anew(window: MainWindow, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        _left(tmp_path / name, finished=True)
+    dialog = _opened(window)
+    dialog.table.selectRow(1)
+    chosen = dialog._chosen()
+    _left(tmp_path / "three", finished=True)
+    dialog.refresh()
+    assert chosen is not None and dialog._chosen() == chosen
 
 
 def test_the_run_that_is_on_can_only_be_looked_at(window: MainWindow, stand_in: StandInEngine, tmp_path: Path) -> None:

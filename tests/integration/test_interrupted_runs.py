@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from abd_app.audit import learning, run_audit
 from abd_app.errors import UsageError
 from abd_app.events import (
     AuditCancelled,
+    AuditFinished,
     CheckpointSaved,
     Event,
     PhaseStarted,
@@ -22,7 +25,7 @@ from abd_app.events import (
     VaccineChecked,
 )
 from abd_app.plan import AuditPlan
-from abd_app.worker.engine import EngineProcess
+from abd_app.worker.engine import SUSPEND_GRACE_S, EngineProcess
 from abd_app.worker.messages import AuditJob
 from tests.integration.runs import RESULTS, TinyPlan, assert_same_student, drain_until, files_in, report_in, steps_of
 
@@ -75,25 +78,57 @@ def test_an_interrupted_run_goes_on_from_the_very_step(
     assert_same_student(plan.out, whole_run[0].out)
 
 
-def test_a_run_that_is_suspended_in_the_engines_process_goes_on_later(tiny_plan: TinyPlan) -> None:
-    plan = tiny_plan(steps=4000, compare=False)
-    engine = EngineProcess()
+def _suspended(plan: AuditPlan, at: Callable[[Event], bool]) -> list[Event]:
+    """What the engine's process says of a run that it is told to suspend at an event."""
+    engine, seen, told = EngineProcess(), list[Event](), False
     try:
         engine.submit(AuditJob(plan))
-        seen: list[Event] = []
-        while not any(isinstance(event, StepDone) and event.step for event in seen):
-            seen += engine.poll(0.2)
-            assert engine.busy, seen[-1]
-        engine.command("suspend")
         while engine.busy:
-            seen += engine.poll(0.2)
+            events = engine.poll(0.2)
+            if not told and any(at(event) for event in events):
+                engine.command("suspend")
+                told = True
+            seen += events
     finally:
         engine.close()
+    return seen
+
+
+def test_a_run_that_is_suspended_in_the_engines_process_goes_on_later(tiny_plan: TinyPlan) -> None:
+    plan = tiny_plan(steps=4000, compare=False)
+    seen = _suspended(plan, lambda event: isinstance(event, StepDone) and event.step > 0)
     assert isinstance(seen[-1], AuditCancelled)
     run = run_audit(replace(plan, resume=True))
     began = next(event for event in run if isinstance(event, RunBegan))
     run.close()
     assert began.state == "resumed" and began.step >= steps_of(seen, "student")[-1]
+
+
+@pytest.mark.parametrize("changes", [{"steps": 4000, "compare": False}, {"student": "purified", "compare": False}])
+def test_a_run_that_is_suspended_before_there_is_a_checkpoint_keeps_its_plan(
+    tiny_plan: TinyPlan, changes: dict[str, object]
+) -> None:
+    plan = tiny_plan(**{"steps": None, **changes})
+    started = time.monotonic()
+    seen = _suspended(plan, lambda event: isinstance(event, StepDone))
+    assert isinstance(seen[-1], AuditCancelled) and time.monotonic() - started < SUSPEND_GRACE_S
+    assert files_in(plan.out) == {"plan.json", "checkpoint"}
+    run = run_audit(replace(plan, resume=True))
+    assert next(event for event in run if isinstance(event, RunBegan)).step == 0
+    run.close()
+
+
+def test_what_was_learned_last_is_saved_before_it_is_measured(
+    tiny_plan: TinyPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning, "CHECKPOINT_EVERY_S", 1e9)
+    plan = tiny_plan(steps=3, compare=False)
+    events = drain_until(
+        plan, lambda event: isinstance(event, PhaseStarted) and event.phase == "measuring" and event.step
+    )
+    assert [event for event in events if isinstance(event, CheckpointSaved)] == [CheckpointSaved("student", 3)]
+    last = list(run_audit(replace(plan, resume=True)))
+    assert isinstance(last[-1], AuditFinished) and not steps_of(last, "student")
 
 
 def test_a_finished_run_is_not_run_again(whole_run: tuple[AuditPlan, list[Event]]) -> None:

@@ -19,8 +19,8 @@ from abd_app.plan import AuditPlan
 class SignalledAudit:
     """Stands in for ``abd_app.audit``: learns, gets a signal at some event, and writes a checkpoint if asked to."""
 
-    def __init__(self, *events: Event, at: int, number: signal.Signals, times: int = 1) -> None:
-        self._events, self._at, self._number, self._times = events, at, number, times
+    def __init__(self, *events: Event, at: int, number: signal.Signals, times: int = 1, ignores: bool = False) -> None:
+        self._events, self._at, self._number, self._times, self._ignores = events, at, number, times, ignores
         self.seen: list[Event] = []
 
     def run_audit(self, plan: AuditPlan, *, checkpoint_wanted: Callable[[], bool]) -> Generator[Event, None, None]:
@@ -31,9 +31,10 @@ class SignalledAudit:
                     signal.raise_signal(self._number)
             self.seen.append(event)
             yield event
-            if isinstance(event, StepDone) and checkpoint_wanted():
+            if isinstance(event, StepDone) and checkpoint_wanted() and not self._ignores:
                 checkpoint.mkdir(parents=True)
                 (checkpoint / "state.pt").touch()
+                (checkpoint.parent / "plan.json").touch()
                 yield CheckpointSaved("student", event.step)
 
 
@@ -55,14 +56,14 @@ def _events(tmp_path: Path) -> list[Event]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_one_while_a_student_learns_waits_for_the_step_and_keeps_it(
-    run: Callable[[SignalledAudit], int], tmp_path: Path, capsys: pytest.CaptureFixture[str], number: signal.Signals
+    run: Callable[[SignalledAudit], int], tmp_path: Path, capfd: pytest.CaptureFixture[str], number: signal.Signals
 ) -> None:
     handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
     audit = SignalledAudit(*_events(tmp_path), at=3, number=number)
     assert run(audit) == 130
     assert audit.seen[-1] == StepDone("student", 2, 9, 2 / 9), "no further step is begun"
-    said = capsys.readouterr().err
-    assert "stopping after this step" in said
+    said = capfd.readouterr().err
+    assert "stopping at a checkpoint" in said
     assert "Cancelled at step 2 of 9 of the student." in said
     assert str(tmp_path / "r") in said and "--resume" in said
     assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
@@ -75,33 +76,57 @@ def test_a_second_one_ends_at_once(
     assert run(audit) == 130
     said = capsys.readouterr().err
     assert "Cancelled at step 1 of 9 of the student." in said
-    assert "no checkpoint yet" in said and "--resume" not in said
+    assert "nothing is left of the run" in said and "--resume" not in said
 
 
-def test_before_the_first_step_there_is_nothing_to_wait_for(
+@pytest.mark.parametrize(
+    "events",
+    [
+        pytest.param([], id="nothing is learned yet"),
+        pytest.param([StepDone("student", 0, 9, 0.0)], id="a search goes on"),
+        pytest.param([StepDone("student", 9, 9, 1.0), CheckpointSaved("student", 9)], id="all is saved"),
+    ],
+)
+def test_where_nothing_would_be_lost_there_is_nothing_to_wait_for(
+    run: Callable[[SignalledAudit], int], tmp_path: Path, capfd: pytest.CaptureFixture[str], events: list[Event]
+) -> None:
+    before = [RunBegan(str(tmp_path / "r"), "new"), *events]
+    audit = SignalledAudit(
+        *before, PhaseStarted("measuring", "student", 9), at=len(before), number=signal.SIGTERM, ignores=True
+    )
+    assert run(audit) == 130
+    assert audit.seen == before
+    said = capfd.readouterr().err
+    assert "abd-app: Cancelled" in said and "stopping at" not in said
+
+
+def test_a_run_without_checkpoints_is_not_waited_for(run: Callable[[SignalledAudit], int], tmp_path: Path) -> None:
+    began = RunBegan(str(tmp_path / "r"), "new", checkpoints=False)
+    step = StepDone("student", 5, 9, 0.5)
+    audit = SignalledAudit(began, step, step, at=2, number=signal.SIGINT, ignores=True)
+    assert run(audit) == 130
+    assert audit.seen == [began, step]
+
+
+def test_what_is_left_without_a_checkpoint_is_told(
     run: Callable[[SignalledAudit], int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    audit = SignalledAudit(*_events(tmp_path), at=1, number=signal.SIGTERM)
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "plan.json").touch()
+    audit = SignalledAudit(*_events(tmp_path), at=1, number=signal.SIGINT)
     assert run(audit) == 130
     said = capsys.readouterr().err
-    assert "abd-app: Cancelled." in said and "stopping after" not in said
+    assert "start from the beginning" in said and "--resume" in said
 
 
-def test_who_learns_no_more_is_not_waited_for(
-    run: Callable[[SignalledAudit], int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    events = [*_events(tmp_path), PhaseStarted("export", "student", 3), AuditFinished("r", {})]
-    audit = SignalledAudit(*events, at=5, number=signal.SIGINT)
-    assert run(audit) == 130
-    assert audit.seen[-1] == events[-2]
-    assert "Cancelled at step 3 of 9 of the student." in capsys.readouterr().err
-
-
-def test_a_search_before_the_first_step_is_ended_at_once(run: Callable[[SignalledAudit], int], tmp_path: Path) -> None:
-    search = StepDone("student", 0, 9, 0.0)
-    audit = SignalledAudit(_events(tmp_path)[0], search, search, at=2, number=signal.SIGINT)
-    assert run(audit) == 130
-    assert audit.seen == [_events(tmp_path)[0], search]
+def test_a_signal_that_is_ignored_stays_ignored(run: Callable[[SignalledAudit], int], tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        audit = SignalledAudit(*_events(tmp_path), AuditFinished("r", {"summary": "."}), at=2, number=signal.SIGINT)
+        assert run(audit) == 0
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_sigterm_ends_a_command_as_control_c_does_so_that_it_cleans_up() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,13 @@ import pytest
 from abd_app import cli, history
 from abd_app.plan import AuditPlan
 
-REPORT = {"estimated": False, "student": {"accuracy": 0.681, "asr": {"blend": 0.006, "sig": 0.02}}}
+ROOT = Path(__file__).resolve().parents[2]
+REPORT = {
+    "summary": "Good.",
+    "teacher": {},
+    "estimated": False,
+    "student": {"accuracy": 0.681, "asr": {"blend": 0.006, "sig": 0.02}},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -92,3 +100,35 @@ def test_runs_json_has_plan_and_result(tmp_path: Path, capsys: pytest.CaptureFix
     (run,) = json.loads(capsys.readouterr().out)
     assert run["folder"] == str(tmp_path / "run") and run["result"] == REPORT
     assert AuditPlan.from_json(json.dumps(run["plan"])).out == str(tmp_path / "run")
+
+
+def test_rates_that_were_not_measured_are_no_rates(tmp_path: Path) -> None:
+    student = {"accuracy": 1, "asr": {"a": None, "b": 0.1, "c": "high", "d": True}}
+    history.remember(_left(tmp_path / "run", report=REPORT | {"student": student}))
+    (run,) = history.past_runs()
+    assert (run.accuracy, run.worst_asr) == (1, ("b", 0.1))
+    (tmp_path / "run" / "report.json").write_text(json.dumps(REPORT | {"student": {"accuracy": None, "asr": None}}))
+    (run,) = history.past_runs()
+    assert (run.accuracy, run.worst_asr) == (None, None)
+
+
+def test_a_run_that_another_process_writes_is_running(tmp_path: Path) -> None:
+    folder = Path(_left(tmp_path / "run"))
+    history.remember(folder)
+    (folder / "checkpoint").mkdir()
+    code = f"""
+from pathlib import Path
+from abd_app.run_files import RunLock
+lock = RunLock(Path({str(folder)!r}))
+lock.acquire()
+print("held", flush=True)
+input()
+"""
+    holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
+    try:
+        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+        assert history.past_runs()[0].state == "running"
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert history.past_runs()[0].state == "unfinished", "however it has ended"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from abd_app.audit.folder import RunFolder
 from abd_app.errors import RunFailedError, UsageError
 from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec
+from abd_app.run_files import file_sha256
 
 MakePlan = Callable[..., AuditPlan]
 
@@ -67,9 +69,11 @@ def test_a_place_that_cannot_be_written_to_is_refused_before_the_run(make_plan: 
 
 
 def test_a_place_that_has_gone_meanwhile_is_named(make_plan: MakePlan, tmp_path: Path) -> None:
-    folder = RunFolder(make_plan(out=str(tmp_path / "a" / "run")))
-    (tmp_path / "a").write_text("a file by now")
-    with pytest.raises(RunFailedError, match="cannot be written") as caught:
+    with (
+        pytest.raises(RunFailedError, match="cannot be written") as caught,
+        RunFolder(make_plan(out=str(tmp_path / "a" / "run"))) as folder,
+    ):
+        (tmp_path / "a").write_text("a file by now")
         folder.begin()
     assert caught.value.where == str(folder.path) and caught.value.why and caught.value.remedy
     assert caught.value.exit_code == 4
@@ -86,7 +90,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(make_plan: MakePlan) -> None:
     assert caught.value.why
     state = RunFolder(dataclasses.replace(plan, resume=True)).load_checkpoint()
     assert state is not None and state["step"] == 1
-    assert [path.name for path in (folder.path / "checkpoint").iterdir()] == ["state.pt"]
+    assert not [path for path in (folder.path / "checkpoint").iterdir() if path.suffix == ".tmp"]
 
 
 def test_errors_while_writing_name_the_cause(make_plan: MakePlan) -> None:
@@ -146,7 +150,8 @@ def test_a_resumed_run_may_be_resumed_again_and_its_folder_moved(make_plan: Make
     _begun(plan).path.rename(tmp_path / "moved")
     moved = dataclasses.replace(plan, resume=True, out=str(tmp_path / "moved"))
     for _ in range(2):
-        _begun(moved)
+        with RunFolder(moved) as folder:
+            folder.begin()
 
 
 def test_a_run_that_ends_without_a_checkpoint_leaves_no_folder(make_plan: MakePlan, tmp_path: Path) -> None:
@@ -177,13 +182,57 @@ def test_a_run_that_goes_on_keeps_its_plan(make_plan: MakePlan) -> None:
     assert (folder.path / "plan.json").is_file()
 
 
-@pytest.mark.parametrize(("content", "report"), [('{"steps": 3}', {"steps": 3}), ('{"steps"', None), ("[]", None)])
-def test_a_run_with_a_whole_report_is_finished(make_plan: MakePlan, content: str, report: object) -> None:
+def _finished(folder: RunFolder, teacher_file: str, **changes: object) -> dict[str, object]:
+    report = {"summary": "Good.", "student": {}, "teacher": {"sha256": file_sha256(teacher_file)}, **changes}
+    (folder.path / "report.json").write_text(json.dumps(report))
+    return report
+
+
+def test_a_run_with_a_whole_report_is_finished(make_plan: MakePlan, teacher_file: str) -> None:
     plan = make_plan()
     folder = _begun(plan)
-    (folder.path / "report.json").write_text(content)
+    report = _finished(folder, teacher_file)
     assert folder.finished() is None, "only one that is to go on has been run before"
-    assert RunFolder(dataclasses.replace(plan, resume=True)).finished() == report
+    goes_on = dataclasses.replace(plan, resume=True)
+    assert RunFolder(goes_on).finished() == report
+    _finished(folder, teacher_file, summary=None)
+    assert RunFolder(goes_on).finished() is None
+    (folder.path / "report.json").write_text('{"summary"')
+    assert RunFolder(goes_on).finished() is None
+
+
+def test_a_finished_run_of_another_file_is_not_given_again(make_plan: MakePlan, teacher_file: str) -> None:
+    plan = make_plan()
+    _finished(_begun(plan), teacher_file, teacher={"sha256": "ab" * 32})
+    with pytest.raises(UsageError, match="changed since the run was finished") as caught:
+        RunFolder(dataclasses.replace(plan, resume=True)).finished()
+    assert caught.value.where == teacher_file
+
+
+def test_two_processes_do_not_write_one_run(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    folder = _begun(plan)
+    with pytest.raises(UsageError, match="still going on"), RunFolder(dataclasses.replace(plan, resume=True)) as second:
+        second.begin()
+    folder.__exit__(None, None, None)
+    RunFolder(dataclasses.replace(plan, resume=True)).begin()
+
+
+def test_options_are_the_same_from_another_folder(
+    make_plan: MakePlan, teacher_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(teacher_file).parent)
+    plan = make_plan(teacher_file=Path(teacher_file).name)
+    _begun(plan)
+    RunFolder(dataclasses.replace(plan, teacher_file=teacher_file, resume=True))
+    RunFolder(dataclasses.replace(plan, resume=True))
+
+
+def test_a_run_that_is_to_be_kept_keeps_its_plan(make_plan: MakePlan) -> None:
+    with pytest.raises(GeneratorExit), RunFolder(make_plan(), keeps=lambda: True) as folder:
+        folder.begin()
+        raise GeneratorExit
+    assert (folder.path / "plan.json").is_file()
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}", b"\xff\xfe\x00", b'{"teacher_file": "a"', b"[1]"])

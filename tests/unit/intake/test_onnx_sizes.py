@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,40 @@ def test_what_a_graph_computes_for_an_image_is_counted(size: int | str, batch: i
     model = classifier(size=size, batch=batch)
     facts = onnx_graph.read_facts(model, Path("teacher.onnx"))
     side = 8 if size == 8 else 224
-    layers = 2 * 4 * side**2 + 2 * 4 + 3  # convolution and ReLU, mean and its reshaping, logits
+    layers = (3 + 2 * 4) * side**2 + 2 * 4 + 3  # image, convolution and ReLU, mean and its reshaping, logits
     unknown = 0 if batch == 4 else 4 * side**2  # a reshaped value has any number of images
     assert layers <= numbers_per_image(model, facts, Path("teacher.onnx")) <= layers + unknown
+
+
+def test_values_of_unknown_rank_are_not_taken_for_single_numbers() -> None:
+    front = [
+        helper.make_node("Shape", ["x"], ["sides"]),
+        helper.make_node("Mul", ["sides", "ones"], ["same"]),
+        helper.make_node("Reshape", ["x", "same"], ["unknown"]),
+        helper.make_node("Relu", ["unknown"], ["x1"]),
+    ]
+    model = classifier(front=front, ones=[1, 1, 1, 1])
+    count = numbers_per_image(model, onnx_graph.read_facts(model, Path("t.onnx")), Path("t.onnx"))
+    assert count >= (1 + len(front) - 2) * 3 * 8 * 8, "they count as much as the largest that is known: the image"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system bounds memory")
+def test_a_file_that_calls_itself_large_gets_no_more_than_the_machine_has() -> None:
+    with pytest.raises(TeacherRefusedError, match="far more memory"), limited_memory(1, 2**45, Path("teacher.onnx")):
+        bytearray(2**44)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system bounds memory")
+def test_threads_with_large_stacks_still_start() -> None:
+    code = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_STACK, (256 * 1024**2, resource.getrlimit(resource.RLIMIT_STACK)[1]))
+import torch
+from pathlib import Path
+from abd_app.intake.memory_limit import limited_memory
+torch.set_num_threads(16)
+with limited_memory(1, 1, Path("t.onnx")):
+    print(float(torch.rand(400, 400).mm(torch.rand(400, 400)).sum()) > 0)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert ran.stdout == "True\n", ran.stderr
