@@ -5,8 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import sys
 
-from abd_app import cli
-from abd_app.errors import UsageError
+from abd_app.errors import RunCancelledError, UsageError
 
 _WINDOW_PACKAGES = ("PySide6", "shiboken6", "pyqtgraph", "qtawesome", "qtpy")
 
@@ -14,7 +13,13 @@ _WINDOW_PACKAGES = ("PySide6", "shiboken6", "pyqtgraph", "qtawesome", "qtpy")
 def main() -> None:
     """Runs the command line of this process and exits with its code."""
     multiprocessing.freeze_support()
-    sys.exit(cli.run(sys.argv[1:], open_window=open_window))
+    try:
+        from abd_app import cli  # takes its time, in which Ctrl+C may come
+
+        sys.exit(cli.run(sys.argv[1:], open_window=open_window))
+    except KeyboardInterrupt:
+        sys.stderr.write("abd-app: cancelled\n")
+        sys.exit(RunCancelledError.exit_code)
 
 
 def open_window(file: str | None, demo: bool) -> int:

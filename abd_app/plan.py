@@ -205,6 +205,11 @@ class AuditPlan:
         names = [field.name for field in dataclasses.fields(self) if field.name not in ("out", "resume")]
         return [name for name in names if getattr(self, name) != getattr(before, name)]
 
+    def described_changes(self, before: AuditPlan) -> str:
+        """What :meth:`changes_since` names, with the values of both; empty if it names nothing."""
+        pairs = ((name, getattr(before, name), getattr(self, name)) for name in self.changes_since(before))
+        return "; ".join(f"{name} {_said(was)} before, {_said(now)} now" for name, was, now in pairs)
+
     def to_json(self) -> str:
         """The plan as indented JSON, the content of ``plan.json``."""
         return json.dumps(self.to_dict(), indent=2)
@@ -227,6 +232,13 @@ class AuditPlan:
                 "This is not an audit plan.", why=str(error), remedy="Use a plan.json of this app."
             ) from error
         return plan
+
+
+def _said(value: Any) -> str:
+    """A choice in a sentence."""
+    if value is None or value == ():
+        return "not given"
+    return ", ".join(trigger.name for trigger in value) if isinstance(value, tuple) else str(value)
 
 
 def check_target(target: Target) -> None:

@@ -43,7 +43,8 @@ class RunFolder:
         if plan.resume:
             self._check_same_run(plan)
         else:
-            check_new_folder(self.path, "Give a new folder with --out, or continue the run in it with --resume.")
+            goes_on = ", or continue the run in it with --resume" if (self.path / PLAN).is_file() else ""
+            check_new_folder(self.path, f"Give a new folder with --out{goes_on}.")
 
     def __enter__(self) -> RunFolder:
         return self
@@ -165,10 +166,15 @@ class RunFolder:
                 why=f"It holds no {PLAN}.",
                 remedy="Give the folder of an interrupted run, or leave --resume out.",
             )
-        before = AuditPlan.from_json(stored.read_text(encoding="utf-8", errors="replace"))
-        if changed := with_absolute_paths(plan).changes_since(with_absolute_paths(before)):
+        try:
+            before = AuditPlan.from_json(stored.read_text(encoding="utf-8", errors="replace"))
+        except UsageError as error:
+            error.where = str(stored)
+            raise
+        if changes := with_absolute_paths(plan).described_changes(with_absolute_paths(before)):
             raise UsageError(
-                f"The run was started with another {' and '.join(changed)}.",
+                "The run was started with other options.",
                 where=str(stored),
+                why=f"{changes[0].upper()}{changes[1:]}.",
                 remedy="Continue it with the same options, or start a new run in another folder.",
             )

@@ -70,10 +70,11 @@ class BatchFolder:
                 why=f"It holds no {_BATCH} of this app.",
                 remedy="Give the folder of an interrupted batch, or leave --resume out.",
             ) from error
-        if changed := self._options.changes_since(before):
+        if changes := self._options.described_changes(before):
             raise UsageError(
-                f"The batch was started with another {' and '.join(changed)}.",
+                "The batch was started with other options.",
                 where=str(stored),
+                why=f"{changes[0].upper()}{changes[1:]}.",
                 remedy="Continue it with the same options (files and seeds may be added), or give another --out.",
             )
         missing = [f"seed {seed}" for seed in seeds if seed not in self._seeds]

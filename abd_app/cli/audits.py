@@ -46,6 +46,8 @@ from abd_app.errors import RunFailedError
 from abd_app.events import AuditFinished, RunBegan, TeacherInspected
 from abd_app.plan import AuditPlan, with_absolute_paths
 
+_DEMO = "abd-demo"
+
 
 def inspect(
     file: File,
@@ -113,13 +115,15 @@ def distill(
 def demo(
     out: Annotated[str | None, typer.Option(metavar="DIR", help="Folder for the results; default: abd-demo.")] = None,
     seed: Seed = 0,
+    resume: Resume = False,
     as_json: AsJson = False,
 ) -> None:
     """Do the whole job on the built-in poisoned teacher, with an undefended twin."""
     with failures_reported():
         from abd_app.demo import demo_plan
 
-        _audit(demo_plan(out or _free_folder("abd-demo"), seed=seed), as_json)
+        folder = out or (_DEMO if resume else _free_folder(_DEMO))
+        _audit(dataclasses.replace(demo_plan(folder, seed=seed), resume=resume), as_json)
 
 
 def _audit(plan: AuditPlan, as_json: bool) -> None:

@@ -16,6 +16,9 @@ from abd_app import console
 from abd_app.cli import processes
 from abd_app.errors import AuditError, RunCancelledError, RunFailedError
 
+_SIGPIPE_EXIT_CODE = 141
+"""What the shell gives to programs that a closed pipe ends."""
+
 
 def print_json(value: dict[str, Any] | list[dict[str, Any]]) -> None:
     """Prints a result on stdout as indented JSON."""
@@ -37,6 +40,9 @@ def failures_reported() -> Iterator[None]:
         raise typer.Exit(RunCancelledError.exit_code) from None
     except typer.Exit:
         raise
+    except BrokenPipeError:  # who reads what is printed has read enough, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(_SIGPIPE_EXIT_CODE) from None
     except Exception as error:
         unexpected = RunFailedError(
             "Something unexpected went wrong.",

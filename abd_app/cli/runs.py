@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+from typing import Annotated
+
+import typer
 
 from abd_app import console
-from abd_app.cli.options import AsJson
 from abd_app.cli.reporting import failures_reported, print_json
 from abd_app.history import PastRun, past_runs
 
 
-def runs(as_json: AsJson = False) -> None:
+def runs(
+    as_json: Annotated[bool, typer.Option("--json", help="Plans and results, too, as a JSON list on stdout.")] = False,
+) -> None:
     """Show the history: every run whose folder is still there, newest first, its plan and its result."""
     with failures_reported():
         found = past_runs()
@@ -20,6 +25,7 @@ def runs(as_json: AsJson = False) -> None:
             print("No runs yet.")
         else:
             console.print_table([_row(run) for run in found])
+        sys.stdout.flush()  # a closed pipe is noticed here
 
 
 def _row(run: PastRun) -> tuple[str, ...]:

@@ -75,7 +75,7 @@ class MainWindow(QMainWindow):
         self._demo = demo
         self._chooser = chooser or FileChooser(self)
         self._clock = clock
-        self._closing = False
+        self._closing = self._asks_how_to_close = False
         self.handover = Handover(session, self.draft, self._chooser, self)
         self.opening = Opening(session, self.draft, settings, demo, self)
         self.side_windows = SideWindows(session, settings, theme, self._chooser, log=log, parent=self)
@@ -236,6 +236,9 @@ class MainWindow(QMainWindow):
         self.actions_.enable_for(session, with_demo=self._demo is not None)
         self.setup.plan.copy_command.setEnabled(session.card is not None)
         self.setWindowTitle(f"{file_name(session.file)} – ABD App" if session.file else "ABD App")
+        if self._asks_how_to_close and not session.running:
+            self._asks_how_to_close = False
+            self.banner.hide()
         if self._closing and not session.running:
             self.close()
 
@@ -266,6 +269,7 @@ class MainWindow(QMainWindow):
         super().closeEvent(event)
 
     def _ask_how_to_close(self) -> None:
+        self._asks_how_to_close = True
         self.banner.show_message(
             "warning",
             self.tr("A run is on."),

@@ -44,6 +44,7 @@ class Opening(QObject):
         """Looks into a teacher file."""
         if self._session.running:
             return
+        self._starts_when_ready = False
         self.begun.emit()
         file = str(Path(file).absolute())
         if file != self._session.file:
@@ -66,13 +67,13 @@ class Opening(QObject):
 
     def go_on(self, plan: AuditPlan, folder: str) -> None:
         """A run that was interrupted goes on by itself, once its teacher has been looked into again."""
-        if not self._session.running:
-            self._starts_when_ready = True
-            self._open(plan, folder=folder)
+        self._open(plan, folder=folder)
+        self._starts_when_ready = not self._session.running
 
     def _open(self, plan: AuditPlan, *, folder: str) -> None:
         if self._session.running:
             return
+        self._starts_when_ready = False
         self.begun.emit()
         self._draft.replace(plan)
         self._draft.choose(out=folder, resume=bool(folder))

@@ -129,7 +129,8 @@ def read_facts(model: onnx.ModelProto, original: Path) -> GraphFacts:
     size = (shape[2], shape[3]) if shape[2] and shape[3] else None
     if (shape[0] or 1) > _MAX_BATCH or (shape[0] or 1) * prod(size or (1, 1)) > _MAX_PIXELS:
         why = f"Its input {source.name!r} is {_written(shape)}."
-        raise _refused(original, "an ONNX model for very many pixels at once", why, "Export it with a dynamic batch.")
+        remedy = "Export it for smaller batches or images."
+        raise _refused(original, "an ONNX model for very many pixels at once", why, remedy)
     scale, shift = _leading_arithmetic(model, source.name, shape[1])
     return GraphFacts(source.name, answer.name, shape[0], shape[1], size, num_classes, scale, shift)
 

@@ -51,10 +51,11 @@ def numbers_per_image(model: onnx.ModelProto, facts: GraphFacts, original: Path)
     too_many = max(computed) > _AT_ONCE * batch or sum(computed) > _PER_IMAGE * batch
     if too_many or made > _MADE_CONSTANTS + 4 * weights:
         size, operator, name = largest
+        node = f"Node {name!r}, the operator" if name else "An operator"
         raise TeacherRefusedError(
             "The ONNX model makes values that are far too large for a classifier of images.",
             where=str(original),
-            why=f"Node {name!r}, the operator {operator}, alone makes {size:,} numbers.",
+            why=f"{node} {operator}, alone makes {size:,} numbers.",
             remedy="Export the model again; a file like this can fill the memory of the machine that opens it.",
         )
     return (sum(computed) + unknown * max(computed)) // batch

@@ -37,6 +37,11 @@ class Scores(NamedTuple):
     images_by_class: dict[str, int]
 
 
+def _some(limit: int, count: int) -> torch.Tensor:
+    """Indices, always the same and in order; at random, since at even distances lie images of a few classes alone."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:limit].sort().values
+
+
 def wanted_answers(labels: torch.Tensor, target: Target, num_classes: int) -> torch.Tensor:
     """What the attacker wants triggered images answered with: ``target``, or with ``all`` ``(label + 1) mod K``.
 
@@ -131,7 +136,7 @@ class Meter:
         precision: str = "fp32",
     ) -> None:
         count = len(evaluation.images)
-        chosen = torch.arange(count) if limit is None or limit >= count else torch.arange(limit) * count // limit
+        chosen = torch.arange(count) if limit is None or limit >= count else _some(limit, count)
         self._images = evaluation.images[chosen].to(device)
         self._class_sizes = torch.bincount(evaluation.labels[chosen]).tolist()
         self._labels = evaluation.labels[chosen].to(device)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import atexit
 import contextlib
 import multiprocessing
+import shutil
+import tempfile
 import time
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
@@ -51,6 +53,7 @@ class EngineProcess:
         self._orders: Connection | None = None
         self._answers: Connection | None = None
         self._busy = False
+        self._scratch = ""
 
     @property
     def alive(self) -> bool:
@@ -71,11 +74,14 @@ class EngineProcess:
         """Starts a child if there is none."""
         if self._process is not None:
             return
+        # A child that is ended by force leaves its private copies of foreign files; they go with this folder.
+        self._scratch = tempfile.mkdtemp(prefix="abd-app-engine-")
+        environment = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), self._scratch) | self._environment
         context = multiprocessing.get_context("spawn")
         orders_out, self._orders = context.Pipe(duplex=False)
         self._answers, answers_in = context.Pipe(duplex=False)
         self._process = context.Process(
-            target=serve, args=(orders_out, answers_in, self._runner, self._environment), name="abd-app engine"
+            target=serve, args=(orders_out, answers_in, self._runner, environment), name="abd-app engine"
         )
         self._process.start()
         # Only the child may hold these ends, or its death would not close the pipe.
@@ -164,5 +170,6 @@ class EngineProcess:
             if process.exitcode is None:
                 end()
                 process.join(0.6)
+        shutil.rmtree(self._scratch, ignore_errors=True)
         atexit.unregister(self.close)
         return process.exitcode, process.pid

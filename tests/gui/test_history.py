@@ -123,6 +123,17 @@ def test_a_run_whose_teacher_is_refused_does_not_go_on_later_by_itself(
     assert window.session.state is State.READY
 
 
+def test_another_file_that_is_opened_meanwhile_is_not_started(
+    window: MainWindow, stand_in: StandInEngine, tmp_path: Path, qtbot: QtBot
+) -> None:
+    _left(tmp_path / "cut off", finished=False)
+    _opened(window).resume.click()
+    make_ready(window, stand_in, str(tmp_path / "another.pth"))
+    qtbot.wait(50)
+    assert window.session.state is State.READY
+    assert (window.draft["out"], window.draft["resume"]) == ("", False)
+
+
 def test_what_was_chosen_stays_chosen_when_the_history_is_read_anew(window: MainWindow, tmp_path: Path) -> None:
     for name in ("one", "two"):
         _left(tmp_path / name, finished=True)

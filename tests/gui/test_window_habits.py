@@ -121,6 +121,15 @@ def test_a_run_is_dropped_at_the_end_with_a_checkpoint_or_without(
     assert not window.isVisible()
 
 
+def test_the_question_how_to_close_ends_with_the_run(window: MainWindow, stand_in: StandInEngine) -> None:
+    make_ready(window, stand_in)
+    window.distill()
+    window.close()
+    assert window.banner.isVisible()
+    stand_in.say(AuditFinished("out", {}))
+    assert not window.banner.isVisible() and window.isVisible()
+
+
 def test_cancel_asks_in_place(window: MainWindow, stand_in: StandInEngine, qtbot: QtBot) -> None:
     make_ready(window, stand_in)
     window.distill()

@@ -132,3 +132,16 @@ input()
         holder.kill()
         holder.communicate()
     assert history.past_runs()[0].state == "unfinished", "however it has ended"
+
+
+def test_a_reader_that_has_read_enough_is_no_failure(tmp_path: Path) -> None:
+    for name in "abc":
+        history.remember(_left(tmp_path / name, report=REPORT))
+    environment = os.environ | {"XDG_DATA_HOME": str(tmp_path)}
+    (tmp_path / "data").rename(tmp_path / "abd-app")
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "abd_app", "runs"]
+    ran = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, cwd=ROOT, env=environment, check=False)
+    os.close(writer)
+    assert (ran.returncode, ran.stderr) == (141, b"")

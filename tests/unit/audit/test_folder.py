@@ -43,7 +43,7 @@ def test_a_folder_in_use_is_not_touched(make_plan: MakePlan, tmp_path: Path) -> 
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(UsageError, match="in use") as caught:
         RunFolder(make_plan(out=str(tmp_path)))
-    assert "--resume" in caught.value.remedy and caught.value.where == str(tmp_path)
+    assert "--resume" not in caught.value.remedy and caught.value.where == str(tmp_path), "there is no run in it"
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
@@ -141,8 +141,9 @@ def test_a_damaged_checkpoint_is_refused(make_plan: MakePlan) -> None:
 def test_other_options_are_another_run(make_plan: MakePlan, option: str, value: object) -> None:
     plan = make_plan()
     _begun(plan)
-    with pytest.raises(UsageError, match=f"another {option}"):
+    with pytest.raises(UsageError, match="other options") as caught:
         RunFolder(dataclasses.replace(plan, resume=True, **{option: value}))
+    assert f"{option} " in caught.value.why.lower() and " before, " in caught.value.why
 
 
 def test_a_resumed_run_may_be_resumed_again_and_its_folder_moved(make_plan: MakePlan, tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ def test_other_options_are_another_batch(make_batch: MakeBatch) -> None:
     plan = make_batch("good.pth")
     drained(plan)
     other = replace(plan, options=AuditPlan("", "", steps=3, device="cpu"), resume=True)
-    with pytest.raises(UsageError, match="another steps"):
+    with pytest.raises(UsageError, match="other options"):
         drained(other)
 
 

@@ -118,11 +118,17 @@ def test_meter_measures_all_to_all_on_all_its_images() -> None:
     assert scores.accuracy == pytest.approx(4 / 6)
 
 
-def test_meter_without_triggers_and_with_a_limit_spread_over_the_set() -> None:
-    meter = Meter(EvaluationSet(_images(*_WRITTEN), _LABELS), [], target_class=2, device="cpu", limit=3)
-    scores = meter.measure(_ReadsPixel())
-    assert (scores.accuracy, scores.images, scores.asr) == (pytest.approx(2 / 3), 3, {})
-    assert scores.accuracy_by_class == {"0": 1.0, "1": 0.0, "2": 1.0}
+def test_a_limit_takes_images_of_all_classes_however_they_are_sorted() -> None:
+    count, classes = 600, 4
+    for labels in (torch.arange(count) % classes, torch.arange(count) * classes // count):
+        images = _images(*labels.tolist())
+        meter = Meter(EvaluationSet(images, labels), [], target_class=2, device="cpu", limit=300)
+        scores = meter.measure(_ReadsPixel())
+        assert scores.images == 300 and scores.asr == {}
+        assert min(scores.images_by_class.values()) > 50 and len(scores.images_by_class) == classes
+        assert scores == Meter(EvaluationSet(images, labels), [], target_class=2, device="cpu", limit=300).measure(
+            _ReadsPixel()
+        )
 
 
 def test_a_class_without_images_is_left_out() -> None:
