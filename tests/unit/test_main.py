@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 WITHOUT_QT = """
 import sys
@@ -38,3 +40,21 @@ def test_without_qt_the_window_says_what_to_install_and_what_still_works() -> No
     assert "PySide6-Essentials" in opened.stderr
     assert "abd-app distill" in opened.stderr
     assert "Traceback" not in opened.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent")
+def test_control_c_while_the_program_is_still_loaded_is_no_traceback() -> None:
+    code = """
+import builtins, sys
+load = builtins.__import__
+def interrupted(name, *rest, **more):
+    if name == "typer":
+        raise KeyboardInterrupt
+    return load(name, *rest, **more)
+builtins.__import__ = interrupted
+sys.argv = ["abd-app", "runs"]
+from abd_app.__main__ import main
+main()
+"""
+    ran = run("-c", code)
+    assert (ran.returncode, ran.stderr) == (130, "abd-app: cancelled\n")

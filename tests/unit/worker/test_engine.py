@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -232,3 +233,21 @@ def test_the_parent_side_imports_no_engine() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
     assert out.strip() == "set()"
+
+
+def test_what_a_child_that_was_ended_by_force_leaves_in_the_temporary_folder_goes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    engine = EngineProcess(RUNNER, environment={"A": "1"})
+    engine.submit(audit(tmp_path, "hangs.pth"))
+    drain(engine, Measured)
+    (scratch,) = temporary.iterdir()
+    (scratch / "abd-app-intake-x").mkdir()
+    engine.command("cancel")
+    drain(engine, limit_s=1.5)
+    assert not list(temporary.iterdir())
+    engine.close()
