@@ -16,8 +16,6 @@ from abd_app.errors import TeacherRefusedError
 _LACK_OF_MEMORY = re.compile(
     "bad_alloc|bad allocation|[Ff]ailed to allocate|[Cc]an('t|not) allocate memory|not enough memory"
 )
-    "bad_alloc|bad allocation|[Ff]ailed to allocate|[Cc]an('t|not) allocate memory|not enough memory"
-)
 _AT_LEAST_BYTES = 2 * 1024**3
 _TIMES_THE_FILE = 12
 """Simplifying and converting a graph takes up to nine times the size of its file."""
