@@ -110,7 +110,7 @@ def test_a_file_that_calls_itself_large_gets_no_more_than_the_machine_has() -> N
 
     def reserve() -> None:
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-        mmap.mmap(-1, int(0.95 * available) + 2**30, flags=flags).close()  # not touched, so nothing is taken
+        mmap.mmap(-1, int(0.9 * available), flags=flags).close()  # not touched, so nothing is taken
 
     reserve()
     with pytest.raises(TeacherRefusedError, match="far more memory"), limited_memory(1, 2**45, Path("teacher.onnx")):
