@@ -283,28 +283,3 @@ def test_inspect_json_is_the_card(use_audit: UseAudit, capsys: pytest.CaptureFix
     read = json.loads(capsys.readouterr().out)
     assert read["architecture"] == "wrn-16-2"
     assert read["questions"][0]["required"] is True
-
-
-def test_a_demo_never_takes_a_folder_that_is_there(
-    use_audit: UseAudit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "abd-demo").mkdir()
-    audit = use_audit(Audit(AuditFinished("abd-demo-2", REPORT)))
-    assert run("demo", "--seed", "3") == 0
-    assert audit.plan is not None
-    assert audit.plan.out == "abd-demo-2"
-    assert capsys.readouterr().out == "The student kept most.\nThe student and its report are in abd-demo-2\n"
-    assert audit.plan.seed == 3
-    assert audit.plan.compare
-
-
-@pytest.mark.parametrize(("words", "out"), [((), "abd-demo"), (("--out", "mine"), "mine")])
-def test_a_demo_that_was_interrupted_goes_on(
-    use_audit: UseAudit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], out: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "abd-demo").mkdir()
-    audit = use_audit(Audit(AuditFinished(out, REPORT)))
-    assert run("demo", "--resume", *words) == 0
-    assert audit.plan is not None and audit.plan.resume and audit.plan.out == out

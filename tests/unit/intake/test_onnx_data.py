@@ -96,7 +96,7 @@ def test_a_file_for_every_tensor_opens(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["net.onnx.data", "net.onnx_data"])
 def test_who_opens_the_data_is_sent_to_the_model(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(bytes(64))
-    assert "does not know" in _refusal(str(tmp_path / name)).what
+    assert "weights of an ONNX model" in _refusal(str(tmp_path / name)).what
     (tmp_path / "net.onnx").write_bytes(b"")
     assert "net.onnx beside it" in _refusal(str(tmp_path / name)).remedy
 
