@@ -21,8 +21,6 @@ _TIMES_THE_FILE = 12
 """Simplifying and converting a graph takes up to nine times the size of its file."""
 _TIMES_AN_ANSWER = 3
 """For the session that runs it, for the converted network, and for its gradient."""
-
-
 _SHARE_OF_THE_MACHINE = 0.8
 _USUAL_STACK_BYTES = 8 * 1024**2
 _POOLS = 3

@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from abd_app.errors import TeacherRefusedError
 from abd_app.intake import onnx_graph
@@ -87,6 +88,18 @@ def test_what_a_graph_computes_for_an_image_is_counted(size: int | str, batch: i
     layers = (3 + 2 * 4) * side**2 + 2 * 4 + 3  # image, convolution and ReLU, mean and its reshaping, logits
     unknown = 0 if batch == 4 else 4 * side**2  # a reshaped value has any number of images
     assert layers <= numbers_per_image(model, facts, Path("teacher.onnx")) <= layers + unknown
+
+
+def test_weights_may_be_constants_of_nodes() -> None:
+    stored = numpy_helper.from_array(np.zeros((8192, 8192), np.float16), "stored")
+    front = [
+        helper.make_node("Constant", [], ["stored"], value=stored),
+        helper.make_node("Transpose", ["stored"], ["turned"]),
+        helper.make_node("Transpose", ["turned"], ["back"]),
+        helper.make_node("Relu", ["x"], ["x1"]),
+    ]
+    model = classifier(front=front)
+    numbers_per_image(model, onnx_graph.read_facts(model, Path("t.onnx")), Path("t.onnx"))
 
 
 def test_values_of_unknown_rank_are_not_taken_for_single_numbers() -> None:
