@@ -42,10 +42,8 @@ class Opening(QObject):
 
     def open_file(self, file: str) -> None:
         """Looks into a teacher file."""
-        if self._session.running:
+        if not self._begin():
             return
-        self._starts_when_ready = False
-        self.begun.emit()
         file = str(Path(file).absolute())
         if file != self._session.file:
             self._draft.forget_teacher()
@@ -70,11 +68,17 @@ class Opening(QObject):
         self._open(plan, folder=folder)
         self._starts_when_ready = not self._session.running
 
-    def _open(self, plan: AuditPlan, *, folder: str) -> None:
+    def _begin(self) -> bool:
+        """Whether something may be opened now; then what was opened before, and was to start, is over."""
         if self._session.running:
-            return
+            return False
         self._starts_when_ready = False
         self.begun.emit()
+        return True
+
+    def _open(self, plan: AuditPlan, *, folder: str) -> None:
+        if not self._begin():
+            return
         self._draft.replace(plan)
         self._draft.choose(out=folder, resume=bool(folder))
         self._session.open_file(plan.teacher_file, plan.facts)

@@ -48,6 +48,11 @@ def test_a_folder_in_use_is_not_touched(make_plan: MakePlan, tmp_path: Path) -> 
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
+def test_what_another_process_of_the_run_tries_there_is_not_in_the_way(make_plan: MakePlan, tmp_path: Path) -> None:
+    (tmp_path / "empty" / ".abd-app-try-1").mkdir(parents=True)
+    RunFolder(make_plan(out=str(tmp_path / "empty")))
+
+
 def test_a_file_in_place_of_the_folder_is_refused(make_plan: MakePlan, tmp_path: Path) -> None:
     path = tmp_path / "out"
     path.write_text("mine")
