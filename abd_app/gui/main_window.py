@@ -273,7 +273,7 @@ class MainWindow(QMainWindow):
         self.banner.show_message(
             "warning",
             self.tr("A run is on."),
-            self.tr("The window can close when it is over. What is kept for later goes on from the history."),
+            self.tr("Kept for later, it goes on from the history."),
             {
                 self.tr("Keep for later and close"): lambda: self._close_after(self.session.suspend),
                 self.tr("Stop, keep and close"): lambda: self._close_after(self.session.stop_and_keep),
