@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-PLAN, REPORT, CHECKPOINT = "plan.json", "report.json", "checkpoint/state.pt"
+PLAN, METRICS, REPORT, CHECKPOINT = "plan.json", "metrics.csv", "report.json", "checkpoint/state.pt"
 LOCK = "checkpoint/.lock"
 """Held by the process that writes into the folder, for as long as it lives."""
 

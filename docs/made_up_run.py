@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from abd_app.events import (
     StepDone,
     VaccineChecked,
 )
+from abd_app.gui.comparison import Comparison, Row
+from abd_app.gui.curves import CurveStore
 from abd_app.history import PastRun
 from abd_app.teacher import Finding, Question, TeacherCard
 
@@ -173,3 +176,24 @@ PAST_RUNS = [
     _past_run("2026-04-28T08:15:00+00:00", "vit_tiny.safetensors", {"accuracy": 0.763, "asr": {}}),
 ]
 """Made up, like all of it."""
+
+
+def made_up_comparison() -> Comparison:
+    """Two runs that were told apart by their image source."""
+    first, second = CurveStore(), CurveStore()
+    for store, until, less in ((first, 1.0, 1.0), (second, 0.7, 0.94)):
+        for event in made_up_run(False, ("sig", "blend"), until):
+            if isinstance(event, Measured):
+                asr = {name: rate * less for name, rate in event.asr.items()}
+                store.take(replace(event, accuracy=event.accuracy * less, asr=asr))
+    return Comparison(
+        names=("wrn16_2_from_the_vendor.safetensors, 2026-03-02 09:12", "wrn16_2_again.safetensors, 2026-03-02 17:40"),
+        curves=(first, second),
+        results=(
+            Row("Accuracy", "96.4 % of 1,200", "88.1 % of 1,200"),
+            Row("ASR Stripes (sig)", "2.1 % of 1,080", "1.8 % of 1,080"),
+            Row("ASR Blended noise (blend)", "1.4 % of 1,080", "2.6 % of 1,080"),
+            Row("Time", "3 min", "2 min"),
+        ),
+        differences=(Row("Image source", "fast", "ood"), Row("Steps", "2,400", "1,680"), Row("Seed", "0", "3")),
+    )

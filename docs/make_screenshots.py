@@ -18,13 +18,14 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from demo_states import DEMO_STATES
-from made_up_run import PAST_RUNS
+from made_up_run import PAST_RUNS, made_up_comparison
 from PySide6.QtWidgets import QApplication
 from recorded_run import RECORDING, Recording, read_recording
 from stage import Stage
 from window_states import STATES
 
 from abd_app.events import AuditFailed
+from abd_app.gui.compare_dialog import CompareDialog
 from abd_app.gui.dialogs import HelpDialog, SettingsDialog
 from abd_app.gui.file_chooser import FileChooser
 from abd_app.gui.history_dialog import HistoryDialog
@@ -59,13 +60,14 @@ def render(theme: Theme, name: str, size: str, out: Path, recording: Recording |
 
 
 def render_dialogs(theme: Theme, out: Path) -> None:
-    """Draws settings, help and history."""
+    """Draws settings, help, history and the comparison of two runs."""
     with tempfile.TemporaryDirectory() as folder:
         stage = Stage(theme, SIZES["1024x700"], Path(folder))
         for name, dialog in (
             ("settings", SettingsDialog(stage.settings, stage.theme, FileChooser(), stage.window)),
             ("help", HelpDialog(Path("~/.local/state/abd-app/log/abd-app.log"), stage.window)),
             ("history", HistoryDialog(lambda: PAST_RUNS[0].folder, stage.window, lambda: PAST_RUNS)),
+            ("compare", CompareDialog(made_up_comparison(), stage.theme, stage.window)),
             ("history-empty", HistoryDialog(lambda: "", stage.window, list)),
         ):
             dialog.show()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from abd_app.errors import RunFailedError
 from abd_app.events import Measured, Role
 from abd_app.export.files import replacing, write_text
+from abd_app.metrics_file import metrics_to_csv
+from abd_app.run_files import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,13 +28,12 @@ _SVG_OPTIONS: Any = {"svg.hashsalt": "abd-app", "svg.fonttype": "none"}
 def write_curves(measurements: Sequence[Measured], folder: Path) -> None:
     """Writes the three files from what was measured, in that order.
 
-    ``metrics.csv`` has one row per measurement: step, role, accuracy, images, estimated, and per trigger its ASR and
-    the number of images behind it. In the pictures the teacher is dashed, the student solid, the twin dotted.
+    In the pictures the teacher is dashed, the student solid, the twin dotted.
 
     Raises:
         RunFailedError: matplotlib is missing, the disk is full, or the folder cannot be written.
     """
-    write_text(folder / "metrics.csv", _csv(measurements))
+    write_text(folder / METRICS, metrics_to_csv(measurements))
     try:
         import matplotlib
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -53,22 +51,6 @@ def write_curves(measurements: Sequence[Measured], folder: Path) -> None:
             figure.savefig(temporary, format="svg", metadata={"Date": None})
         with replacing(folder / "curves.png") as temporary:
             figure.savefig(temporary, format="png", dpi=150)
-
-
-def _csv(measurements: Sequence[Measured]) -> str:
-    triggers = _triggers(measurements)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    per_trigger = [column for name in triggers for column in (f"asr:{name}", f"asr_images:{name}")]
-    writer.writerow(["step", "role", "accuracy", "images", "estimated", *per_trigger])
-    for one in measurements:
-        rates = [cell for name in triggers for cell in (_cell(one.asr.get(name)), one.asr_images.get(name, ""))]
-        writer.writerow([one.step, one.role, _cell(one.accuracy), one.images, int(one.estimated), *rates])
-    return text.getvalue()
-
-
-def _cell(rate: float | None) -> str:
-    return "" if rate is None or not math.isfinite(rate) else f"{rate:.6g}"
 
 
 def _triggers(measurements: Sequence[Measured]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QScrollArea, QToolButton, QVBoxLayout, QWidget
 
 from abd_app.gui import icons
 from abd_app.gui.labels import plain_label
@@ -59,6 +59,18 @@ class Fold(QWidget):
     def _on_toggled(self, opened: bool) -> None:
         self._content.setVisible(opened)
         icons.put(self.heading, "chevron-down" if opened else "chevron-right", "muted", 18)
+
+
+def scrolled(content: QWidget) -> QScrollArea:
+    """An area as wide as ``content`` and as high as there is room: the rest is scrolled to."""
+    content.setObjectName("scrolled")
+    area = QScrollArea()
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setWidgetResizable(True)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    area.setWidget(content)
+    return area
 
 
 def thin_line() -> QFrame:

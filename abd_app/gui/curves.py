@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +17,12 @@ Array = npt.NDArray[np.float64]
 
 
 class CurveKey(NamedTuple):
-    """One curve: whose, and of which trigger's ASR (or ``ACCURACY``)."""
+    """One curve: whose, and of which trigger's ASR (or ``ACCURACY``).
+
+    Attributes:
+        role: Of the model; where runs are compared, which run.
+        trigger: Its name, or ``ACCURACY``.
+    """
 
     role: str
     trigger: str
@@ -66,11 +70,13 @@ class CurveStore:
     """All measured curves of a run, rates in [0, 1].
 
     Attributes:
+        measurements: As they came.
         estimated: True if the measurements are estimates on synthetic images.
         denominators: (images behind the rate, by curve), of the last measurement.
     """
 
     def __init__(self) -> None:
+        self.measurements: list[Measured] = []
         self.estimated = False
         self.curves: dict[CurveKey, Curve] = {}
         self.denominators: dict[CurveKey, int] = {}
@@ -85,8 +91,14 @@ class CurveStore:
         """The models measured, in order of appearance."""
         return list(dict.fromkeys(key.role for key in self.curves))
 
+    def at(self, role: str, step: float) -> dict[str, float]:
+        """What was last measured of a model at ``step`` or before: rates in [0, 1] by trigger, or ``ACCURACY``."""
+        found = {key.trigger: curve.at(step) for key, curve in self.curves.items() if key.role == role}
+        return {trigger: rate for trigger, rate in found.items() if rate is not None}
+
     def take(self, event: Measured) -> None:
         """Adds one measurement."""
+        self.measurements.append(event)
         self.estimated = self.estimated or event.estimated
         rates = {ACCURACY: event.accuracy, **event.asr}
         images = {ACCURACY: event.images, **event.asr_images}
@@ -96,14 +108,6 @@ class CurveStore:
                 self.curves[key] = Curve()
             self.curves.setdefault(key, Curve()).append(event.step, rate)
             self.denominators[key] = images.get(trigger, 0)
-
-    def write_csv(self, file: TextIO) -> None:
-        """Writes all points as ``role, quantity, step, value``."""
-        table = csv.writer(file)
-        table.writerow(("role", "quantity", "step", "value"))
-        for key, curve in self.curves.items():
-            quantity = "accuracy" if key.trigger == ACCURACY else f"asr {key.trigger}"
-            table.writerows((key.role, quantity, int(x), float(y)) for x, y in zip(curve.x, curve.y, strict=True))
 
 
 def decimated(x: Array, y: Array, max_points: int = MAX_DRAWN_POINTS) -> tuple[Array, Array]:

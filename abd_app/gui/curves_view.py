@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import pyqtgraph as pg
-from PySide6.QtCore import QPointF, Qt
-from PySide6.QtGui import QAction
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QAction, QPen
 from PySide6.QtWidgets import QHBoxLayout, QStackedLayout, QVBoxLayout, QWidget
 
 from abd_app.events import Event, Measured, PhaseStarted, StepDone
@@ -16,8 +13,9 @@ from abd_app.gui.curves import ACCURACY, CurveKey, CurveStore
 from abd_app.gui.labels import ElidedLabel, plain_label
 from abd_app.gui.legend import Legend
 from abd_app.gui.phase_bands import PhaseBands
+from abd_app.gui.rate_plots import RatePlots
 from abd_app.gui.theme import Theme
-from abd_app.gui.wording import count, percent, role_name, visible
+from abd_app.gui.wording import count, rates_text, role_name, visible
 
 _LAST_PART = 0.25
 
@@ -29,24 +27,15 @@ class CurvesView(QWidget):
         super().__init__()
         self._theme = theme
         self.store = CurveStore()
-        self._items: dict[CurveKey, Any] = {}
         self._total_steps = self._last_step = self._student_step = 0
         self._dirty = True
-        self.canvas = plotting.plot_canvas()
-        self.canvas.setAccessibleName(self.tr("Curves of accuracy and attack success rate"))
-        self._plots = [plotting.add_plot(self.canvas, row, rates=True) for row in (0, 1)]
-        self._plots[1].setXLink(self._plots[0])
-        self._plots[0].getAxis("bottom").setStyle(showValues=False)
-        self._bands = PhaseBands(self._plots)
-        self._cursors = [pg.InfiniteLine(angle=90, movable=False) for _ in self._plots]
-        for plot, cursor in zip(self._plots, self._cursors, strict=True):
-            cursor.hide()
-            plot.addItem(cursor, ignoreBounds=True)
-        self._plots[0].getViewBox().sigResized.connect(self._draw_bands)
+        self._plots = RatePlots(theme, self.tr("Curves of accuracy and attack success rate"), self)
+        self.canvas = self._plots.canvas
+        self._bands = PhaseBands(self._plots.plots)
+        self._plots.plots[0].getViewBox().sigResized.connect(self._draw_bands)
+        self._plots.hovered.connect(self._on_hovered)
         self._build()
-        self.canvas.scene().sigMouseMoved.connect(self._on_mouse_moved)
-        theme.changed.connect(self._on_theme_changed)
-        self._on_theme_changed()
+        theme.changed.connect(self._redraw)
 
     def _build(self) -> None:
         self.legend = Legend()
@@ -83,9 +72,7 @@ class CurvesView(QWidget):
     def clear(self) -> None:
         """A new run begins."""
         self.store = CurveStore()
-        for key, item in self._items.items():
-            self._plots[key.trigger != ACCURACY].removeItem(item)
-        self._items = {}
+        self._plots.clear()
         self._bands.clear()
         self._total_steps = self._last_step = self._student_step = 0
         self._dirty = True
@@ -120,12 +107,10 @@ class CurvesView(QWidget):
         self.readout.set_whole_text(self._hint() if measured else "")
         if not measured:
             return
-        self._show_titles()
         self._show_legend()
         end = max(self._total_steps, self._last_step, 1)
         start = end * (1 - _LAST_PART) if self.last_part.isChecked() else 0
-        plotting.scale_rates(self._plots[1], logarithmic=self.logarithmic.isChecked())
-        self._plots[0].setXRange(start, end, padding=0.01)
+        self._plots.show_axes(*self._titles(), (start, end), logarithmic=self.logarithmic.isChecked())
         for key in self.store.curves:
             self._draw(key, end)
         self._draw_bands()
@@ -134,39 +119,27 @@ class CurvesView(QWidget):
         self._bands.draw(self._student_step, self._theme.colours)
 
     def _draw(self, key: CurveKey, end: float) -> None:
-        item = self._items.get(key)
-        if item is None:
-            item = self._items[key] = pg.PlotCurveItem()
-            self._plots[key.trigger != ACCURACY].addItem(item)
-        shown = self.legend.shows(key.role) and self.legend.shows(f"trigger {key.trigger}")
-        item.setVisible(shown)
-        if not shown:
+        if not (self.legend.shows(key.role) and self.legend.shows(f"trigger {key.trigger}")):
+            self._plots.hide(key)
             return
-        curve = self.store.curves[key]
-        x, y = curve.drawn(smooth=self.smooth.isChecked())
+        x, y = self.store.curves[key].drawn(smooth=self.smooth.isChecked())
         if key.role == "teacher":  # one point: a line to compare with, all along
-            x, y = x.repeat(2), y.repeat(2)
-            x = x.copy()
-            x[:] = (0, end)
-        y = 100 * y
-        if key.trigger != ACCURACY and self.logarithmic.isChecked():
-            y = np.log10(np.maximum(y, plotting.SMALLEST_PERCENT))
-        item.setData(x, y, pen=self._pen(key))
+            x, y = np.array([0.0, end]), y.repeat(2)
+        self._plots.draw(key, x, y, self._pen(key))
 
-    def _pen(self, key: CurveKey) -> Any:
+    def _pen(self, key: CurveKey) -> QPen:
         triggers = self.store.triggers
         several = key.trigger != ACCURACY and len(triggers) > 1
         return plotting.role_pen(key.role, self._theme.colours, triggers.index(key.trigger) if several else None)
 
-    def _show_titles(self) -> None:
+    def _titles(self) -> tuple[str, str]:
+        """Above accuracy and ASR; the latter is empty where no trigger was measured."""
         accuracy = self.tr("Agreement with the teacher") if self.store.estimated else self.tr("Clean accuracy")
+        if not self.store.triggers:
+            return accuracy, ""
         asr = self.tr("Attack success rate (ASR)")
-        if len(self.store.triggers) == 1:
-            asr += f": {visible(self.store.triggers[0])}"
-        for plot, title in zip(self._plots, (accuracy, asr), strict=True):
-            plotting.set_title(plot, title, self._theme.colours)
-        self._plots[1].setVisible(bool(self.store.triggers))
-        self._plots[0].getAxis("bottom").setStyle(showValues=not self.store.triggers)
+        one = f": {visible(self.store.triggers[0])}" if len(self.store.triggers) == 1 else ""
+        return accuracy, asr + one
 
     def _show_legend(self) -> None:
         colours = self._theme.colours
@@ -176,36 +149,16 @@ class CurvesView(QWidget):
                 entries[f"trigger {trigger}"] = (trigger, plotting.role_pen("student", colours, index))
         self.legend.show_entries(entries)
 
-    def _on_mouse_moved(self, position: QPointF) -> None:
-        view = self._plots[0].getViewBox()
-        inside = any(plot.sceneBoundingRect().contains(position) for plot in self._plots)
-        step = view.mapSceneToView(position).x()
-        for cursor in self._cursors:
-            cursor.setVisible(inside and bool(self.store.curves))
-            cursor.setPos(step)
-        self.readout.set_whole_text(self.values_at(step) if inside and step >= 0 else self._hint())
+    def _on_hovered(self, step: float | None) -> None:
+        self.readout.set_whole_text(self._hint() if step is None else self.values_at(step))
 
     def values_at(self, step: float) -> str:
         """What the curves say at ``step``, as one line."""
-        parts = []
-        for role in self.store.roles:
-            values = []
-            for key, curve in self.store.curves.items():
-                value = curve.at(step)
-                if key.role == role and value is not None:
-                    name = self.tr("accuracy") if key.trigger == ACCURACY else f"ASR {visible(key.trigger)}"
-                    values.append(f"{name} {percent(value)}")
-            if values:
-                parts.append(f"{role_name(role)}: {', '.join(values)}")
+        said = {role: rates_text(self.store.at(role, step)) for role in self.store.roles}
+        parts = [f"{role_name(role)}: {rates}" for role, rates in said.items() if rates]
         where = self.tr("Step {step}").format(step=count(round(step)))
         phase = self._bands.phase_at(step)
         return "   ·   ".join([f"{where} ({phase})" if phase else where, *parts])
 
     def _hint(self) -> str:
         return self.tr("Steps of training. Point at the curves to read their values.")
-
-    def _on_theme_changed(self) -> None:
-        plotting.recolour(self.canvas, self._plots, self._theme.colours)
-        for cursor in self._cursors:
-            cursor.setPen(pg.mkPen(self._theme.colours.muted, width=1))
-        self._redraw()

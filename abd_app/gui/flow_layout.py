@@ -34,11 +34,18 @@ class FlowLayout(QLayout):
         return True
 
     def heightForWidth(self, width: int) -> int:
-        return self._arrange(QRect(0, 0, width, 0), move=False)
+        heights = [height for height, _ in self._lines(width)]
+        return sum(heights) + self.spacing() * max(0, len(heights) - 1)
 
     def setGeometry(self, rect: QRect) -> None:
         super().setGeometry(rect)
-        self._arrange(rect, move=True)
+        y = rect.y()
+        for height, line in self._lines(rect.width()):
+            x = rect.x()
+            for item, size in line:
+                item.setGeometry(QRect(QPoint(x, y + (height - size.height()) // 2), size))
+                x += size.width() + self.spacing()
+            y += height + self.spacing()
 
     def sizeHint(self) -> QSize:
         return self.minimumSize()
@@ -49,14 +56,17 @@ class FlowLayout(QLayout):
             size = size.expandedTo(item.minimumSize())
         return size
 
-    def _arrange(self, rect: QRect, *, move: bool) -> int:
-        x, y, line_height = rect.x(), rect.y(), 0
+    def _lines(self, width: int) -> list[tuple[int, list[tuple[QLayoutItem, QSize]]]]:
+        """The height of each line, and its items with their sizes; none is wider than the line."""
+        lines: list[tuple[int, list[tuple[QLayoutItem, QSize]]]] = []
+        x = 0
         for item in self._items:
             size = item.sizeHint()
-            if x > rect.x() and x + size.width() > rect.right() + 1:
-                x, y, line_height = rect.x(), y + line_height + self.spacing(), 0
-            if move:
-                item.setGeometry(QRect(QPoint(x, y), size))
+            size.setWidth(min(size.width(), width))
+            if not lines or x + size.width() > width:
+                lines.append((0, []))
+                x = 0
+            height, line = lines[-1]
+            lines[-1] = (max(height, size.height()), [*line, (item, size)])
             x += size.width() + self.spacing()
-            line_height = max(line_height, size.height())
-        return y + line_height - rect.y()
+        return lines

@@ -1,4 +1,4 @@
-"""The history: earlier runs, to be looked at, repeated, continued or thrown away."""
+"""The history: earlier runs, to be looked at, compared, repeated, continued or thrown away."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import QFile, Qt, QUrl, Signal
+from PySide6.QtCore import QFile, QItemSelectionModel, Qt, QUrl, Signal
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import (
     QDialog,
@@ -22,13 +22,14 @@ from PySide6.QtWidgets import (
 
 from abd_app.errors import AuditError, RunFailedError
 from abd_app.gui import icons
+from abd_app.gui.comparison import Comparison, comparison_of
 from abd_app.gui.dialogs import close_button
 from abd_app.gui.labels import plain_label
 from abd_app.gui.wording import percent, tooltip, trigger_name, visible
 from abd_app.history import PastRun, past_runs
 from abd_app.plan import AuditPlan
 
-_SIZE_PX = (860, 460)
+_SIZE_PX = (940, 460)
 _LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 _FIGURES = (2, 3)
@@ -47,6 +48,7 @@ class HistoryDialog(QDialog):
     """The same plan, to be run again into a new folder."""
     continueWanted = Signal(AuditPlan, str)
     """A plan, and the folder in which its run was interrupted."""
+    compareWanted = Signal(Comparison)
     failed = Signal(AuditError)
 
     def __init__(self, busy: Callable[[], str], parent: QWidget, runs: Callable[[], list[PastRun]] = past_runs) -> None:
@@ -63,13 +65,15 @@ class HistoryDialog(QDialog):
         self._stack.addWidget(empty)
         self._stack.addWidget(self.table)
         self.report = self._button(self.tr("Open report"), "report", self._open_report)
+        self.compare = self._button(self.tr("Compare"), "compare", self._compare)
+        self.compare.setToolTip(self.tr("Curves and results of two finished runs: choose the second with Ctrl."))
         self.folder = self._button(self.tr("Open folder"), "folder", self._open_folder)
         self.again = self._button(self.tr("Run again"), "again", self._repeat)
         self.resume = self._button(self.tr("Continue"), "resume", self._continue)
         self.trash = self._button(self.tr("Move to trash"), "trash", self._throw_away)
         buttons = QHBoxLayout()
         buttons.setSpacing(8)
-        for button in (self.report, self.folder, self.again, self.resume, self.trash):
+        for button in (self.report, self.compare, self.folder, self.again, self.resume, self.trash):
             buttons.addWidget(button)
         buttons.addStretch(1)
         buttons.addWidget(close_button(self))
@@ -81,8 +85,8 @@ class HistoryDialog(QDialog):
         self.refresh()
 
     def refresh(self) -> None:
-        """Reads the history anew; the run that was chosen stays chosen."""
-        chosen = self._chosen()
+        """Reads the history anew; the runs that were chosen stay chosen."""
+        chosen = {run.folder for run in self._all_chosen()}
         self._runs = self._past_runs()
         self.table.setRowCount(len(self._runs))
         for row, run in enumerate(self._runs):
@@ -92,10 +96,7 @@ class HistoryDialog(QDialog):
                 cell.setTextAlignment(_RIGHT if column in _FIGURES else _LEFT)
                 self.table.setItem(row, column, cell)
         self._stack.setCurrentIndex(bool(self._runs))
-        folders = [run.folder for run in self._runs]
-        self.table.clearSelection()
-        if folders:
-            self.table.selectRow(folders.index(chosen.folder) if chosen and chosen.folder in folders else 0)
+        self._choose([row for row, run in enumerate(self._runs) if run.folder in chosen] or [0])
         self._enable()
 
     def _make_table(self) -> QTableWidget:
@@ -111,7 +112,7 @@ class HistoryDialog(QDialog):
         header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
         table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
         table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
-        table.setSelectionMode(QTableWidget.SelectionMode.SingleSelection)
+        table.setSelectionMode(QTableWidget.SelectionMode.ExtendedSelection)
         table.setShowGrid(False)
         table.verticalHeader().hide()
         table.itemSelectionChanged.connect(self._enable)
@@ -134,9 +135,22 @@ class HistoryDialog(QDialog):
         button.clicked.connect(lambda _=False: slot())
         return button
 
+    def _choose(self, rows: list[int]) -> None:
+        """Selects rows; the last of them is the current one."""
+        self.table.clearSelection()
+        model, whole = self.table.selectionModel(), QItemSelectionModel.SelectionFlag.Rows
+        for row in rows:
+            model.setCurrentIndex(self.table.model().index(row, 0), whole | QItemSelectionModel.SelectionFlag.Select)
+
+    def _all_chosen(self) -> list[PastRun]:
+        """From the top."""
+        rows = sorted(index.row() for index in self.table.selectionModel().selectedRows())
+        return [self._runs[row] for row in rows if row < len(self._runs)]
+
     def _chosen(self) -> PastRun | None:
-        row = self.table.currentRow()
-        return self._runs[row] if 0 <= row < len(self._runs) and self.table.selectedItems() else None
+        """The run that is chosen, if it is one."""
+        chosen = self._all_chosen()
+        return chosen[0] if len(chosen) == 1 else None
 
     def _is_busy(self, run: PastRun) -> bool:
         of_this_window = bool(self._busy()) and Path(self._busy()).absolute() == Path(run.folder)
@@ -146,6 +160,8 @@ class HistoryDialog(QDialog):
         run, busy = self._chosen(), bool(self._busy())
         finished = run is not None and run.state == "finished"
         self.report.setEnabled(finished)
+        chosen = self._all_chosen()
+        self.compare.setEnabled(len(chosen) == 2 and all(one.state == "finished" for one in chosen))
         self.folder.setEnabled(run is not None)
         self.again.setEnabled(run is not None and not busy)
         self.resume.setEnabled(run is not None and not finished and not busy and not self._is_busy(run))
@@ -159,6 +175,13 @@ class HistoryDialog(QDialog):
     def _open_report(self) -> None:
         if (run := self._chosen()) is not None and run.state == "finished":
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(Path(run.folder) / "report.html")))
+
+    def _compare(self) -> None:
+        later, earlier = self._all_chosen()
+        try:
+            self.compareWanted.emit(comparison_of(earlier, later))
+        except AuditError as error:
+            self.failed.emit(error)
 
     def _open_folder(self) -> None:
         if (run := self._chosen()) is not None:

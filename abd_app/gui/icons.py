@@ -44,6 +44,7 @@ _NAMES = {
     "swap": "mdi6.file-replace-outline",
     "demo": "mdi6.flask-outline",
     "history": "mdi6.history",
+    "compare": "mdi6.compare-horizontal",
     "again": "mdi6.repeat",
     "trash": "mdi6.trash-can-outline",
 }

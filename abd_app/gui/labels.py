@@ -60,8 +60,12 @@ class ElidedLabel(QLabel):
     def set_whole_text(self, text: str) -> None:
         """Shows another text."""
         self._whole = text
+        self.updateGeometry()
         self.setAccessibleName(text)
         self._elide()
+
+    def sizeHint(self) -> QSize:
+        return QSize(self.fontMetrics().horizontalAdvance(self._whole) + 2, super().sizeHint().height())
 
     def minimumSizeHint(self) -> QSize:
         return QSize(30, super().minimumSizeHint().height())
@@ -76,6 +80,6 @@ class ElidedLabel(QLabel):
             self._elide()
 
     def _elide(self) -> None:
-        shown = self.fontMetrics().elidedText(self._whole, self._mode, max(30, self.width()))
+        shown = self.fontMetrics().elidedText(self._whole, self._mode, self.width())
         self.setText(shown)
         self.setToolTip(tooltip(self._whole) if shown != self._whole else "")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from PySide6.QtCore import QTimer, Signal
+from PySide6.QtCore import QEvent, QTimer, Signal
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QHBoxLayout, QMenu, QPlainTextEdit, QTabWidget, QToolButton, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QPlainTextEdit, QSizePolicy, QTabWidget, QToolButton, QWidget
 
 from abd_app.errors import AuditError, RunFailedError
 from abd_app.events import AuditFinished, Event, FindingMade, ImagesDrawn, StepDone, TeacherInspected
@@ -22,9 +22,10 @@ from abd_app.gui.losses_view import LossesView
 from abd_app.gui.narration import narrate
 from abd_app.gui.session import Session
 from abd_app.gui.theme import Theme
+from abd_app.metrics_file import metrics_to_csv
 
 REDRAW_INTERVAL_MS = 100
-_LOG_LINES = 5000
+_LOG_LINES, _LEAST_LINES = 5000, 15
 
 
 class LiveView(QTabWidget):
@@ -64,6 +65,8 @@ class LiveView(QTabWidget):
         line.addWidget(self.options)
         line.addWidget(self.save_curves)
         self.setCornerWidget(corner)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Ignored)  # as high as there is room
+        self._fit_to_font()
         self._timer = QTimer(self)
         self._timer.setInterval(REDRAW_INTERVAL_MS)
         self._timer.timeout.connect(self._on_tick)
@@ -92,6 +95,18 @@ class LiveView(QTabWidget):
             menu.addAction(action)
         button.setMenu(menu)
         return button
+
+    def hasHeightForWidth(self) -> bool:
+        return False  # of its pages none asks for a height
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange:
+            self._fit_to_font()
+
+    def _fit_to_font(self) -> None:
+        """Lower, its curves could not be read."""
+        self.setMinimumHeight(self.fontMetrics().height() * _LEAST_LINES)
 
     def _on_run_started(self) -> None:
         for view in (self.curves, self.findings, self.classes, self.images, self.losses):
@@ -134,8 +149,7 @@ class LiveView(QTabWidget):
         """Writes the curves as ``png``, ``svg`` or ``csv``."""
         try:
             if kind == "csv":
-                with path.open("w", encoding="utf-8", newline="") as file:
-                    self.curves.store.write_csv(file)
+                path.write_text(metrics_to_csv(self.curves.store.measurements), encoding="utf-8", newline="")
             else:
                 path.open("wb").close()  # Qt does not say why it cannot write.
                 plotting.draw_to_file(self.curves.canvas, path, kind)

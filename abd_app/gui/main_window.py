@@ -12,12 +12,13 @@ from PySide6.QtGui import (
     QGuiApplication,
     QKeyEvent,
 )
-from PySide6.QtWidgets import QMainWindow, QSplitter, QStackedWidget, QToolTip, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMainWindow, QScrollArea, QSplitter, QStackedWidget, QToolTip, QVBoxLayout, QWidget
 
 from abd_app.errors import AuditError
 from abd_app.events import AuditFailed, AuditFinished
 from abd_app.gui.actions import fill_recent, make_actions
 from abd_app.gui.banner import Banner
+from abd_app.gui.card import scrolled
 from abd_app.gui.draft import Draft
 from abd_app.gui.failure_text import failure_text
 from abd_app.gui.file_chooser import FileChooser
@@ -98,15 +99,9 @@ class MainWindow(QMainWindow):
         self.live = LiveView(self.session, self._theme, self._chooser)
         self.result = ResultPanel()
         self.run_bar = RunBar(self.session, self._clock)
-        run_page = QWidget()
-        column = QVBoxLayout(run_page)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(12)
-        column.addWidget(self.result)
-        column.addWidget(self.live, 1)
         self.centre = QStackedWidget()
         self.centre.addWidget(self.welcome)
-        self.centre.addWidget(run_page)
+        self.centre.addWidget(self._make_run_page())
         self._columns = self._make_columns()
         middle = QVBoxLayout()
         middle.setContentsMargins(_MARGIN_PX, _MARGIN_PX, _MARGIN_PX, 10)
@@ -120,6 +115,16 @@ class MainWindow(QMainWindow):
         outer.addLayout(middle, 1)
         outer.addWidget(self.run_bar)
         self.setCentralWidget(whole)
+
+    def _make_run_page(self) -> QScrollArea:
+        """Result and live view; what a low window or a large text leaves no room for is scrolled to."""
+        page = QWidget()
+        column = QVBoxLayout(page)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(12)
+        column.addWidget(self.result)
+        column.addWidget(self.live, 1)
+        return scrolled(page)
 
     def _make_columns(self) -> QSplitter:
         columns = QSplitter(Qt.Orientation.Horizontal)
@@ -155,6 +160,7 @@ class MainWindow(QMainWindow):
             (self.result.exportRequested, handover.export_onnx),
             (self.result.reportRequested, handover.save_report),
             (self.result.folderRequested, handover.open_folder),
+            (self.result.compareRequested, side.show_history),
         ):
             signal.connect(slot)
         self._connect_events()

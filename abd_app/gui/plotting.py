@@ -40,8 +40,18 @@ def role_pen(role: str, colours: Colours, trigger_index: int | None = None) -> Q
     """The pen of a curve: dash by role; colour by role, or by trigger where there are several."""
     roles = {"teacher": colours.teacher, "student": colours.student, "twin": colours.twin}
     colour = roles[role] if trigger_index is None else TRIGGER_COLOURS[trigger_index % len(TRIGGER_COLOURS)]
-    width = {"student": 2.2, "twin": 2.2, "teacher": 1.6}[role]
-    pen = QPen(QColor(colour), width, DASHES[role])
+    return _pen(colour, 1.6 if role == "teacher" else 2.2, DASHES[role])
+
+
+def run_pen(second: bool, colours: Colours, trigger_index: int | None = None) -> QPen:
+    """The pen of a student's curve where two runs are compared: the second is dashed; colours as of a role."""
+    own = colours.twin if second else colours.student
+    colour = own if trigger_index is None else TRIGGER_COLOURS[trigger_index % len(TRIGGER_COLOURS)]
+    return _pen(colour, 2.2, Qt.PenStyle.DashLine if second else Qt.PenStyle.SolidLine)
+
+
+def _pen(colour: str, width: float, dash: Qt.PenStyle) -> QPen:
+    pen = QPen(QColor(colour), width, dash)
     pen.setCosmetic(True)
     return pen
 

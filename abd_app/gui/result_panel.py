@@ -7,6 +7,7 @@ from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QPushBut
 
 from abd_app.gui import icons
 from abd_app.gui.card import GAP_PX, PADDING_PX, icon_button
+from abd_app.gui.flow_layout import FlowLayout
 from abd_app.gui.labels import ElidedLabel, plain_label
 from abd_app.gui.outcome import Outcome, Rate
 from abd_app.gui.wording import role_name, visible
@@ -18,6 +19,7 @@ class ResultPanel(QFrame):
     exportRequested = Signal()
     reportRequested = Signal()
     folderRequested = Signal()
+    compareRequested = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +65,7 @@ class ResultPanel(QFrame):
         numbers.addWidget(self.not_tested)
         return self._numbers
 
-    def _make_buttons(self) -> QHBoxLayout:
+    def _make_buttons(self) -> FlowLayout:
         self.export = QPushButton(self.tr("Export ONNX"))
         self.export.setProperty("role", "primary")
         icons.put(self.export, "export", "on_accent")
@@ -71,16 +73,19 @@ class ResultPanel(QFrame):
         icons.put(self.save_report, "report")
         self.open_folder = QPushButton(self.tr("Open folder"))
         icons.put(self.open_folder, "folder")
+        self.compare = QPushButton(self.tr("Compare"))
+        self.compare.setToolTip(self.tr("Choose an earlier run in the history."))
+        icons.put(self.compare, "compare")
         self.export.clicked.connect(self.exportRequested)
         self.save_report.clicked.connect(self.reportRequested)
         self.open_folder.clicked.connect(self.folderRequested)
+        self.compare.clicked.connect(self.compareRequested)
         self._notes = ElidedLabel(mode=Qt.TextElideMode.ElideRight, role="small")
-        line = QHBoxLayout()
-        line.setSpacing(GAP_PX)
-        for button in (self.export, self.save_report, self.open_folder):
+        self._notes.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+        line = FlowLayout(GAP_PX)
+        for button in (self.export, self.save_report, self.open_folder, self.compare):
             line.addWidget(button)
-        line.addSpacing(GAP_PX)
-        line.addWidget(self._notes, 1)
+        line.addWidget(self._notes)
         return line
 
     def show_outcome(self, outcome: Outcome) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QEvent, Qt, Signal
-from PySide6.QtWidgets import QFrame, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from abd_app.events import CostEstimated
 from abd_app.gui import icons
+from abd_app.gui.card import scrolled
 from abd_app.gui.draft import Draft
 from abd_app.gui.evaluation_panel import EvaluationPanel
 from abd_app.gui.file_chooser import FileChooser
@@ -50,7 +51,8 @@ class SetupColumn(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(8)
-        layout.addWidget(self._make_scroll(), 1)
+        self.scroll_area = self._make_scroll()
+        layout.addWidget(self.scroll_area, 1)
         layout.addLayout(self._start)
         self.scroll_area.verticalScrollBar().rangeChanged.connect(self._fit_to_cards)
         session.stateChanged.connect(self._on_state_changed)
@@ -82,21 +84,13 @@ class SetupColumn(QWidget):
 
     def _make_scroll(self) -> QScrollArea:
         content = QWidget()
-        content.setObjectName("scrolled")
         cards = QVBoxLayout(content)
         cards.setContentsMargins(0, 0, _CARD_MARGIN_PX, 0)
         cards.setSpacing(12)
         for card in (self.teacher, self.evaluation, self.plan):
             cards.addWidget(card)
         cards.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setWidgetResizable(True)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        scroll.setWidget(content)
-        self.scroll_area = scroll
-        return scroll
+        return scrolled(content)
 
     def _on_state_changed(self, state: State) -> None:
         for panel in (self.evaluation, self.plan):

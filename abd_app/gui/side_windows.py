@@ -8,6 +8,8 @@ from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import QDialog, QWidget
 
 from abd_app.errors import AuditError
+from abd_app.gui.compare_dialog import CompareDialog
+from abd_app.gui.comparison import Comparison
 from abd_app.gui.dialogs import HelpDialog, SettingsDialog
 from abd_app.gui.file_chooser import FileChooser
 from abd_app.gui.history_dialog import HistoryDialog
@@ -47,9 +49,13 @@ class SideWindows(QObject):
         dialog = HistoryDialog(self._folder_of_the_run, self._parent)
         dialog.repeatWanted.connect(self.repeatWanted)
         dialog.continueWanted.connect(self.continueWanted)
+        dialog.compareWanted.connect(self._show_comparison)
         dialog.failed.connect(self.failed)
         self._session.stateChanged.connect(dialog.refresh)
         _show(dialog)
+
+    def _show_comparison(self, comparison: Comparison) -> None:
+        _show(CompareDialog(comparison, self._theme, self._parent))
 
     def _folder_of_the_run(self) -> str:
         plan = self._session.plan

@@ -14,6 +14,13 @@ def percent(rate: float, digits: int = 1) -> str:
     return f"{100 * rate:.{digits}f} %"
 
 
+def rates_text(rates: dict[str, float]) -> str:
+    """``accuracy 67.3 %, ASR sig 2.0 %``; rates in [0, 1] by trigger, "" for accuracy."""
+    tr = QCoreApplication.translate
+    names = {trigger: f"ASR {visible(trigger)}" if trigger else tr("wording", "accuracy") for trigger in rates}
+    return ", ".join(f"{names[trigger]} {percent(rate)}" for trigger, rate in rates.items())
+
+
 def count(number: int) -> str:
     """``12,000``."""
     return f"{number:,}"

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import time
 
 import numpy as np
@@ -51,6 +50,6 @@ def test_a_store_sorts_measurements_into_curves_with_denominators() -> None:
     teacher = store.curves[CurveKey("teacher", "sig")]
     assert (len(teacher), teacher.at(20)) == (1, 0.9), "it does not change: measured more closely, it is still one line"
     assert store.roles == ["teacher", "student"]
-    file = io.StringIO()
-    store.write_csv(file)
-    assert "student,asr sig,20,0.1\r\n" in file.getvalue()
+    assert store.at("student", 15) == {ACCURACY: 0.5, "sig": 0.2}
+    assert store.at("student", 5) == {}
+    assert [one.step for one in store.measurements] == [0, 10, 20, 0]

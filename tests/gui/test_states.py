@@ -47,7 +47,7 @@ def test_dark_is_dark_and_light_is_light(theme: Theme, dark_theme: Theme, tmp_pa
 
 def test_dialogs_render(theme: Theme, tmp_path: Path, qapp: QApplication) -> None:
     make_screenshots.render_dialogs(theme, tmp_path)
-    assert len(list(tmp_path.glob("*.png"))) == 4
+    assert len(list(tmp_path.glob("*.png"))) == 5
 
 
 def test_a_phase_without_steps_shows_how_far_it_is(theme: Theme, tmp_path: Path) -> None:

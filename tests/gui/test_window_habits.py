@@ -201,7 +201,11 @@ def test_curves_are_saved_as_picture_drawing_and_table(
     for number in (1, 2, 3):
         stand_in.say(Measured("student", number, 0.3 * number, 100, {"sig": 0.1}, {"sig": 90}))
     stand_in.say(AuditFinished("out", {}))
-    for kind, start in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("csv", b"role,quantity,step,value")):
+    for kind, start in (
+        ("png", b"\x89PNG"),
+        ("svg", b"<?xml"),
+        ("csv", b"step,role,accuracy,images,estimated,asr:sig"),
+    ):
         window.live.save(tmp_path / f"curves.{kind}", kind)
         assert (tmp_path / f"curves.{kind}").read_bytes().startswith(start)
     window.live.save(tmp_path / "no such folder" / "curves.png", "png")
