@@ -75,8 +75,8 @@ RUN_FINDINGS = (
     Finding(
         "warning",
         "Shuffling Vaccine is off",
-        "In 2 trials the shuffled copies of the teacher did not single images out: they kept the class of 0.2%, too "
-        "few, too many or as many as by chance. Other defences go on.",
+        "In 2 trials the shuffled copies of the teacher did not single images out: 0.2% of the images keep their class "
+        "in most of them, and only more than 0.5% would tell of a backdoor. Other defences go on.",
     ),
     Finding(
         "warning",

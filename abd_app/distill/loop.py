@@ -245,8 +245,8 @@ def _finding(outcome: VaccineCheck) -> Finding | None:
         return Finding(
             "warning",
             "Shuffling Vaccine is off",
-            f"In {outcome.trials} trials the shuffled copies of the teacher did not single images out: they kept the "
-            f"class of {outcome.tail_ratio:.1%}, too few, too many or as many as by chance. Other defences go on.",
+            f"In {outcome.trials} trials the shuffled copies of the teacher did not single images out: "
+            f"{outcome.rejected_for}. Other defences go on.",
         )
     if outcome.class_index is None:
         return None

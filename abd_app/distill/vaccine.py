@@ -35,12 +35,14 @@ class VaccineCheck:
         tail_ratio: Share of the images that it told apart.
         trials: Shufflings that were tried.
         class_index: The class that most of the images told apart have for the teacher; ``None``: not known.
+        rejected_for: What the last shuffling lacked, as a clause for the user; empty if accepted.
     """
 
     accepted: bool
     tail_ratio: float
     trials: int
     class_index: int | None = None
+    rejected_for: str = ""
 
 
 class ShufflingVaccine:
@@ -149,7 +151,8 @@ class ShufflingVaccine:
             ratio = tail_ratio(torch.cat(divergences))
             if ratio > TAIL_RATIO:
                 return VaccineCheck(True, ratio, trial)
-        return VaccineCheck(False, ratio, TRIALS)
+        why = f"{ratio:.1%} of the images are told apart by them, and more than {TAIL_RATIO:.0%} have to be"
+        return VaccineCheck(False, ratio, TRIALS, rejected_for=why)
 
     def _trials(
         self, teacher: AnsweringTeacher, images: torch.Tensor, count: int, generator: torch.Generator

@@ -70,7 +70,7 @@ class VotingVaccine(ShufflingVaccine):
         One reshuffling. A trial ends after a fifth of the images, but 1,000 at least, if none of them is suspicious.
         Arguments as in :meth:`ShufflingVaccine.check`; the share is returned as ``tail_ratio``.
         """
-        share, num_classes = 0.0, 0
+        share, chance, num_classes = 0.0, 0.0, 0
         for trial, pairs in enumerate(self._trials(teacher, images, TRIALS, generator), 1):
             votes, classes, found = [], [], []
             for part, answer in pairs:
@@ -88,7 +88,7 @@ class VotingVaccine(ShufflingVaccine):
             chance = chance_share(torch.cat(votes, dim=1), torch.cat(classes), num_classes, self._needed)
             if max(FEWEST, TIMES_CHANCE * chance) < share < MOST:
                 return VaccineCheck(True, share, trial, int(suspects.mode().values))
-        return VaccineCheck(False, share, TRIALS)
+        return VaccineCheck(False, share, TRIALS, rejected_for=_why_not(share, chance))
 
     def _votes(self, images: torch.Tensor, answer: Answer) -> torch.Tensor:
         """``(M, N)``: the class of every image in every copy."""
@@ -96,6 +96,16 @@ class VotingVaccine(ShufflingVaccine):
 
     def _survives(self, votes: torch.Tensor, answer: Answer) -> torch.Tensor:
         return (votes == answer.logits.argmax(dim=1)).sum(dim=0) >= self._needed
+
+
+def _why_not(share: float, chance: float) -> str:
+    """What is wrong with a share of images that survive, as a clause; ``chance`` is the share that would anyway."""
+    kept = f"{share:.1%} of the images keep their class in most of them"
+    if share <= FEWEST:
+        return f"{kept}, and only more than {FEWEST:.1%} would tell of a backdoor"
+    if share >= MOST:
+        return f"{kept}, which is too many to single any out"
+    return f"{kept}, and {chance:.1%} would by chance alone"
 
 
 def chance_share(votes: torch.Tensor, classes: torch.Tensor, num_classes: int, needed: int) -> float:

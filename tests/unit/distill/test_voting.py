@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -65,8 +66,8 @@ def test_chance_is_the_binomial_tail_of_each_class() -> None:
 
 
 @pytest.mark.parametrize(
-    ("survivors", "others_vote", "accepted"),
-    [(40, 2, True), (3, 2, False), (700, 2, False), (40, 1, False)],
+    ("survivors", "others_vote", "lacking"),
+    [(40, 2, ""), (3, 2, "0.3% of.*only more than 0.5%"), (700, 2, "too many"), (40, 1, "by chance alone")],
     ids=["some stand out", "too few", "too many", "copies say the class anyway"],
 )
 def test_it_acts_only_where_its_votes_single_images_out(
@@ -75,7 +76,7 @@ def test_it_acts_only_where_its_votes_single_images_out(
     monkeypatch: pytest.MonkeyPatch,
     survivors: int,
     others_vote: int,
-    accepted: bool,
+    lacking: str,
 ) -> None:
     teacher = make_teacher(num_classes=4)
     vaccine = _vaccine(teacher)
@@ -92,8 +93,9 @@ def test_it_acts_only_where_its_votes_single_images_out(
     )
     monkeypatch.setattr(vaccine, "_votes", lambda images, answer: votes)
     outcome = checked(vaccine, answering, torch.zeros(1000, 3, 8, 8, dtype=torch.uint8), torch.Generator())
-    assert outcome.accepted == accepted
-    if accepted:
+    assert outcome.accepted == (not lacking)
+    assert re.search(lacking, outcome.rejected_for) and bool(outcome.rejected_for) == bool(lacking)
+    if outcome.accepted:
         assert (outcome.tail_ratio, outcome.class_index) == (0.04, 1)
 
 
