@@ -59,3 +59,9 @@ class RunFailedError(AuditError):
     """The audit started and could not finish: device, disk, numerics or parity."""
 
     exit_code = 4
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's text; the name of its class if it has none."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

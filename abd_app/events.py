@@ -19,7 +19,6 @@ Phase = Literal[
     "self-retrospection",
     "first images",
     "distilling",
-    "twin",
     "measuring",
     "export",
     "training",
@@ -110,10 +109,10 @@ class PhaseAdvanced(Event):
 
 @dataclass(frozen=True)
 class StepDone(Event):
-    """One optimiser step of ``role`` is done.
+    """One optimiser step of ``role`` is done, or one that prepares for it.
 
     Attributes:
-        step: Counts from 1 to ``total_steps``.
+        step: Of the student, counts from 1 to ``total_steps``; the same again, or 0, while images or labels are made.
         losses: Named scalars; often empty, because reading a loss back waits for the device.
         progress: Of this role, in [0, 1].
     """

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, get_args, get_type_hints
+from typing import Any, Final, Literal
 
 from abd_app.errors import UsageError
 from abd_app.teacher import Answers
+from abd_app.typed_json import from_parsed
 
 METHODS = ("auto", "cmi", "fast", "ood", "zskt")
 DEFENSES = ("abd", "sv", "sr", "none")
@@ -83,9 +85,11 @@ class TeacherFacts:
                     where="--mean, --std",
                     remedy="Give 1 value each for grey images, 3 for RGB, for pixels in [0, 1].",
                 )
-            if min(self.std) <= 0:
+            if not all(map(math.isfinite, (*self.mean, *self.std))) or min(self.std) <= 0:
                 raise UsageError(
-                    "A standard deviation must be positive.", where="--std", remedy="Give positive values."
+                    "Mean and standard deviation must be finite, the latter positive.",
+                    where="--mean, --std",
+                    remedy="Give the numbers by which the training images were normalised.",
                 )
 
 
@@ -173,7 +177,7 @@ class AuditPlan:
             )
         if self.steps is not None and self.steps < 1:
             raise UsageError(f"{self.steps} steps are not a run.", where="--steps", remedy="Give at least 1.")
-        if self.minutes is not None and not self.minutes > 0:
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
             raise UsageError(
                 f"{self.minutes} minutes are not a run.", where="--minutes", remedy="Give a positive number."
             )
@@ -226,8 +230,8 @@ class AuditPlan:
             UsageError: The text is not a plan, or one of its values is out of range.
         """
         try:
-            plan: AuditPlan = _build(cls, json.loads(text))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            plan: AuditPlan = from_parsed(cls, json.loads(text))
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise UsageError(
                 "This is not an audit plan.", why=str(error), remedy="Use a plan.json of this app."
             ) from error
@@ -255,24 +259,6 @@ def check_target(target: Target) -> None:
 def _one_of(what: str, where: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise UsageError(f"Unknown {what} {value!r}.", where=where, remedy=f"Use one of: {', '.join(choices)}.")
-
-
-def _build(cls: type[Any], raw: dict[str, Any]) -> Any:
-    """A frozen dataclass from parsed JSON: nested dataclasses and tuples restored, unknown keys refused."""
-    hints = get_type_hints(cls)
-    unknown = set(raw) - set(hints)
-    if unknown:
-        raise ValueError(f"unknown keys: {', '.join(sorted(unknown))}")
-    return cls(**{name: _restore(hints[name], value) for name, value in raw.items()})
-
-
-def _restore(hint: Any, value: Any) -> Any:
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return _build(hint, value)
-    if isinstance(value, list):
-        inner = next((arg for arg in get_args(hint) if dataclasses.is_dataclass(arg)), None)
-        return tuple(_restore(inner, item) for item in value)
-    return value
 
 
 def with_absolute_paths(plan: AuditPlan) -> AuditPlan:

@@ -15,12 +15,14 @@ class Unsaved:
     def __init__(self) -> None:
         self.is_anything = False
         self._checkpoints = True
+        self._saved: tuple[str, int] | None = None
 
     def see(self, event: Event) -> None:
         """Notes what the run says."""
         if isinstance(event, RunBegan):
-            self._checkpoints = event.checkpoints
+            self._checkpoints, self._saved = event.checkpoints, (event.role, event.step)
         elif isinstance(event, StepDone):
-            self.is_anything = self._checkpoints and event.step > 0
+            # Steps of a generator between two steps of the student are in no checkpoint.
+            self.is_anything = self._checkpoints and event.step > 0 and (event.role, event.step) != self._saved
         elif isinstance(event, CheckpointSaved):
-            self.is_anything = False
+            self.is_anything, self._saved = False, (event.role, event.step)

@@ -40,7 +40,11 @@ def decode(source: Path, out: Path, size: int) -> npt.NDArray[np.uint8]:
 
 
 def load_images(file: Path, size: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], tuple[str, ...]]:
-    """``(N, size, size, 3)`` uint8 images, labels and class names; larger images are averaged by a whole factor."""
+    """``(N, size, size, 3)`` uint8 images, labels and class names; larger images are averaged by a whole factor.
+
+    Raises:
+        SystemExit: There is no such factor.
+    """
     with np.load(file) as arrays:
         labels = arrays["labels"].astype(np.int64)
         classes = tuple(map(str, arrays["classes"])) if "classes" in arrays else ()
@@ -50,7 +54,9 @@ def load_images(file: Path, size: int) -> tuple[npt.NDArray[np.uint8], npt.NDArr
             blob, offsets = arrays["jpeg"], arrays["offsets"]
             files = (blob[start:end].tobytes() for start, end in itertools.pairwise(offsets))
             images = np.stack([np.asarray(Image.open(io.BytesIO(one)).convert("RGB")) for one in files])
-    factor = images.shape[1] // size
+    factor, rest = divmod(images.shape[1], size)
+    if rest or images.shape[1] != images.shape[2]:
+        raise SystemExit(f"{file}: images of {images.shape[1]}x{images.shape[2]} pixels cannot be averaged to {size}.")
     if factor > 1:
         blocks = images.reshape(len(images), size, factor, size, factor, 3).astype(np.float32)
         images = blocks.mean(axis=(2, 4)).round().astype(np.uint8)

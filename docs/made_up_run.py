@@ -110,7 +110,7 @@ def made_up_training(
             if step == 440:
                 yield VaccineChecked(True, 0.034, 2, ("block3.layer.0.conv1", "block3.layer.1.conv2"))
         elif step == 0:
-            yield PhaseStarted("twin", role, 0)
+            yield PhaseStarted("distilling", role, 0)
         done = step / STEPS
         learned = 1 - np.exp(-4.5 * done)
         yield StepDone(

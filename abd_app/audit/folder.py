@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from abd_app.errors import RunFailedError, TeacherRefusedError, UsageError
-from abd_app.export.files import check_new_folder
+from abd_app.export.files import check_new_folder, write_text
 from abd_app.intake import load_weights_only
 from abd_app.plan import AuditPlan, with_absolute_paths
 from abd_app.run_files import CHECKPOINT, PLAN, HeldElsewhereError, RunLock, changed_file, finished_report
@@ -96,17 +96,30 @@ class RunFolder:
             if not self._plan.resume:
                 self._made = [one for one in (*reversed(self.path.parents), self.path) if not one.exists()]
             self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
-            if not self._plan.resume:
-                (self.path / PLAN).write_text(self._plan.to_json(), encoding="utf-8")
             try:
                 self._lock.acquire()
             except HeldElsewhereError as error:
+                self._made = None  # the folder is the other's
                 raise UsageError(
                     "The run is still going on.",
                     where=str(self.path),
                     why="Another process is writing into its folder.",
                     remedy="Wait for its end, or end it, and continue it then.",
                 ) from error
+            if not self._plan.resume:
+                self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Writes the plan, unless another run has begun there since this one looked."""
+        if (self.path / PLAN).exists():
+            self._made = None
+            raise UsageError(
+                "The output folder is already in use.",
+                where=str(self.path),
+                why="Another run has begun there meanwhile.",
+                remedy="Give a new folder with --out.",
+            )
+        write_text(self.path / PLAN, self._plan.to_json())
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Replaces the checkpoint, whole or not at all.

@@ -14,7 +14,7 @@ from torch import nn
 
 from abd_app.audit.opening import OpenAudit
 from abd_app.audit.scoring import MEASUREMENTS
-from abd_app.distill.assemble import assemble
+from abd_app.distill.assemble import assemble, build_student
 from abd_app.distill.loop import Distillation
 from abd_app.distill.parallel import leads
 from abd_app.distill.recipe import Recipe
@@ -68,15 +68,13 @@ def learn(audit: OpenAudit, role: Role, wishes: Wishes) -> Generator[Event, None
         The network, on the device.
     """
     before = audit.checkpoint
+    if before is not None and role == "student" and before["role"] == "twin":
+        return _learned_before(audit, before["student"])
     goes_on = before is not None and before["role"] == role
     yield PhaseStarted("preparing", role, before["distillation"]["step"] if before is not None and goes_on else 0)
     recipe = audit.recipe if role == "student" else audit.recipe.undefended()
     distillation = yield from _assembled(audit, recipe, role)
     network = distillation.student.network
-    if before is not None and role == "student" and before["role"] == "twin":
-        audit.record.student_weights = before["student"]
-        network.load_state_dict(before["student"])
-        return network
     if before is not None and goes_on:
         distillation.load_state_dict(before["distillation"])
     with contextlib.closing(_watched(audit, distillation, role, wishes)) as events:
@@ -87,6 +85,14 @@ def learn(audit: OpenAudit, role: Role, wishes: Wishes) -> Generator[Event, None
         audit.record.student_weights = {name: value.cpu().clone() for name, value in network.state_dict().items()}
     yield PhaseStarted("measuring", role, distillation.step)
     yield from audit.measure(network, role, distillation.step)
+    return network
+
+
+def _learned_before(audit: OpenAudit, weights: dict[str, torch.Tensor]) -> nn.Module:
+    """The student of a run that goes on in its twin."""
+    network = audit.compute.place(build_student(audit.record.student_name, audit.teacher.spec, audit.plan.seed))
+    network.load_state_dict(weights)
+    audit.record.student_weights = weights
     return network
 
 

@@ -206,9 +206,7 @@ class Distillation:
     def begin_cycle(self) -> None:
         """Lets the source begin a new cycle, wherever it is in one: not for a run that counts, but to time it."""
         self._last_read.clear()
-        state = self._source.state_dict()
-        if state.get("given"):
-            self._source.load_state_dict(state | {"given": 0})
+        self._source.restart_cycle()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a continued run needs, as plain values and tensors."""

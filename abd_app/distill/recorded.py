@@ -93,7 +93,7 @@ class RecordedPass:
 
 
 def _abandon(stream: torch.cuda.Stream) -> None:
-    """Takes back what a recording that failed leaves behind in PyTorch before 2.15.
+    """Takes back what a recording that failed leaves behind (seen in PyTorch 2.11).
 
     That is its own stream, and a generator that waits to be replayed and refuses to draw another number: it goes on
     with a fresh state of the same seed and place.

@@ -33,8 +33,6 @@ class PaperRetrospection:
             can leave none.
     """
 
-    acts = True
-
     def __init__(self, compute: Compute, std: torch.Tensor, *, rounds: int = 10, portion: float = 0.02) -> None:
         self._compute = compute
         self._std = std

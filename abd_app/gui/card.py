@@ -73,13 +73,6 @@ def scrolled(content: QWidget) -> QScrollArea:
     return area
 
 
-def thin_line() -> QFrame:
-    """A horizontal separator."""
-    line = QFrame()
-    line.setObjectName("line")
-    return line
-
-
 def icon_button(meaning: str, name: str, colour: str = "muted") -> QToolButton:
     """A button that is only an icon; ``name`` is its tooltip and its accessible name."""
     button = QToolButton()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import queue
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from PySide6.QtCore import QThread, Signal
 
-from abd_app.events import Event
+from abd_app.events import AuditCancelled, Event
 from abd_app.worker.engine import TORCH_RUNNER, EngineProcess
+from abd_app.worker.failure import failure_of
 from abd_app.worker.messages import CommandName, Job
 
 _POLL_S = 0.05
@@ -37,6 +39,8 @@ class EngineThread(QThread):
         self._runner = runner
         self._orders: queue.SimpleQueue[_NumberedJob | CommandName | None] = queue.SimpleQueue()
         self._jobs_submitted = 0
+        self._waiting: _NumberedJob | None = None
+        self._meanwhile: list[CommandName] = []
 
     def submit(self, job: Job) -> int:
         """Queues a job and returns the number under which its events arrive."""
@@ -45,7 +49,7 @@ class EngineThread(QThread):
         return self._jobs_submitted
 
     def command(self, name: CommandName) -> None:
-        """Orders something for the job that runs."""
+        """Orders something for the job that was submitted last."""
         self._orders.put(name)
 
     def close(self) -> None:
@@ -55,16 +59,12 @@ class EngineThread(QThread):
 
     def run(self) -> None:
         engine = EngineProcess(self._runner)
-        engine.start()
-        number, waiting = 0, None
+        number = 0
         try:
-            while True:
-                closing, waiting = self._take_orders(engine, waiting)
-                if closing:
-                    return
-                if waiting is not None and not engine.busy:
-                    engine.submit(waiting.job)
-                    number, waiting = waiting.number, None
+            self._try(engine.start, number)
+            while self._take_orders(engine):
+                if self._waiting is not None and not engine.busy:
+                    number = self._hand_over(engine, self._waiting)
                 events: list[Event] = engine.poll(_POLL_S)
                 if events:
                     self.eventsArrived.emit(number, events)
@@ -74,15 +74,41 @@ class EngineThread(QThread):
         finally:
             engine.close()
 
-    def _take_orders(self, engine: EngineProcess, waiting: _NumberedJob | None) -> tuple[bool, _NumberedJob | None]:
+    def _hand_over(self, engine: EngineProcess, waiting: _NumberedJob) -> int:
+        """Gives the engine the job that waited, and what was ordered for it meanwhile; its number."""
+        self._waiting = None
+        self._try(lambda: engine.submit(waiting.job), waiting.number)
+        for name in self._meanwhile:
+            engine.command(name)
+        return waiting.number
+
+    def _try(self, start: Callable[[], None], number: int) -> None:
+        """Starts something; where the system has no room for a process, that is how the job ends."""
+        try:
+            start()
+        except OSError as error:
+            self.eventsArrived.emit(number, [failure_of(error)])
+
+    def _take_orders(self, engine: EngineProcess) -> bool:
+        """Takes what was ordered since the last time; false: the thread is to end."""
         while True:
             try:
                 order = self._orders.get_nowait()
             except queue.Empty:
-                return False, waiting
+                return True
             if order is None:
-                return True, None
+                return False
             if isinstance(order, _NumberedJob):
-                waiting = order
-            else:
+                self._waiting, self._meanwhile = order, []
+            elif self._waiting is None:
                 engine.command(order)
+            else:
+                self._order_waiting(self._waiting, order)
+
+    def _order_waiting(self, waiting: _NumberedJob, name: CommandName) -> None:
+        """A command for a job that has not begun: what runs is an older one, which is ending."""
+        if name in ("cancel", "suspend"):
+            self._waiting = None
+            self.eventsArrived.emit(waiting.number, [AuditCancelled()])
+        else:
+            self._meanwhile.append(name)

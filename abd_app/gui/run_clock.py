@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from abd_app.events import DeviceUsed, Event, PhaseAdvanced, PhaseStarted, StepDone
+from abd_app.events import DeviceUsed, Event, PhaseAdvanced, PhaseStarted, RunBegan, StepDone
 
 _WINDOW_S = 20.0
 
@@ -72,6 +72,8 @@ class RunClock:
             self._enter(event.role)
         elif isinstance(event, PhaseAdvanced):
             self.share = event.share
+        elif isinstance(event, RunBegan) and event.role == "twin":
+            self._progress["student"] = 1.0  # it is done: the run goes on in its twin
         elif isinstance(event, DeviceUsed):
             self.memory_bytes = event.memory_bytes
         elif isinstance(event, StepDone):

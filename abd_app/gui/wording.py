@@ -76,7 +76,6 @@ def phase_name(phase: str) -> str:
         "vaccine check": QCoreApplication.translate("wording", "Vaccine check"),
         "distilling": QCoreApplication.translate("wording", "Distilling"),
         "self-retrospection": QCoreApplication.translate("wording", "Self-retrospection"),
-        "twin": QCoreApplication.translate("wording", "Undefended twin"),
         "measuring": QCoreApplication.translate("wording", "Measuring"),
         "export": QCoreApplication.translate("wording", "Exporting"),
         "training": QCoreApplication.translate("wording", "Training"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abd_app.intake.onnx_batch import OneByOne
-from abd_app.intake.opening import inspect_teacher, open_teacher
+from abd_app.intake.opening import TeacherFile, inspect_teacher, open_teacher, read_teacher
 from abd_app.intake.weights_file import load_weights_only
 
-__all__ = ["OneByOne", "inspect_teacher", "load_weights_only", "open_teacher"]
+__all__ = ["OneByOne", "TeacherFile", "inspect_teacher", "load_weights_only", "open_teacher", "read_teacher"]

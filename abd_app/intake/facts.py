@@ -64,7 +64,7 @@ def _findings(
         detail = "The image sources `cmi` and `fast` match BatchNorm statistics and are not available for this teacher."
         findings.append(Finding("info", "No BatchNorm layers", detail))
     if candidate.fixed_size not in (None, size):
-        detail = f"{_times(size)} images are resized to {_times(candidate.fixed_size)}, which its architecture demands."
+        detail = f"{_times(size)} images are resized to {_times(candidate.fixed_size)}, which its architecture requires."
         findings.append(Finding("info", "Images are resized", detail))
     if size is not None and max(size) <= _SMALL_PX and _CHANGED_STEM.match(candidate.architecture or ""):
         detail = (
@@ -89,8 +89,8 @@ def _normalisation_findings(candidate: Candidate, facts: TeacherFacts, mean: tup
     if stated.mean == mean:
         return []
     said = f"{written(stated.mean)} / {written(stated.std)}"
-    detail = f"For {stated.source} they are {said}; what you gave is used."
-    return [Finding("warning", "Normalised otherwise than the file says", detail)]
+    detail = f"{stated.source} says {said}; what you gave is used."
+    return [Finding("warning", "Normalisation differs from what the file says", detail)]
 
 
 def _check(candidate: Candidate, facts: TeacherFacts) -> None:
@@ -112,7 +112,7 @@ def _check(candidate: Candidate, facts: TeacherFacts) -> None:
         raise UsageError(
             "The normalisation is for pixels in [0, 255].",
             where="--mean, --std",
-            why=f"Pixels are in [0, 1] here, so that none can have the mean {max(facts.mean):g}.",
+            why=f"Pixels are in [0, 1] here, so that their mean cannot be {max(facts.mean):g}.",
             remedy=f"Give --mean {mean} --std {std}.",
         )
     if None not in (facts.answers, candidate.answers) and facts.answers != candidate.answers:

@@ -49,11 +49,11 @@ def from_onnx(copy: PrivateCopy) -> Candidate:
         mixes_images = onnx_parity.mixes_images(reference, shape)
     findings = _onnx_findings(network, facts, data_files)
     if mixes_images:
-        detail = "An answer changes with the other images of its batch: something in the graph goes across images."
-        findings.append(Finding("warning", "Images are not answered by themselves", detail))
+        detail = "An output changes with the other images of its batch: some operator in the graph mixes images."
+        findings.append(Finding("warning", "Outputs depend on the rest of the batch", detail))
     probabilities = bool((answers >= 0).all() and (abs(answers.sum(axis=1) - 1) < 1e-3).all())
     if probabilities:
-        findings.append(Finding("info", "It answers probabilities", "Their logarithm is used as logits."))
+        findings.append(Finding("info", "The outputs are probabilities", "Their logarithm is used as logits."))
     return Candidate(
         FileKind.ONNX,
         _onnx_normalisation(facts, findings),
@@ -89,7 +89,7 @@ def _converted(
 
 def _onnx_findings(network: nn.Module, facts: onnx_graph.GraphFacts, data_files: tuple[DataFile, ...]) -> list[Finding]:
     findings = [
-        Finding("info", "Converted from ONNX", "Answers and gradients agree with onnxruntime on random images.")
+        Finding("info", "Converted from ONNX", "Outputs and gradients agree with onnxruntime on random images.")
     ]
     findings += [
         Finding("info", f"Weights read from {file.name!r} beside it", f"SHA-256 {file.sha256}")
@@ -102,11 +102,11 @@ def _onnx_findings(network: nn.Module, facts: onnx_graph.GraphFacts, data_files:
     ]
     if isinstance(network, OneByOne):
         detail = (
-            f"It was exported for batches of {facts.batch}, which are answered one by one. What looks into its layers "
-            "is not available: the image sources `cmi` and `fast`, activation bounds, the Shuffling Vaccine. Export it "
+            f"It was exported for batches of {facts.batch} and is run on groups of that size. What looks into its layers "
+            "is unavailable: the image sources `cmi` and `fast`, activation bounds, the Shuffling Vaccine. Export it "
             "with a dynamic batch, or open the network as a state_dict."
         )
-        findings.append(Finding("warning", "The graph rests on the size of its batch", detail))
+        findings.append(Finding("warning", "The graph only works at its exported batch size", detail))
     elif facts.batch is not None:
         detail = f"The graph was exported for batches of {facts.batch}."
         findings.append(Finding("info", "Fixed batch size removed", detail))

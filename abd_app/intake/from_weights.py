@@ -78,7 +78,7 @@ def _recognition_findings(found: Recognised, *, certain: bool) -> list[Finding]:
         findings.append(_head_finding(found.head, found.fit.architecture))
     elif found.renamed:
         detail = (
-            "It names the same layers otherwise. Strides, pooling and activations are not in the weights: check the "
+            "It has other names for the same layers. Strides, pooling and activations are not in the weights: check the "
             "accuracy."
         )
         findings.append(Finding("warning", f"Read as {found.fit.architecture}", detail))
@@ -114,10 +114,10 @@ def _lacks_a_few(nearest: Fit, tensors: int) -> bool:
 def _incomplete(nearest: Fit, original: Path) -> TeacherRefusedError:
     missing = ", ".join(nearest.missing[:_SHOWN_MISSING]) + " and more" * (len(nearest.missing) > _SHOWN_MISSING)
     return TeacherRefusedError(
-        f"The file is all of {nearest.architecture} but for {len(nearest.missing)} of its weights.",
+        f"The file matches {nearest.architecture} but lacks {_weights(len(nearest.missing))}.",
         where=str(original),
         why=f"It lacks {missing}.",
-        remedy="Ask its author for all of torch.save(model.state_dict(), 'weights.pth'). If the network has no such "
+        remedy="Ask its author for the whole torch.save(model.state_dict(), 'weights.pth'). If the network has no such "
         "layers, export it as ONNX and open that.",
     )
 
@@ -127,7 +127,7 @@ def _foreign(tensors: Tensors, original: Path) -> TeacherRefusedError:
     large = [repr(part) for part, count in parts.items() if count > max(_SMALL_PART, _LARGE_SHARE * len(tensors))]
     if len(large) > 1:
         return TeacherRefusedError(
-            "The file holds several networks, or one of parts that the app does not know.",
+            "The file holds several networks, or one with parts that the app does not know.",
             where=str(original),
             why=f"Its tensors lie under {', '.join(large)}.",
             remedy="Save the classifier alone, as torch.save(model.student.state_dict(), ...), or export it as ONNX.",
@@ -143,9 +143,9 @@ def _foreign(tensors: Tensors, original: Path) -> TeacherRefusedError:
 def _loaded(found: Recognised, original: Path) -> nn.Module:
     if found.fit.num_classes < 2:
         raise TeacherRefusedError(
-            "The teacher tells no classes apart.",
+            "The teacher has a single output, not one per class.",
             where=str(original),
-            why="Its last layer has one output.",
+            why="Its last layer has one row.",
             remedy="Open a classifier with two logits or more.",
         )
     network = catalog.build(found.fit.architecture, found.fit.num_classes, found.fit.channels)

@@ -47,12 +47,12 @@ def limited_memory(file_bytes: int, answer_bytes: int, original: Path) -> Iterat
         with _bounded(max(_AT_LEAST_BYTES, _TIMES_THE_FILE * file_bytes + _TIMES_AN_ANSWER * answer_bytes)):
             yield
     except Exception as error:
-        if not _is_for_lack_of_memory(error):
+        if not is_for_lack_of_memory(error):
             raise
         raise TeacherRefusedError(
             "The model takes far more memory than a classifier of its size.",
             where=str(original),
-            why="Looking into it was stopped before it could fill the memory of this machine.",
+            why="Reading it was stopped before it could fill the memory of this machine.",
             remedy="Export it again, for one size of images and with constants folded, or open its state_dict.",
         ) from error
 
@@ -75,7 +75,7 @@ def _bounded(further_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def _is_for_lack_of_memory(error: BaseException | None) -> bool:
+def is_for_lack_of_memory(error: BaseException | None) -> bool:
     """Whether it, or what led to it, says so: every library has its own words."""
     while error is not None:
         if isinstance(error, MemoryError) or _LACK_OF_MEMORY.search(str(error)):

@@ -64,7 +64,7 @@ def _copied(places: Sequence[ExternalDataInfo], copy: PrivateCopy, folder: Path)
     room = MAX_BYTES - copy.size_bytes
     names = list(dict.fromkeys(place.location for place in places))
     if len({name.casefold() for name in names}) < len(names):
-        raise _does_not_belong(copy, "It names files that differ in upper and lower case only.")
+        raise _does_not_belong(copy, "It names files that differ only in upper and lower case.")
     for name in names:
         files.append(copy_beside(copy, name, folder, max_bytes=room))
         room -= files[-1].size_bytes
@@ -90,10 +90,10 @@ def _doubt(file: DataFile, places: Sequence[ExternalDataInfo], copy: PrivateCopy
     own = [place for place in places if place.location == file.name]
     end = max(file.size_bytes if one.length is None else (one.offset or 0) + one.length for one in own)
     if end < file.size_bytes:
-        return f"The model reads nothing of its last {file.size_bytes - end:,} bytes."
+        return f"The model does not use its last {file.size_bytes - end:,} bytes."
     model = model_of_data(copy.original.with_name(file.name))
     if model is not None and model.name != copy.original.name:
-        return f"It is named after {model.name}, which lies beside it, too."
+        return f"It is named after {model.name}, which is in the same folder."
     return ""
 
 
@@ -102,5 +102,5 @@ def _does_not_belong(copy: PrivateCopy, why: str) -> TeacherRefusedError:
         "The file is an ONNX model whose weights are not in the files that it names.",
         where=str(copy.original),
         why=why,
-        remedy="Download or copy it again, together with its data files: they belong to each other.",
+        remedy="Download or copy it again, together with its data files: they belong together.",
     )

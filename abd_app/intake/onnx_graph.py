@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from abd_app.errors import TeacherRefusedError
+from abd_app.errors import TeacherRefusedError, first_line
 
 if TYPE_CHECKING:
     import onnx
@@ -62,8 +62,7 @@ def check(model: onnx.ModelProto, original: Path) -> None:
     try:
         onnx.checker.check_model(model)
     except Exception as error:  # ValidationError has no common base with what malformed protobufs raise.
-        first = str(error).strip().splitlines()[0][:300]
-        raise _refused(original, "not valid ONNX", first, "Export the model again.") from error
+        raise _refused(original, "not valid ONNX", first_line(error)[:300], "Export the model again.") from error
 
 
 def parse(path: Path, original: Path) -> onnx.ModelProto:
@@ -87,6 +86,13 @@ def all_tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:
     """Weights and constants, without sparse ones and those of graphs in graphs, which :func:`check` refuses."""
     attributes = [a for node in model.graph.node for a in node.attribute]
     return [*model.graph.initializer, *(a.t for a in attributes), *(t for a in attributes for t in a.tensors)]
+
+
+def constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
+    """By name, what nodes read that no image has a part in: initializers, and the values of ``Constant`` nodes."""
+    nodes = [node for node in graph.node if node.op_type == "Constant"]
+    values = {node.output[0]: one.t for node in nodes for one in node.attribute if one.name == "value"}
+    return {tensor.name: tensor for tensor in graph.initializer} | values
 
 
 def is_external(tensor: onnx.TensorProto) -> bool:
@@ -130,7 +136,7 @@ def read_facts(model: onnx.ModelProto, original: Path) -> GraphFacts:
     if (shape[0] or 1) > _MAX_BATCH or (shape[0] or 1) * prod(size or (1, 1)) > _MAX_PIXELS:
         why = f"Its input {source.name!r} is {_written(shape)}."
         remedy = "Export it for smaller batches or images."
-        raise _refused(original, "an ONNX model for very many pixels at once", why, remedy)
+        raise _refused(original, "an ONNX model for too many pixels at once", why, remedy)
     scale, shift = _leading_arithmetic(model, source.name, shape[1])
     return GraphFacts(source.name, answer.name, shape[0], shape[1], size, num_classes, scale, shift)
 
@@ -148,7 +154,7 @@ def _check_contents(model: onnx.ModelProto, original: Path) -> None:
         raise _refused(original, "an ONNX model with functions of its own", f"e.g. {model.functions[0].name}", remedy)
     quantised = next((node.op_type for node in graph.node if _QUANTISED.search(node.op_type)), None)
     if quantised is not None:
-        remedy = "Open the model that it was made from, in floating point: a student learns from its gradients."
+        remedy = "Open the floating-point model that it was made from: a student learns from its gradients."
         raise _refused(original, "a quantised ONNX model", f"It has the operator {quantised}.", remedy)
     for node in graph.node:
         foreign = node.domain not in _DEFAULT_DOMAINS
@@ -156,7 +162,7 @@ def _check_contents(model: onnx.ModelProto, original: Path) -> None:
             name = f"{node.domain}.{node.op_type}" if foreign else node.op_type
             why = f"Node {node.name!r} is the operator {name}, which the app does not convert."
             raise _refused(
-                original, "an ONNX model with an operator out of reach", why, "Export it with standard operators."
+                original, "an ONNX model with an unsupported operator", why, "Export it with standard operators."
             )
 
 
@@ -164,10 +170,7 @@ def _leading_arithmetic(model: onnx.ModelProto, name: str, channels: int) -> tup
     """Factor and largest shift of a chain of Sub, Div, Mul and Add with constants, right behind the input."""
     from onnx import numpy_helper
 
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    for node in model.graph.node:
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            constants[node.output[0]] = node.attribute[0].t
+    known = constants(model.graph)
     scale: npt.NDArray[np.float64] = np.ones(channels)
     found, shift = False, 0.0
     while True:
@@ -176,7 +179,7 @@ def _leading_arithmetic(model: onnx.ModelProto, name: str, channels: int) -> tup
             break
         node = readers[0]
         if node.op_type in _AFFINE:
-            others = [constants[other] for other in node.input if other in constants]
+            others = [known[other] for other in node.input if other in known]
             value = numpy_helper.to_array(others[0]).astype(np.float64).ravel() if others else np.empty(0)
             if value.size not in (1, channels) or (node.op_type == "Div" and node.input[0] != name):
                 break
@@ -188,8 +191,8 @@ def _leading_arithmetic(model: onnx.ModelProto, name: str, channels: int) -> tup
             scale = scale * value if node.op_type == "Mul" else scale / value if node.op_type == "Div" else scale
             found = True
         name = node.output[0]
-    known = found and np.isfinite(scale).all() and scale.all()
-    return (tuple(float(factor) for factor in scale), shift) if known else (None, 0.0)
+    usable = found and np.isfinite(scale).all() and scale.all()
+    return (tuple(float(factor) for factor in scale), shift) if usable else (None, 0.0)
 
 
 def _dimensions(value: onnx.ValueInfoProto) -> list[int | None]:
@@ -202,7 +205,7 @@ def _element_type(value: onnx.ValueInfoProto) -> str:
     try:
         return str(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
     except (KeyError, ValueError):
-        return "no tensor"
+        return "not a tensor"
 
 
 def _written(shape: list[int | None]) -> str:

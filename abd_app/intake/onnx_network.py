@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from abd_app.errors import TeacherRefusedError
+from abd_app.intake.onnx_graph import constants
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -171,18 +172,15 @@ def _constant_inputs(graph: onnx.GraphProto, operator: str, place: int) -> dict[
     from onnx import numpy_helper
 
     names = {node.input[place] for node in graph.node if node.op_type == operator and len(node.input) > place}
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
-    constants = [node for node in graph.node if node.op_type == "Constant" and node.attribute[0].name == "value"]
-    tensors |= {node.output[0]: node.attribute[0].t for node in constants}
+    tensors = constants(graph)
     return {name: np.array(numpy_helper.to_array(tensors[name])) for name in names & tensors.keys()}
 
 
 def _replace_constant(graph: onnx.GraphProto, name: str, value: npt.NDArray[Any]) -> None:
     from onnx import numpy_helper
 
-    tensors = [tensor for tensor in graph.initializer if tensor.name == name]
-    tensors += [node.attribute[0].t for node in graph.node if node.op_type == "Constant" and node.output[0] == name]
-    tensors[0].CopyFrom(numpy_helper.from_array(value, tensors[0].name))
+    tensor = constants(graph)[name]
+    tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
 
 
 def _drop_attribute(node: onnx.NodeProto, name: str) -> None:

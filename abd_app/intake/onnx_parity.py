@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from abd_app.errors import TeacherRefusedError
+from abd_app.errors import TeacherRefusedError, first_line
 
 if TYPE_CHECKING:
     from torch import nn
@@ -76,7 +76,7 @@ class Reference:
         return TeacherRefusedError(
             f"The ONNX model {what}.",
             where=str(self._original),
-            why=str(error).strip().splitlines()[0][:300],
+            why=first_line(error)[:300],
             remedy="Export the model again; it must run in onnxruntime.",
         )
 
@@ -141,14 +141,14 @@ def _compare(network: nn.Module, images: Array, expected: Array, original: Path)
             original, f"It fails on {len(images)} images: {type(error).__name__}: {str(error)[:200]}"
         ) from error
     if actual.shape != expected.shape or expected.ndim != 2:
-        raise _differs(original, f"The answers have shapes {actual.shape} and {expected.shape}.")
+        raise _differs(original, f"The outputs have the shapes {actual.shape} and {expected.shape}.")
     if not np.isfinite(expected).all():
-        raise _differs(original, "The file itself answers with values that are not numbers.")
+        raise _differs(original, "The file's own outputs contain NaN or infinity.")
     tolerance = PARITY_TOLERANCE * max(1.0, float(np.abs(expected).max()))
     difference = float(np.abs(actual - expected).max())
     if not difference <= tolerance:
         raise _differs(
-            original, f"The answers differ by {difference:.2g} for {len(images)} images; allowed is {tolerance:.2g}."
+            original, f"The outputs differ by {difference:.2g} for {len(images)} images; allowed is {tolerance:.2g}."
         )
     ranked = np.sort(expected, axis=1)
     clear = ranked[:, -1] - ranked[:, -2] > 2 * difference

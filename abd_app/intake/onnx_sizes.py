@@ -52,9 +52,9 @@ def numbers_per_image(model: onnx.ModelProto, facts: GraphFacts, original: Path)
         size, operator, name = largest
         node = f"Node {name!r}, the operator" if name else "An operator"
         raise TeacherRefusedError(
-            "The ONNX model makes values that are far too large for a classifier of images.",
+            "The ONNX model computes tensors that are far too large for an image classifier.",
             where=str(original),
-            why=f"{node} {operator}, alone makes {size:,} numbers.",
+            why=f"{node} {operator}, alone produces {size:,} numbers.",
             remedy="Export the model again; a file like this can fill the memory of the machine that opens it.",
         )
     return (sum(computed) + unknown * max(computed)) // batch

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 
-from abd_app.errors import MissingFactsError, TeacherRefusedError, UsageError
+from abd_app.errors import MissingFactsError, TeacherRefusedError, UsageError, first_line
 from abd_app.intake.candidate import Candidate, ResizedInput
 from abd_app.intake.facts import SettledFacts, settle
 from abd_app.intake.private_copy import PrivateCopy, private_copy
@@ -16,8 +18,42 @@ from abd_app.plan import TeacherFacts
 from abd_app.teacher import ImageSpec, Question, Teacher, TeacherCard
 
 
-def inspect_teacher(file: str, facts: TeacherFacts) -> TeacherCard:
-    """What a teacher file is; facts that nobody states become questions of the card.
+@dataclass(frozen=True)
+class TeacherFile:
+    """A teacher file that was read once: its card, and the teacher in it for who wants that, too.
+
+    Attributes:
+        card: What it is; facts that nobody states are questions of the card.
+    """
+
+    card: TeacherCard
+    _candidate: Candidate
+
+    def teacher(self) -> Teacher:
+        """The teacher, ready to answer. Nothing is read again; its network is the same one at every call.
+
+        Raises:
+            MissingFactsError: Something that is needed is still a question; the message names the options.
+            TeacherRefusedError: It is not a usable teacher.
+            UsageError: It cannot take images of the given size.
+        """
+        network, fixed_size = self._candidate.network, self._candidate.fixed_size
+        if network is None:
+            raise _no_architecture(self._candidate, self.card)
+        missing = [question for question in self.card.questions if question.required]
+        if missing:
+            raise _missing(self.card, missing)
+        spec = _image_spec(self.card)
+        if fixed_size is not None and fixed_size != (spec.height, spec.width):
+            network = ResizedInput(network, fixed_size)
+        pixels = PixelNetwork(network, mean=spec.mean, std=spec.std, answers=self.card.answers or "logits")
+        pixels.eval().requires_grad_(False)
+        _check_forward(pixels, spec, self.card)
+        return Teacher(pixels, spec, self.card, tuple(f"network.{name}" for name in stage_names(network)))
+
+
+def read_teacher(file: str, facts: TeacherFacts) -> TeacherFile:
+    """Reads a teacher file once, for its card and for the teacher in it.
 
     Raises:
         TeacherRefusedError: The file is not a usable teacher.
@@ -25,7 +61,17 @@ def inspect_teacher(file: str, facts: TeacherFacts) -> TeacherCard:
     """
     with private_copy(file) as copy:
         candidate = read_candidate(copy, facts)
-        return _card(copy, candidate, settle(candidate, facts))
+        return TeacherFile(_card(copy, candidate, settle(candidate, facts)), candidate)
+
+
+def inspect_teacher(file: str, facts: TeacherFacts) -> TeacherCard:
+    """What a teacher file is; facts that nobody states become questions of the card.
+
+    Raises:
+        TeacherRefusedError: The file is not a usable teacher.
+        UsageError: There is no such file, or ``facts`` contradict it.
+    """
+    return read_teacher(file, facts).card
 
 
 def open_teacher(file: str, facts: TeacherFacts) -> Teacher:
@@ -36,24 +82,7 @@ def open_teacher(file: str, facts: TeacherFacts) -> Teacher:
         TeacherRefusedError: The file is not a usable teacher.
         UsageError: There is no such file, or ``facts`` contradict it.
     """
-    with private_copy(file) as copy:
-        candidate = read_candidate(copy, facts)
-        settled = settle(candidate, facts)
-        card = _card(copy, candidate, settled)
-    network = candidate.network
-    if network is None:
-        raise _no_architecture(candidate, card)
-    missing = [question for question in card.questions if question.required]
-    if missing:
-        raise _missing(card, missing)
-    spec = _image_spec(card)
-    size = (spec.height, spec.width)
-    if candidate.fixed_size not in (None, size) and candidate.fixed_size is not None:
-        network = ResizedInput(network, candidate.fixed_size)
-    pixels = PixelNetwork(network, mean=spec.mean, std=spec.std, answers=card.answers or "logits")
-    pixels.eval().requires_grad_(False)
-    _check_forward(pixels, spec, card)
-    return Teacher(pixels, spec, card, tuple(f"network.{name}" for name in stage_names(network)))
+    return read_teacher(file, facts).teacher()
 
 
 def _card(copy: PrivateCopy, candidate: Candidate, settled: SettledFacts) -> TeacherCard:
@@ -92,8 +121,8 @@ def _image_spec(card: TeacherCard) -> ImageSpec:
 
 
 def _check_forward(network: nn.Module, spec: ImageSpec, card: TeacherCard) -> None:
-    images = torch.full((2, spec.channels, spec.height, spec.width), 0.5)
     try:
+        images = torch.full((2, spec.channels, spec.height, spec.width), 0.5)
         with torch.no_grad():
             answer = network(images)
             shape = tuple(answer.shape)
@@ -101,22 +130,21 @@ def _check_forward(network: nn.Module, spec: ImageSpec, card: TeacherCard) -> No
         raise UsageError(
             f"The teacher cannot take {spec.height}x{spec.width} images.",
             where="--size",
-            why=f"{type(error).__name__}: {str(error).splitlines()[0][:200]}",
+            why=first_line(error)[:200],
             remedy="Give the size it was trained on.",
         ) from error
     if shape != (2, spec.num_classes):
         raise TeacherRefusedError(
-            "The teacher does not answer one row of logits per image.",
+            "The teacher does not return one row of logits per image.",
             where=card.file,
-            why=f"For 2 images it answers {shape}, not {(2, spec.num_classes)}.",
+            why=f"For 2 images it returns the shape {shape}, not {(2, spec.num_classes)}.",
             remedy="Open an image classifier.",
         )
-
     if not answer.isfinite().all():
         raise TeacherRefusedError(
-            "The teacher answers with numbers that are none (NaN or infinite).",
+            "The teacher's outputs contain NaN or infinity.",
             where=card.file,
-            why="Some of its weights are no numbers, or so large that its layers overflow.",
+            why="Some of its weights are NaN or infinite, or so large that its layers overflow.",
             remedy="Ask its author for an intact file.",
         )
 

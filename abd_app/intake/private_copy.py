@@ -71,7 +71,7 @@ def copy_beside(copy: PrivateCopy, name: str, folder: Path, *, max_bytes: int) -
     except OSError as error:
         raise _out_of_reach(copy, f"{name!r} is not beside it.") from error
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-        raise _out_of_reach(copy, f"{name!r} is a link, or no plain file.")
+        raise _out_of_reach(copy, f"{name!r} is a link, or not a plain file.")
     size = status.st_size
     if size <= max_bytes:  # it may still grow
         sha256, size = _copied(path, folder / name, follow_links=False, max_bytes=max_bytes)

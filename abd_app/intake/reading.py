@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from abd_app.errors import TeacherRefusedError
+from abd_app.errors import AuditError, TeacherRefusedError, first_line
 from abd_app.intake.candidate import Candidate
 from abd_app.intake.from_onnx import from_onnx
 from abd_app.intake.from_weights import from_weights
+from abd_app.intake.memory_limit import is_for_lack_of_memory
 from abd_app.intake.private_copy import PrivateCopy
 from abd_app.intake.sniff import FileKind, sniff
 from abd_app.intake.stated import from_dict
@@ -23,19 +24,35 @@ def read_candidate(copy: PrivateCopy, facts: TeacherFacts) -> Candidate:
         TeacherRefusedError: The file is not a usable teacher.
         UsageError: ``facts.architecture`` does not fit the weights.
     """
-    kind = sniff(copy.path, copy.original)
     try:
-        if kind is FileKind.ONNX:
-            return from_onnx(copy)
-        if kind is FileKind.SAFETENSORS:
-            tensors, metadata = load_safetensors(copy.path)
-            weights = unwrap(tensors, copy.original)
-            stated = weights.stated.merged(from_dict(metadata, "the file"))
-            weights = dataclasses.replace(weights, stated=stated)
-        else:
-            weights = unwrap(load_weights_only(copy.path, ignore_extras=True), copy.original)
+        return _read(copy, facts)
     except TeacherRefusedError as refusal:
         if refusal.where == str(copy.path):  # The user knows the file, not our copy of it.
             refusal.where = str(copy.original)
         raise
+    except AuditError:
+        raise
+    except Exception as error:  # A file may be odd in ways that nobody has thought of.
+        if is_for_lack_of_memory(error):
+            raise
+        raise TeacherRefusedError(
+            "The file holds something unexpected, and the app cannot read it.",
+            where=str(copy.original),
+            why=f"{type(error).__name__}: {first_line(error)[:200]}",
+            remedy="Save the model's state_dict alone: torch.save(model.state_dict(), 'weights.pth'); or export the "
+            "model as ONNX.",
+        ) from error
+
+
+def _read(copy: PrivateCopy, facts: TeacherFacts) -> Candidate:
+    kind = sniff(copy.path, copy.original)
+    if kind is FileKind.ONNX:
+        return from_onnx(copy)
+    if kind is FileKind.SAFETENSORS:
+        tensors, metadata = load_safetensors(copy.path)
+        weights = unwrap(tensors, copy.original)
+        stated = weights.stated.merged(from_dict(metadata, "the file"))
+        weights = dataclasses.replace(weights, stated=stated)
+    else:
+        weights = unwrap(load_weights_only(copy.path, ignore_extras=True), copy.original)
     return from_weights(kind, weights, copy.original, facts.architecture)

@@ -201,9 +201,9 @@ def _renamed(tensors: Tensors) -> Tensors:
 
 def _own_family(shapes: Shapes) -> str | None:
     """The name that depth and width of the layers spell in one of the app's own families; it may still not fit."""
-    if "block1.layer.0.conv1.weight" in shapes:
+    if first := shapes.get("block1.layer.0.conv1.weight"):
         blocks = _count(shapes, r"block1\.layer\.(\d+)\.conv1\.weight")
-        return f"wrn-{6 * blocks + 4}-{shapes['block1.layer.0.conv1.weight'][0] // 16}"
+        return f"wrn-{6 * blocks + 4}-{first[0] // 16}"
     if "features.0.weight" in shapes and "features.1.running_mean" in shapes:
         return _vgg(shapes)
     stem = shapes.get("conv1.weight", ())
@@ -224,8 +224,8 @@ def _vgg(shapes: Shapes) -> str | None:
     depth = next((depth for depth, stages in VGG_STAGES.items() if sum(stages) == convolutions), None)
     if depth is None:
         return None
-    hidden = shapes.get("classifier.0.weight", (0, 0))
-    return f"vgg{depth}-bn-cifar" + (f"-h{hidden[0]}" if hidden[0] and hidden[1] == 512 else "")
+    first = shapes.get("classifier.0.weight", ())  # of one dimension if it normalises
+    return f"vgg{depth}-bn-cifar" + (f"-h{first[0]}" if len(first) == 2 and first[0] and first[1] == 512 else "")
 
 
 def _count(shapes: Shapes, pattern: str) -> int:

@@ -81,7 +81,7 @@ def sniff(path: Path, original: Path) -> FileKind:
         raise _refusal(
             original,
             "a tar archive, or a PyTorch file older than 0.2",
-            "Unpack it, or save it anew with a current PyTorch.",
+            "Unpack it, or save it again with a current PyTorch.",
         )
     if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05":
         raise _refusal(
@@ -152,7 +152,7 @@ def _sniff_protobuf(path: Path, original: Path, size: int, head: bytes) -> FileK
         original,
         "of a kind the app does not know",
         "Open a .pt, .pth, .safetensors or .onnx model file.",
-        "Its content is that of no PyTorch, safetensors or ONNX file, whatever its name says.",
+        "Its content is not that of a PyTorch, safetensors or ONNX file, whatever its name says.",
     )
 
 

@@ -18,7 +18,7 @@ from abd_app.intake.stand_ins import STAND_INS
 _SHOWN_GLOBALS = 5
 _SMALL_ARCHIVE_BYTES = 64 * 1024**2
 _TIMES_ITS_SIZE = 4
-"""Weights that are no zeros hardly compress."""
+"""Non-zero weights barely compress."""
 
 
 def load_weights_only(path: str | Path, *, ignore_extras: bool = False) -> object:
@@ -117,7 +117,7 @@ def _load_refusal(path: Path, error: Exception) -> TeacherRefusedError:
         return TeacherRefusedError(
             "The file holds more than weights: opening it would run code that it names.",
             where=str(path),
-            why=f"It names {shown}. Nothing of it was run.",
+            why=f"It names {shown}. None of it was run.",
             remedy="If you trust its source, load it there and save only the weights: "
             "torch.save(model.state_dict(), 'weights.pth').",
         )

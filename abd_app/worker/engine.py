@@ -71,22 +71,32 @@ class EngineProcess:
         return self._process.pid if self._process is not None else None
 
     def start(self) -> None:
-        """Starts a child if there is none."""
+        """Starts a child if there is none.
+
+        Raises:
+            OSError: The system has no room for one more process, pipe or folder.
+        """
         if self._process is not None:
             return
         # A child that is ended by force leaves its private copies of foreign files; they go with this folder.
         self._scratch = tempfile.mkdtemp(prefix="abd-app-engine-")
         environment = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), self._scratch) | self._environment
         context = multiprocessing.get_context("spawn")
-        orders_out, self._orders = context.Pipe(duplex=False)
-        self._answers, answers_in = context.Pipe(duplex=False)
-        self._process = context.Process(
-            target=serve, args=(orders_out, answers_in, self._runner, environment), name="abd-app engine"
-        )
-        self._process.start()
-        # Only the child may hold these ends, or its death would not close the pipe.
-        orders_out.close()
-        answers_in.close()
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as childs:
+            ours.callback(shutil.rmtree, self._scratch, ignore_errors=True)
+            orders_out, orders = context.Pipe(duplex=False)
+            # Only the child may hold its ends, or its death would not close the pipe.
+            childs.callback(orders_out.close)
+            ours.callback(orders.close)
+            answers, answers_in = context.Pipe(duplex=False)
+            childs.callback(answers_in.close)
+            ours.callback(answers.close)
+            process = context.Process(
+                target=serve, args=(orders_out, answers_in, self._runner, environment), name="abd-app engine"
+            )
+            process.start()
+            ours.pop_all()  # it has started: they are to stay
+        self._process, self._orders, self._answers = process, orders, answers
         # multiprocessing waits for children at exit; the pipe must be closed before that.
         atexit.register(self.close)
 
@@ -94,6 +104,7 @@ class EngineProcess:
         """Hands over a job and starts the child if needed.
 
         Raises:
+            OSError: As :meth:`start`.
             RuntimeError: The engine is busy.
         """
         if self._busy:

@@ -34,8 +34,8 @@ class StepThrottle:
         if any(waiting.role != event.role for waiting in self._waiting.values()):
             self.flush()
         waiting = self._waiting.pop(type(event), None)
-        if isinstance(event, StepDone) and isinstance(waiting, StepDone) and not event.losses:
-            event = dataclasses.replace(event, losses=waiting.losses)
+        if isinstance(event, StepDone) and isinstance(waiting, StepDone):
+            event = dataclasses.replace(event, losses={**waiting.losses, **event.losses})
         self._waiting[type(event)] = event
         if self._clock() - self._sent_at_s >= _INTERVAL_S:
             self.flush()

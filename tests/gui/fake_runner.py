@@ -137,7 +137,7 @@ def _misbehave(name: str) -> None:
 def _train(plan: AuditPlan, role: Role, stop_requested: Callable[[], bool]) -> Generator[Event, None, int]:
     total = plan.steps or (100_000 if plan.minutes else 400)
     random = np.random.default_rng(plan.seed)
-    yield PhaseStarted("warm-up" if role == "student" else "twin", role, 0)
+    yield PhaseStarted("warm-up" if role == "student" else "distilling", role, 0)
     for step in range(1, total + 1):
         if role == "student" and step == total // 5 + 1:
             yield PhaseStarted("vaccine check", role, step)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from abd_app.events import DeviceUsed, PhaseAdvanced, PhaseStarted, StepDone
+from abd_app.events import DeviceUsed, PhaseAdvanced, PhaseStarted, RunBegan, StepDone
 from abd_app.gui.run_clock import RunClock
 
 
@@ -66,7 +66,7 @@ def test_a_twin_doubles_the_whole(hands: Hands) -> None:
     for number in range(1, 101):
         step(clock, hands, number)
     assert clock.progress == pytest.approx(0.5)
-    clock.take(PhaseStarted("twin", "twin", 0))
+    clock.take(PhaseStarted("distilling", "twin", 0))
     assert (clock.role, clock.step, clock.steps_per_s) == ("twin", 0, None)
     for number in range(1, 51):
         step(clock, hands, number, "twin")
@@ -78,3 +78,12 @@ def test_memory_is_the_last_said(hands: Hands) -> None:
     clock = RunClock(clock=hands)
     clock.take(DeviceUsed("CPU", 5))
     assert clock.memory_bytes == 5
+
+
+def test_a_run_that_goes_on_in_its_twin_has_its_student_behind_it(hands: Hands) -> None:
+    clock = RunClock(roles=2, clock=hands)
+    clock.take(RunBegan("out", "resumed", "twin", 50))
+    for number in range(51, 76):
+        step(clock, hands, number, "twin")
+    assert clock.progress == pytest.approx(0.875)
+    assert clock.seconds_left == pytest.approx(12.5, rel=0.05)

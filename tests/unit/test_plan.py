@@ -55,6 +55,7 @@ def test_all_to_all_survives_json_and_a_plan_of_before_still_loads() -> None:
         ({"steps": 0}, "--steps"),
         ({"minutes": 0.0}, "--minutes"),
         ({"minutes": float("nan")}, "--minutes"),
+        ({"minutes": float("inf")}, "--minutes"),
         ({"steps": 1, "minutes": 1.0}, "--steps, --minutes"),
         ({"seed": -1}, "--seed"),
         ({"seed": 2**31}, "--seed"),
@@ -91,7 +92,9 @@ def test_an_unknown_choice_lists_what_there_is() -> None:
         ({"mean": (0.5,)}, "--mean, --std"),
         ({"mean": (0.5,), "std": (0.2, 0.2, 0.2)}, "--mean, --std"),
         ({"mean": (0.5, 0.5), "std": (0.2, 0.2)}, "--mean, --std"),
-        ({"mean": (0.5,), "std": (0.0,)}, "--std"),
+        ({"mean": (0.5,), "std": (0.0,)}, "--mean, --std"),
+        ({"mean": (0.5,), "std": (float("inf"),)}, "--mean, --std"),
+        ({"mean": (float("nan"),), "std": (0.5,)}, "--mean, --std"),
     ],
 )
 def test_impossible_facts_name_their_option(facts: dict[str, Any], option: str) -> None:
@@ -118,6 +121,12 @@ def test_an_impossible_trigger_is_refused(values: dict[str, Any]) -> None:
         '{"teacher_file": "a", "out": "b", "learning_rate": 3}',
         '{"teacher_file": "a", "out": "b", "steps": "many"}',
         '{"teacher_file": "a", "out": "b", "facts": 3}',
+        '{"teacher_file": "a", "out": "b", "data": 5}',
+        '{"teacher_file": "a", "out": "b", "compare": "no"}',
+        '{"teacher_file": "a", "out": "b", "seed": 1.5}',
+        '{"teacher_file": "a", "out": "b", "facts": {"input_size": [32]}}',
+        '{"teacher_file": "a", "out": "b", "target_class": "most"}',
+        '{"teacher_file": "a", "out": "b", "minutes": 1' + 400 * "0" + "}",
         '{"teacher_file": "a", "out": "b", "triggers": [{"colour": "red"}]}',
     ],
 )

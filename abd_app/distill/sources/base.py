@@ -58,6 +58,9 @@ class ImageSource(Protocol):
     def sample(self, count: int) -> torch.Tensor:
         """``(count, C, H, W)`` uint8 fresh images on the device, without training anything."""
 
+    def restart_cycle(self) -> None:
+        """Lets the next batch be the first of a cycle, whatever comes before it included: so one can be timed."""
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that a continued run needs."""
 

@@ -204,6 +204,10 @@ class ContrastiveInversionSource:
             images: torch.Tensor = self._new_generator()(noise)
         return (images.float() * 255).round().to(torch.uint8)
 
+    def restart_cycle(self) -> None:
+        """Lets the next batch be the first of a cycle."""
+        self._given = 0
+
     def state_dict(self) -> dict[str, Any]:
         """Pool, bank, head, the student steps given out in this epoch and the state of the random generator."""
         return {

@@ -179,6 +179,10 @@ class BalancedPatchSource:
         """``(count, C, H, W)`` uint8 fresh patches."""
         return (self._cutter.cut(count, self._random) * 255).round().to(torch.uint8)
 
+    def restart_cycle(self) -> None:
+        """Lets the next batch be the first of a cycle."""
+        self._given = 0
+
     def state_dict(self) -> dict[str, Any]:
         """The pool with its labels, the place in the round and the random state; the pictures follow from the plan."""
         held = len(self.pool)

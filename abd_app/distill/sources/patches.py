@@ -73,6 +73,9 @@ class PatchSource:
         """``(count, C, H, W)`` uint8 fresh patches, not mixed."""
         return (self._cut(count) * 255).round().to(torch.uint8)
 
+    def restart_cycle(self) -> None:
+        """Every batch is a cycle of its own."""
+
     def state_dict(self) -> dict[str, Any]:
         """The state of the random generator; the pictures follow from the plan."""
         return {"generator": self._random.get_state()}

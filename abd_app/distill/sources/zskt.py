@@ -134,6 +134,10 @@ class AdversarialSource:
         parts = [self.draw(part) for part in noise.split(self._batch_size)]
         return (torch.cat(parts).clamp(0, 1) * 255).round().to(torch.uint8)
 
+    def restart_cycle(self) -> None:
+        """Lets the next batch be the first of a cycle."""
+        self._given = 0
+
     def state_dict(self) -> dict[str, Any]:
         """Generator, optimiser, schedule, the noise of the round, the place in it and the state of the noise."""
         return {

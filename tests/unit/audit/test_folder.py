@@ -250,3 +250,15 @@ def test_what_is_no_run_cannot_go_on(make_plan: MakePlan, tmp_path: Path, conten
     with pytest.raises(UsageError) as caught:
         RunFolder(make_plan(resume=True))
     assert caught.value.remedy
+
+
+def test_of_two_runs_that_begin_in_one_folder_the_second_changes_nothing(make_plan: MakePlan, tmp_path: Path) -> None:
+    first, second = (RunFolder(make_plan(out=str(tmp_path / "out"), seed=seed)) for seed in (1, 2))
+    with first:
+        first.begin()
+        with pytest.raises(UsageError, match="still going on"), second:
+            second.begin()
+        assert json.loads((first.path / "plan.json").read_text())["seed"] == 1
+    with pytest.raises(UsageError, match="already in use") as caught, second:
+        second.begin()
+    assert json.loads((first.path / "plan.json").read_text())["seed"] == 1 and caught.value.remedy

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import gc
 import os
 import signal
 import subprocess
@@ -7,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import pytest
@@ -251,3 +254,28 @@ def test_what_a_child_that_was_ended_by_force_leaves_in_the_temporary_folder_goe
     drain(engine, limit_s=1.5)
     assert not list(temporary.iterdir())
     engine.close()
+
+
+def test_a_child_that_cannot_be_started_leaves_nothing_and_the_next_one_can(
+    engine: EngineProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ready.pth").write_bytes(b"x")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    handles = Path("/proc/self/fd")
+    pipes = len(list(handles.iterdir())) if handles.exists() else 0
+
+    def no_room(process: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    with monkeypatch.context() as full:
+        full.setattr(SpawnProcess, "start", no_room)
+        with pytest.raises(BlockingIOError):
+            engine.submit(audit(tmp_path, steps=5))
+    assert not engine.alive and not engine.busy and not list((tmp_path / "scratch").iterdir())
+    if pipes:
+        gc.collect()
+        assert len(list(handles.iterdir())) == pipes
+    engine.close()
+    engine.submit(audit(tmp_path, steps=5))
+    assert isinstance(drain(engine)[-1], AuditFinished)

@@ -56,6 +56,10 @@ def test_losses_of_a_swallowed_step_are_not_lost() -> None:
         throttle.send(event)
     throttle.flush()
     assert sent == [step(1), step(3, kd=0.5)]
+    for event in (step(4, kd=0.4, at=1.0), step(4, disagreement=2.0), step(4, kd=0.3)):
+        throttle.send(event)
+    throttle.flush()
+    assert sent[-1] == step(4, kd=0.3, at=1.0, disagreement=2.0), "several kinds of one step"
 
 
 def test_the_last_step_of_the_student_is_not_swallowed_by_the_twin() -> None:
