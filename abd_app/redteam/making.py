@@ -20,7 +20,7 @@ from abd_app.redteam.card import Training, build_card, stated_facts
 from abd_app.redteam.images import LabelledImages, load_images
 from abd_app.redteam.order import TeacherOrder
 from abd_app.redteam.training import BATCH, TrainingSet, clean_set, poisoned_set, train
-from abd_app.redteam.writing import create_folder, write_teacher
+from abd_app.redteam.writing import write_teacher
 from abd_app.teacher import Finding, ImageSpec
 
 EPOCHS = 18
@@ -33,7 +33,7 @@ _LEARNED, _TAKEN = 0.1, 0.5
 def make_teacher(order: TeacherOrder) -> Generator[Event, None, None]:
     """Reads the images, trains a poisoned or clean classifier, measures it and writes it with its card.
 
-    Cancelling is closing the generator: of a training that was cut off nothing but an empty folder is left.
+    Cancelling is closing the generator: a training that was cut off leaves nothing.
 
     Raises:
         AuditError: With what happened, where, why, and what to do.
@@ -50,7 +50,6 @@ def make_teacher(order: TeacherOrder) -> Generator[Event, None, None]:
     torch.manual_seed(order.seed)
     network = _network(order, images.spec, compute)
     meter = Meter(images.test, triggers, target_class=order.target, device=compute.device)
-    create_folder(folder)
     yield PhaseStarted("training", "teacher", 0)
     steps = _steps(order, len(data.images))
     yield from train(network, data, compute, steps=steps, seed=order.seed, flip=order.flip)

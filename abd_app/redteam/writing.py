@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,19 +16,10 @@ from abd_app.export.files import replacing, write_text
 from abd_app.export.onnx_student import MIN_PARITY_IMAGES, export_onnx, save_weights
 from abd_app.networks.pixels import PixelNetwork
 from abd_app.redteam.card import card_text
+from abd_app.run_files import file_sha256
 from abd_app.teacher import ImageSpec
 
 _FILES = ("teacher.pth", "teacher.safetensors", "teacher.onnx")
-
-
-def create_folder(folder: Path) -> None:
-    """Makes the folder, before the long work.
-
-    Raises:
-        RunFailedError: It cannot be made.
-    """
-    with _writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
 
 
 def write_teacher(
@@ -56,6 +46,7 @@ def write_teacher(
     named = {"id2label": {str(index): name for index, name in enumerate(class_names)}} if class_names else {}
     metadata = {name: value if isinstance(value, str) else json.dumps(value) for name, value in facts.items()}
     with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.network.state_dict().items()}
         with replacing(folder / "teacher.pth") as temporary:
             torch.save({**facts, **named, "state_dict": state}, temporary)
@@ -64,15 +55,10 @@ def write_teacher(
         images = procedural_patches(MIN_PARITY_IMAGES, spec, seed=seed)
         with _told_of_the_teacher():
             export_onnx(network, spec, folder / "teacher.onnx", metadata=metadata, images=images)
-        card = {**card, "files": {name: _sha256(folder / name) for name in _FILES}}
+        card = {**card, "files": {name: file_sha256(folder / name) for name in _FILES}}
         write_text(folder / "teacher.json", json.dumps(card, indent=2, ensure_ascii=False) + "\n")
         write_text(folder / "teacher.md", card_text(card))
     return card
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextlib.contextmanager
