@@ -191,6 +191,7 @@ class TargetSearched(Event):
             where it was not looked for.
         all_to_all: The share of images that one picture, added to them, has taken for another class, each class for one
             of its own, in [0, 1]; ``None`` where it was not looked for.
+        possible: Whether the teacher's answers tell how far a class can be driven: probabilities do not.
     """
 
     target: int | None
@@ -200,6 +201,7 @@ class TargetSearched(Event):
     margins: tuple[float, ...]
     bends: tuple[float, ...] = ()
     all_to_all: float | None = None
+    possible: bool = True
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from abd_app.audit.defences import defences_that_acted
 from abd_app.audit.opening import OpenAudit
 from abd_app.audit.summary import build_report, versions
 from abd_app.distill.pictures import procedural_patches
@@ -28,7 +29,7 @@ def export_student(audit: OpenAudit, student: nn.Module) -> Iterator[Event]:
     teacher, learned, twin = (audit.record.last(role) for role in ("teacher", "student", "twin"))
     weak = finding_of_classes(teacher, learned, twin, audit.scorer.class_names)
     if weak is not None:
-        yield audit.note(weak)
+        yield from audit.note(weak)
     yield PhaseStarted("export", "student", audit.record.steps)
     folder, spec = audit.folder.path, audit.teacher.spec
     metadata = {
@@ -44,6 +45,7 @@ def export_student(audit: OpenAudit, student: nn.Module) -> Iterator[Event]:
         yield StudentExported(str(path), audit.record.parity_max_abs, PARITY_IMAGES)
         write_curves(audit.record.measured, folder)
         audit.record.wall_s = time.monotonic() - audit.started
+        audit.record.defences = defences_that_acted(audit)
         report = build_report(audit.plan, audit.teacher, audit.record, audit.scorer.class_names)
         write_report(report, folder)
     if audit.compute.device.type == "cuda":

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from abd_app.errors import RunFailedError, TeacherRefusedError, UsageError
+from abd_app.errors import RunFailedError, TeacherRefusedError, UsageError, first_line
 from abd_app.export.files import check_new_folder, write_text
 from abd_app.intake import load_weights_only
 from abd_app.plan import AuditPlan, with_absolute_paths
@@ -133,7 +133,7 @@ class RunFolder:
                 torch.save(state, temporary)
                 temporary.replace(self._checkpoint)
             except RuntimeError as error:  # torch reports a full disk as a RuntimeError of its zip writer
-                raise OSError(str(error).splitlines()[0]) from error
+                raise OSError(first_line(error)) from error
             finally:
                 temporary.unlink(missing_ok=True)
 

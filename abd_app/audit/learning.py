@@ -115,16 +115,16 @@ def _assembled(audit: OpenAudit, recipe: Recipe, role: Role) -> Generator[Event,
     try:
         return attempt(recipe)
     except VaccineError as error:
-        yield audit.note(Finding("warning", "Shuffling Vaccine is off", f"The teacher has {error}."))
+        yield from audit.note(Finding("warning", "Shuffling Vaccine is off", f"The teacher has {error}."))
         return attempt(dataclasses.replace(recipe, vaccine="none"))
 
 
 def note_missing_bounds(audit: OpenAudit) -> Iterator[Event]:
     """A finding where the teacher's activations are not bounded, or only in part, although they should be."""
     if audit.recipe.bounds is not None and not audit.teacher.card.batchnorm_layers:
-        yield audit.note(_UNBOUNDED)
+        yield from audit.note(_UNBOUNDED)
     elif audit.recipe.bounds is not None and audit.teacher.card.format == "ONNX":
-        yield audit.note(_PARTLY_BOUNDED)
+        yield from audit.note(_PARTLY_BOUNDED)
 
 
 def _watched(audit: OpenAudit, distillation: Distillation, role: Role, wishes: Wishes) -> Generator[Event, None, None]:

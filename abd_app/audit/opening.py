@@ -68,11 +68,12 @@ class OpenAudit:
         self.record.measured.append(measured)
         yield measured
 
-    def note(self, finding: Finding) -> FindingMade:
-        """A finding, kept for the report once, also if a continued run makes it again."""
-        if finding not in self.record.findings:
-            self.record.findings.append(finding)
-        return FindingMade(finding)
+    def note(self, finding: Finding) -> list[FindingMade]:
+        """Keeps a finding for the report; the event that tells it, unless it is known, e.g. to a continued run."""
+        if finding in self.record.findings:
+            return []
+        self.record.findings.append(finding)
+        return [FindingMade(finding)]
 
 
 def open_audit(plan: AuditPlan, folder: RunFolder) -> Generator[Event, None, OpenAudit]:
@@ -109,8 +110,10 @@ def open_audit(plan: AuditPlan, folder: RunFolder) -> Generator[Event, None, Ope
         started -= checkpoint["wall_s"]
         record.restore(checkpoint["record"])
     audit = OpenAudit(plan, compute, teacher, network, recipe, scorer, folder, record, checkpoint, started)
+    for finding in record.findings:  # an earlier part of the run has made them
+        yield FindingMade(finding)
     for finding in scorer.findings:
-        yield audit.note(finding)
+        yield from audit.note(finding)
     if not scorer.estimated:  # an estimate needs a long search; the others say at once if the teacher is of any use
         yield from audit.measure(network, "teacher", 0, live=True)
     return audit

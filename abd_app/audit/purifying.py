@@ -31,7 +31,10 @@ def purify(audit: OpenAudit) -> Generator[Event, None, nn.Module]:
     for event in retrospection.report():
         if isinstance(event, TargetSearched):
             audit.record.target_search = event
-        yield audit.note(event.finding) if isinstance(event, FindingMade) else event
+        if isinstance(event, FindingMade):
+            yield from audit.note(event.finding)
+        else:
+            yield event
     answering.adopt_second_opinion()
     network = answering.bounds.built_into(answering.network)
     audit.record.steps = steps

@@ -43,6 +43,7 @@ class Record:
     parity_max_abs: float | None = None
     vaccine: VaccineChecked | None = None
     target_search: TargetSearched | None = None
+    defences: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     measured: list[Measured] = field(default_factory=list)
     student_weights: dict[str, Any] | None = None
@@ -99,6 +100,7 @@ def build_report(plan: AuditPlan, teacher: Teacher, record: Record, class_names:
         "steps": record.steps,
         "wall_s": round(record.wall_s, 1),
         "stopped_early": record.stopped_early,
+        "defences": record.defences,
         "vaccine": _vaccine(record.vaccine),
         "target_search": _target_search(record.target_search),
         "findings": [asdict(finding) for finding in (*teacher.card.findings, *record.findings)],  # type: ignore[misc]

@@ -42,6 +42,7 @@ def row(outcome: Outcome) -> dict[str, Any]:
         **{role: {key: model[key] for key in _SCORES} if model else None for role, model in models.items()},
         "wall_s": report.get("wall_s"),
         "folder": outcome.task.folder,
+        "warnings": [one["title"] for one in report.get("findings", ()) if one["severity"] != "info"],
         "message": outcome.message,
     }
 
@@ -63,10 +64,10 @@ def to_csv(rows: Sequence[dict[str, Any]]) -> str:
     plain = ("file", "sha256", "seed", "status", "estimated")
     scores = [f"{role}_{key}" for role in ROLES for key in _score_keys(triggers)]
     table = csv.writer(text, lineterminator="\n")
-    table.writerow([*plain, *scores, "wall_s", "folder", "message"])
+    table.writerow([*plain, *scores, "wall_s", "folder", "warnings", "message"])
     for values in rows:
         cells = [cell for role in ROLES for cell in _score_cells(values[role], triggers)]
-        last = [values["wall_s"], values["folder"], values["message"]]
+        last = [values["wall_s"], values["folder"], "; ".join(values["warnings"]), values["message"]]
         table.writerow([*(values[name] for name in plain), *cells, *last])
     return text.getvalue()
 

@@ -45,4 +45,6 @@ def _end(outcome: Outcome) -> str:
         return f"{outcome.status}: {name}: {outcome.message}"
     accuracy, kind = report["student"]["accuracy"], "agreement" if report["estimated"] else "accuracy"
     score = f"{kind} not measured" if accuracy is None else f"{kind} {accuracy:.3f}"
-    return f"done: {name}: student's {score}, {report['wall_s']:.0f} s"
+    warnings = sum(finding["severity"] != "info" for finding in report["findings"])
+    worth = f", {warnings} warning{'' if warnings == 1 else 's'}" if warnings else ""
+    return f"done: {name}: student's {score}, {report['wall_s']:.0f} s{worth}"

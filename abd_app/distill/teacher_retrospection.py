@@ -98,7 +98,8 @@ class TeacherRetrospection:
             shares = () if self.search.bending is None else self.search.bending.shares
             traded = None if self.search.all_to_all is None else self.search.all_to_all.share
             target = self.search.target
-            yield TargetSearched(target, found.p_value, self.targets, found.classes, found.margins, shares, traded)
+            margins, able = (found.p_value, self.targets, found.classes, found.margins), not found.saturated
+            yield TargetSearched(target, *margins, shares, traded, possible=able)
             yield FindingMade(finding_of_target(found, self.search.bending, self.search.all_to_all, self.deed))
         for finding in self.portions.findings():
             yield FindingMade(finding)

@@ -108,6 +108,7 @@ class Report(TypedDict):
     steps: int
     wall_s: float
     stopped_early: bool
+    defences: list[str]
     vaccine: VaccineReport | None
     target_search: TargetSearchReport | None
     findings: list[FindingReport]

@@ -9,11 +9,13 @@ from abd_app.plan import ALL_TO_ALL, PURIFIED, Target
 
 ASR_LOW, ASR_HIGH = 0.05, 0.20
 ACCURACY_KEPT = 0.90
+MARKS = "random marks"
+"""A defence that helps a student of other defences, and is little alone."""
 
 
 def verdict(report: Report) -> str:
     """The result in one sentence, with figures; it names what was seen and promises nothing."""
-    sentence = "; ".join((_skill(report), _danger(report))) + "."
+    sentence = "; ".join(filter(None, (_skill(report), _danger(report), _undefended(report)))) + "."
     if report["estimated"]:
         sentence = f"Estimate without labelled images: {sentence[0].lower()}{sentence[1:]}"
     return sentence
@@ -80,6 +82,15 @@ def _danger(report: Report) -> str:
     if worst_before <= ASR_LOW:
         return f"{subject} worked neither on the teacher nor on the student ({figures})"
     return f"{subject} now works on {figures}"
+
+
+def _undefended(report: Report) -> str:
+    """Whether what was asked for could not be done: then a student is hardly better off than a twin."""
+    left = [name for name in report["defences"] if name != MARKS]
+    if left or report["plan"]["defense"] == "none":
+        return ""
+    few = f"of the defences only {MARKS}" if report["defences"] else "none of the defences"
+    return f"{few} could act on this teacher (see the findings), so take the student for hardly defended"
 
 
 def _tested(count: int) -> str:

@@ -107,6 +107,7 @@ def _circumstances_of(run: PastRun) -> dict[str, str]:
         _tr("Image source"): report.get("method", plan.method),
         _tr("Picture"): plan.picture,
         _tr("Defence"): plan.defense,
+        _tr("Defences that acted"): ", ".join(report.get("defences", ())),
         _tr("Student"): student.get("architecture", plan.student),
         _tr("Steps"): count(report["steps"]) if isinstance(report.get("steps"), int) else None,
         _tr("Stopped early"): _yes_or_no(bool(report.get("stopped_early"))),

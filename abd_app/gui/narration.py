@@ -43,7 +43,7 @@ def _narrate(event: Event) -> str:
     if isinstance(event, VaccineChecked):
         return _narrate_vaccine(event)
     if isinstance(event, FindingMade):
-        return f"{event.finding.title} {event.finding.detail}".strip()
+        return ". ".join(filter(None, (event.finding.title, event.finding.detail)))
     if isinstance(event, StudentExported):
         return tr(
             "narration", "ONNX written; it differs from PyTorch by at most {difference:.1e} on {images} images."

@@ -63,6 +63,7 @@ def report(plan: AuditPlan, **changes: Any) -> dict[str, Any]:
         "twin": None,
         "estimated": False,
         "plan": plan.to_dict(),
+        "findings": [],
         "wall_s": 1.5,
         **changes,
     }

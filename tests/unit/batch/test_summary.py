@@ -44,6 +44,10 @@ def outcomes(make_batch: MakeBatch, **changes: Any) -> list[Outcome]:
     tasks = make_batch("a.pth", "b.pth", "c.pth").tasks()
     named = [AuditTask(_renamed(task, HOSTILE)) for task in tasks]
     report = {"teacher": {"sha256": "ab" * 32, **SCORES}, "student": SCORES, "twin": None, "estimated": False}
+    report["findings"] = [
+        {"severity": "info", "title": "Weights only", "detail": ""},
+        {"severity": "warning", "title": HOSTILE, "detail": "Why."},
+    ]
     return [
         done(named[0], {**report, "wall_s": 63.0, **changes}),
         failed(named[1], AuditFailed(HOSTILE, HOSTILE, "why\nso", "do", 4), sha256="cd" * 32),

@@ -78,6 +78,7 @@ def _report(**changes: Any) -> Report:
         "steps": 2400,
         "wall_s": 200.4,
         "stopped_early": False,
+        "defences": ["activation bounds", "self-retrospection", "random marks"],
         "vaccine": {"accepted": True, "tail_ratio": 0.031, "trials": 2},
         "target_search": _TARGET_SEARCH,
         "findings": [],
@@ -243,3 +244,17 @@ def test_nothing_is_ever_called_clean_or_guaranteed(tmp_path: Path) -> None:
         write_report(report, tmp_path)
         words = (tmp_path / "report.html").read_text().lower()
         assert "clean" not in words and "guarantee" not in words
+
+
+@pytest.mark.parametrize(
+    ("asked", "acted", "said"),
+    [
+        ("abd", [], "none of the defences could act"),
+        ("abd", ["random marks"], "of the defences only random marks could act"),
+        ("abd", ["self-retrospection", "random marks"], ""),
+        ("none", [], ""),
+    ],
+)
+def test_a_student_that_no_defence_could_help_is_called_so(asked: str, acted: list[str], said: str) -> None:
+    report = _report(plan={"defense": asked}, defences=acted)
+    assert ("hardly defended" in report["summary"]) == bool(said) and said in report["summary"]
