@@ -15,7 +15,18 @@ _FACTS = "Only what the file does not say"
 
 File = Annotated[str, typer.Argument(help="The teacher: .pt, .pth, .safetensors or .onnx.")]
 AsJson = Annotated[bool, typer.Option("--json", help="The result as one JSON object on stdout.")]
-Out = Annotated[str, typer.Option(metavar="DIR", help="Folder for the results; empty or not there yet.")]
+
+
+def _named(folder: str) -> str:
+    """An empty name, of a shell variable that is not set, would be the folder one stands in."""
+    if not folder.strip():
+        raise typer.BadParameter("The output folder has no name: give one, e.g. --out result.")
+    return folder
+
+
+Out = Annotated[
+    str, typer.Option(metavar="DIR", callback=_named, help="Folder for the results; empty or not there yet.")
+]
 Method = Annotated[
     str, typer.Option(metavar="|".join(METHODS), help="Source of the images; cmi and fast need BatchNorm.")
 ]
@@ -65,7 +76,10 @@ Picture = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in DIR.")]
 Files = Annotated[list[str], typer.Argument(metavar="FILES...", help="Teachers: .pt, .pth, .safetensors or .onnx.")]
 BatchOut = Annotated[
-    str, typer.Option("--out", metavar="DIR", help="Folder for all results; empty or not there yet, or --resume.")
+    str,
+    typer.Option(
+        "--out", metavar="DIR", callback=_named, help="Folder for all results; empty or not there yet, or --resume."
+    ),
 ]
 Seeds = Annotated[str, typer.Option(metavar="0,1,2", help="Every file is audited once with each.")]
 Jobs = Annotated[

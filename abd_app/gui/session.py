@@ -182,7 +182,8 @@ class Session(QObject):
     def _inspect(self) -> None:
         self.failure = None
         self._submit_inspection()
-        self._enter(State.INSPECTING)
+        self.state = State.INSPECTING
+        self.stateChanged.emit(self.state)  # also while another file is being inspected: the views name this one
 
     def _submit_inspection(self) -> None:
         self._drop_inspection()

@@ -190,5 +190,5 @@ def _unknown(name: str) -> UsageError:
         where="--arch",
         remedy=f"Did you mean {', '.join(near)}?"
         if near
-        else f"Use one of {', '.join(own_names()[:4])}, torchvision/<name> or timm/<name>.",
+        else f"Use one of {', '.join(own_names())}, torchvision/<name> or timm/<name>.",
     )

@@ -63,6 +63,8 @@ def serve(orders: Connection, answers: Connection, runner_name: str, environment
 
 def _run(job: Job, runner: Runner, mailbox: Mailbox, send: Callable[[Event], None]) -> Event:
     """Drains one job and returns the one event that ends it."""
+    if mailbox.cancel or mailbox.suspend:  # while the engine was loaded
+        return AuditCancelled()
     try:
         if isinstance(job, AuditJob):
             wishes = {"stop_requested": lambda: mailbox.stop, "checkpoint_wanted": lambda: mailbox.suspend}

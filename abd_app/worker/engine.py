@@ -23,6 +23,8 @@ TORCH_RUNNER = "abd_app.worker.torch_runner"
 JOB_ENDS = (AuditFinished, AuditCancelled, AuditFailed, InspectionFinished)
 SUSPEND_GRACE_S = 60.0
 """For a job to come to its next checkpoint: a round of image generation may come first."""
+_START_GRACE_S = 20.0
+"""For a child to load its engine: to end it then would only have the next job wait for another one."""
 _BATCH = 200
 
 
@@ -30,7 +32,7 @@ class EngineProcess:
     """One engine in a child process, one job at a time. Not thread-safe: one thread owns it.
 
     Every job ends with exactly one of ``JOB_ENDS``, also when the child dies. A cancel that the child does not answer
-    within ``cancel_grace_s`` ends the child; :meth:`start` starts a fresh one.
+    within ``cancel_grace_s`` (more while it still loads its engine) ends the child; :meth:`start` starts a fresh one.
 
     Args:
         runner: Dotted name of the module that does the work (:class:`abd_app.worker.messages.Runner`).
@@ -47,12 +49,12 @@ class EngineProcess:
     ) -> None:
         self._runner = runner
         self._environment = dict(environment)
-        self._cancel_grace_s = cancel_grace_s
+        self._cancel_grace_s = self._grace_s = cancel_grace_s
         self._cancel_deadline_s: float | None = None
         self._process: SpawnProcess | None = None
         self._orders: Connection | None = None
         self._answers: Connection | None = None
-        self._busy = False
+        self._busy = self._ready = False
         self._scratch = ""
 
     @property
@@ -96,7 +98,7 @@ class EngineProcess:
             )
             process.start()
             ours.pop_all()  # it has started: they are to stay
-        self._process, self._orders, self._answers = process, orders, answers
+        self._process, self._orders, self._answers, self._ready = process, orders, answers, False
         # multiprocessing waits for children at exit; the pipe must be closed before that.
         atexit.register(self.close)
 
@@ -119,8 +121,8 @@ class EngineProcess:
         if not self._busy:
             return
         if name in ("cancel", "suspend") and self._cancel_deadline_s is None:
-            grace_s = self._cancel_grace_s if name == "cancel" else SUSPEND_GRACE_S
-            self._cancel_deadline_s = time.monotonic() + grace_s
+            self._grace_s = self._cancel_grace_s if name == "cancel" else SUSPEND_GRACE_S
+            self._cancel_deadline_s = time.monotonic() + self._grace_s + (0.0 if self._ready else _START_GRACE_S)
         self._send(encode(Command(name)))
 
     def poll(self, timeout_s: float = 0.0) -> list[Event]:
@@ -132,6 +134,7 @@ class EngineProcess:
             while len(received) < _BATCH and self._answers.poll(timeout_s if not received else 0):
                 event: Event = decode(self._answers.recv_bytes(MAX_MESSAGE_BYTES))
                 received.append(event)
+                self._is_ready()
                 if isinstance(event, JOB_ENDS):
                     self._job_over()
         except (EOFError, OSError, CodecError):
@@ -156,6 +159,12 @@ class EngineProcess:
         if was_cancelled:
             return [AuditCancelled()]
         return [failure_of_exit(exit_code, pid=pid)] if was_busy or exit_code != TOLD_EXIT_CODE else []
+
+    def _is_ready(self) -> None:
+        """The child has said something: from now on it can answer a cancel."""
+        if not self._ready and self._cancel_deadline_s is not None:
+            self._cancel_deadline_s = time.monotonic() + self._grace_s
+        self._ready = True
 
     def _job_over(self) -> None:
         self._busy = False

@@ -80,8 +80,10 @@ def test_required_questions_are_asked_before_anything_may_run(session: Session, 
 
 def test_a_second_file_replaces_the_first_and_its_late_events(session: Session, stand_in: StandInEngine) -> None:
     session.open_file("a.pth")
+    shown: list[str] = []
+    session.stateChanged.connect(lambda _: shown.append(session.file))
     session.open_file("b.pth")
-    assert stand_in.commands == ["cancel"]
+    assert stand_in.commands == ["cancel"] and shown == ["b.pth"], "the views name the new one"
     stand_in.say(TeacherInspected(card("a.pth", TeacherFacts())), AuditCancelled(), job=1)
     assert session.card is None
     assert session.state is State.INSPECTING

@@ -279,3 +279,20 @@ def test_a_child_that_cannot_be_started_leaves_nothing_and_the_next_one_can(
     engine.close()
     engine.submit(audit(tmp_path, steps=5))
     assert isinstance(drain(engine)[-1], AuditFinished)
+
+
+def test_a_child_that_still_loads_its_engine_is_not_ended_by_a_cancel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    engine = EngineProcess("tests.unit.worker.slow_runner", cancel_grace_s=0.3)
+    try:
+        engine.submit(audit(tmp_path))
+        pid = engine.pid
+        engine.command("cancel")
+        seen = drain(engine)
+        assert isinstance(seen[-1], AuditCancelled) and not any(isinstance(event, StepDone) for event in seen)
+        engine.submit(audit(tmp_path, steps=5))
+        assert isinstance(drain(engine)[-1], AuditFinished) and engine.pid == pid
+    finally:
+        engine.close()
