@@ -25,6 +25,7 @@ from abd_app.events import (
     VaccineChecked,
 )
 from abd_app.teacher import Finding, TeacherCard
+from abd_app.text import visible
 
 _SEVERITIES = ("danger", "warning", "info")
 _SPARSE_EVERY = 0.25
@@ -227,5 +228,5 @@ def print_error(error: AuditError) -> None:
 
 
 def _printable(text: str) -> str:
-    """The text without control characters: names in a foreign file must not steer the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)
+    """The text as a terminal may have it: names in a foreign file must not steer it."""
+    return visible(text, keep="\n")

@@ -110,8 +110,7 @@ def open_audit(plan: AuditPlan, folder: RunFolder) -> Generator[Event, None, Ope
         started -= checkpoint["wall_s"]
         record.restore(checkpoint["record"])
     audit = OpenAudit(plan, compute, teacher, network, recipe, scorer, folder, record, checkpoint, started)
-    for finding in record.findings:  # an earlier part of the run has made them
-        yield FindingMade(finding)
+    yield from map(FindingMade, record.findings)  # which an earlier part of the run has made
     for finding in scorer.findings:
         yield from audit.note(finding)
     if not scorer.estimated:  # an estimate needs a long search; the others say at once if the teacher is of any use

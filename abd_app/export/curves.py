@@ -12,6 +12,7 @@ from abd_app.events import Measured, Role
 from abd_app.export.files import replacing, write_text
 from abd_app.metrics_file import metrics_to_csv
 from abd_app.run_files import METRICS
+from abd_app.text import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -103,6 +104,6 @@ def _line(axes: Axes, role: Role, own: Sequence[Measured], rates: Sequence[float
 
 
 def _short(name: str) -> str:
-    """A trigger's name for the legend: of a path its last part, in at most 28 printable letters."""
-    printable = "".join(char if char.isprintable() else "?" for char in Path(name).name)
-    return printable if len(printable) <= _LABEL_LENGTH else f"{printable[:12]}...{printable[-13:]}"
+    """A trigger's name for the legend: of a path its last part, in at most 28 visible letters."""
+    shown = visible(Path(name).name)
+    return shown if len(shown) <= _LABEL_LENGTH else f"{shown[:12]}...{shown[-13:]}"

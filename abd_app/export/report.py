@@ -5,15 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import math
-import unicodedata
 from pathlib import Path
 from typing import Any
 
+from abd_app import text
 from abd_app.assets import asset
 from abd_app.errors import RunFailedError
 from abd_app.export.files import write_text
 from abd_app.export.schema import Report
-from abd_app.export.verdict import percent
+from abd_app.text import percent
 
 _NOT_MEASURED = "not measured"
 _MOST_CLASSES = 20
@@ -110,17 +110,12 @@ def _classes(values: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def visible(value: Any) -> Any:
-    """The same values with control, direction and lone surrogate characters spelled out, so that none can act."""
+    """The same values with every text as :func:`abd_app.text.visible` shows it."""
     if isinstance(value, dict):
         return {visible(key): visible(item) for key, item in value.items()}
     if isinstance(value, list):
         return [visible(item) for item in value]
-    if isinstance(value, str):
-        return "".join(char if unicodedata.category(char) not in _ACTING else ascii(char)[1:-1] for char in value)
-    return value
-
-
-_ACTING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+    return text.visible(value) if isinstance(value, str) else value
 
 
 def _percent(rate: float | None) -> str:

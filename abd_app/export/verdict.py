@@ -6,6 +6,7 @@ import math
 
 from abd_app.export.schema import Report, ScoresReport
 from abd_app.plan import ALL_TO_ALL, PURIFIED, Target
+from abd_app.text import percent
 
 ASR_LOW, ASR_HIGH = 0.05, 0.20
 ACCURACY_KEPT = 0.90
@@ -107,8 +108,3 @@ def _worst(scores: ScoresReport) -> tuple[str | None, float]:
 
 def _known(rate: float | None) -> bool:
     return rate is not None and math.isfinite(rate)
-
-
-def percent(rate: float) -> str:
-    """A rate in [0, 1] as ``97.5 %``."""
-    return f"{100 * rate:.1f} %"

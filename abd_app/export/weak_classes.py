@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from statistics import NormalDist
 
 from abd_app.events import Measured
-from abd_app.export.verdict import percent
 from abd_app.teacher import Finding
+from abd_app.text import percent
 
 FURTHER_BEHIND = 0.1
 """Of accuracy, that a class must have lost more than the others did."""

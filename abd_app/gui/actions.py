@@ -11,7 +11,8 @@ from PySide6.QtWidgets import QMainWindow, QMenu
 
 from abd_app.gui import icons
 from abd_app.gui.session import Session, State
-from abd_app.gui.wording import file_name, visible
+from abd_app.gui.wording import file_name
+from abd_app.text import visible
 
 
 @dataclass(frozen=True)

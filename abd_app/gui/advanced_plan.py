@@ -10,8 +10,9 @@ from abd_app.gui.draft import Draft
 from abd_app.gui.file_chooser import FileChooser
 from abd_app.gui.labels import ElidedLabel
 from abd_app.gui.number_box import WholeNumberBox
-from abd_app.gui.wording import tooltip, visible
+from abd_app.gui.wording import tooltip
 from abd_app.plan import DEFENSES, PRECISIONS
+from abd_app.text import visible
 
 
 class AdvancedPlan(QWidget):

@@ -6,8 +6,8 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
 from abd_app.gui.labels import plain_label
-from abd_app.gui.wording import visible
 from abd_app.teacher import Question
+from abd_app.text import visible
 
 _EXAMPLES = {
     "architecture": ("wrn-16-2",),

@@ -8,7 +8,8 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHeaderView, QStackedLayout, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
 
 from abd_app.gui.labels import plain_label
-from abd_app.gui.wording import count, percent, role_name, tooltip, visible
+from abd_app.gui.wording import count, role_name, tooltip
+from abd_app.text import percent, visible
 
 _ROLES = ("teacher", "twin", "student")
 _PADDING_PX = 12

@@ -14,7 +14,8 @@ from abd_app.gui.labels import ElidedLabel
 from abd_app.gui.legend import Legend
 from abd_app.gui.rate_plots import RatePlots
 from abd_app.gui.theme import Theme
-from abd_app.gui.wording import count, rates_text, tooltip, visible
+from abd_app.gui.wording import count, rates_text, tooltip
+from abd_app.text import visible
 
 _SIZE_PX = (860, 680)
 _RUNS = ("A", "B")

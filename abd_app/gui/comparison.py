@@ -13,11 +13,12 @@ from abd_app.command import trigger_to_text
 from abd_app.errors import AuditError, RunFailedError
 from abd_app.gui.curves import ACCURACY, CurveStore
 from abd_app.gui.outcome import outcome_of
-from abd_app.gui.wording import count, duration, trigger_name, visible
+from abd_app.gui.wording import count, duration, trigger_name
 from abd_app.history import PastRun
 from abd_app.metrics_file import metrics_from_csv
 from abd_app.plan import AuditPlan
 from abd_app.run_files import METRICS
+from abd_app.text import visible
 
 NOT_KNOWN = "–"
 

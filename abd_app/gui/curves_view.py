@@ -15,7 +15,8 @@ from abd_app.gui.legend import Legend
 from abd_app.gui.phase_bands import PhaseBands
 from abd_app.gui.rate_plots import RatePlots
 from abd_app.gui.theme import Theme
-from abd_app.gui.wording import count, rates_text, role_name, visible
+from abd_app.gui.wording import count, rates_text, role_name
+from abd_app.text import visible
 
 _LAST_PART = 0.25
 

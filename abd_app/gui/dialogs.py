@@ -12,7 +12,7 @@ from abd_app.gui.file_chooser import FileChooser
 from abd_app.gui.labels import ElidedLabel, plain_label
 from abd_app.gui.settings import FONT_SCALES, Settings
 from abd_app.gui.theme import THEMES, Theme
-from abd_app.gui.wording import visible
+from abd_app.text import visible
 
 
 class SettingsDialog(QDialog):

@@ -15,9 +15,10 @@ from abd_app.gui.findings_list import FindingsList
 from abd_app.gui.labels import ElidedLabel, plain_label
 from abd_app.gui.number_box import WholeNumberBox
 from abd_app.gui.trigger_row import TriggerRow
-from abd_app.gui.wording import file_name, tooltip, trigger_name, visible
+from abd_app.gui.wording import file_name, tooltip, trigger_name
 from abd_app.plan import ALL_TO_ALL, BUILT_IN_TRIGGERS, TriggerSpec
 from abd_app.teacher import Finding, TeacherCard
+from abd_app.text import visible
 
 
 class EvaluationPanel(Card):

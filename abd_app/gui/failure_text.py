@@ -7,7 +7,7 @@ from pathlib import Path
 from PySide6.QtCore import QCoreApplication
 
 from abd_app.events import AuditFailed
-from abd_app.gui.wording import visible
+from abd_app.text import visible
 
 
 def failure_text(failure: AuditFailed, log: Path) -> tuple[str, str, str]:

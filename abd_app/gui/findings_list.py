@@ -7,8 +7,8 @@ from PySide6.QtWidgets import QGridLayout, QLabel, QWidget
 
 from abd_app.gui import icons
 from abd_app.gui.labels import plain_label
-from abd_app.gui.wording import visible
 from abd_app.teacher import Finding
+from abd_app.text import visible
 
 _ORDER = {"danger": 0, "warning": 1, "info": 2}
 _COLOURS = {"danger": "danger", "warning": "warning", "info": "muted"}

@@ -25,9 +25,10 @@ from abd_app.gui import icons
 from abd_app.gui.comparison import Comparison, comparison_of
 from abd_app.gui.dialogs import close_button
 from abd_app.gui.labels import plain_label
-from abd_app.gui.wording import percent, tooltip, trigger_name, visible
+from abd_app.gui.wording import tooltip, trigger_name
 from abd_app.history import PastRun, past_runs
 from abd_app.plan import AuditPlan
+from abd_app.text import percent, visible
 
 _SIZE_PX = (940, 460)
 _LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter

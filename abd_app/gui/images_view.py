@@ -10,7 +10,8 @@ from abd_app.events import ImagesDrawn
 from abd_app.gui import icons
 from abd_app.gui.labels import plain_label
 from abd_app.gui.theme import Theme
-from abd_app.gui.wording import count, tooltip, visible
+from abd_app.gui.wording import count, tooltip
+from abd_app.text import visible
 
 _GAP_PX = 10
 _MIN_SIDE_PX, _MAX_SIDE_PX = 40, 128

@@ -8,7 +8,8 @@ from PySide6.QtWidgets import QSizePolicy, QToolButton, QWidget
 
 from abd_app.gui.flow_layout import FlowLayout
 from abd_app.gui.plotting import SAMPLE_SIZE, line_sample
-from abd_app.gui.wording import tooltip, visible
+from abd_app.gui.wording import tooltip
+from abd_app.text import visible
 
 
 class Legend(QWidget):

@@ -35,8 +35,9 @@ from abd_app.gui.setup_column import MIN_WIDTH_PX, SetupColumn
 from abd_app.gui.side_windows import SideWindows
 from abd_app.gui.theme import Theme
 from abd_app.gui.welcome import Welcome
-from abd_app.gui.wording import file_name, visible
+from abd_app.gui.wording import file_name
 from abd_app.plan import AuditPlan
+from abd_app.text import visible
 from abd_app.worker.failure import failure_of
 
 _WELCOME_STATES = (State.EMPTY, State.INSPECTING, State.ASKING, State.READY, State.REFUSED)

@@ -17,7 +17,8 @@ from abd_app.events import (
     TeacherInspected,
     VaccineChecked,
 )
-from abd_app.gui.wording import count, percent, phase_name, role_name, visible
+from abd_app.gui.wording import count, phase_name, role_name
+from abd_app.text import percent, visible
 
 
 def narrate(event: Event) -> str:

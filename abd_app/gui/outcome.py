@@ -8,7 +8,8 @@ from typing import Any
 from PySide6.QtCore import QCoreApplication
 
 from abd_app.gui.curves import ACCURACY, CurveKey, CurveStore
-from abd_app.gui.wording import count, duration, percent, visible
+from abd_app.gui.wording import count, duration
+from abd_app.text import percent, visible
 
 _ROLES = ("teacher", "twin", "student")
 

@@ -13,8 +13,9 @@ from abd_app.gui.choice_box import ChoiceBox
 from abd_app.gui.draft import Draft
 from abd_app.gui.file_chooser import FileChooser
 from abd_app.gui.labels import plain_label
-from abd_app.gui.wording import byte_size, visible
+from abd_app.gui.wording import byte_size
 from abd_app.plan import METHODS, PURIFIED, STUDENTS
+from abd_app.text import visible
 
 
 class PlanPanel(Card):

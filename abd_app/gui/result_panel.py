@@ -10,7 +10,8 @@ from abd_app.gui.card import GAP_PX, PADDING_PX, icon_button
 from abd_app.gui.flow_layout import FlowLayout
 from abd_app.gui.labels import ElidedLabel, plain_label
 from abd_app.gui.outcome import Outcome, Rate
-from abd_app.gui.wording import role_name, visible
+from abd_app.gui.wording import role_name
+from abd_app.text import visible
 
 
 class ResultPanel(QFrame):

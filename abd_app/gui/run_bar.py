@@ -14,8 +14,9 @@ from abd_app.gui.labels import ElidedLabel, plain_label
 from abd_app.gui.live_view import REDRAW_INTERVAL_MS
 from abd_app.gui.run_clock import RunClock
 from abd_app.gui.session import Session, State
-from abd_app.gui.wording import byte_size, count, duration, percent, phase_name, role_name, visible
+from abd_app.gui.wording import byte_size, count, duration, phase_name, role_name
 from abd_app.plan import AuditPlan
+from abd_app.text import percent, visible
 
 _PROGRESS_PARTS = 1000
 _HEIGHT_PX = 58

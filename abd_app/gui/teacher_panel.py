@@ -11,8 +11,9 @@ from abd_app.gui.findings_list import FindingsList
 from abd_app.gui.labels import ElidedLabel, plain_label
 from abd_app.gui.question_form import QuestionForm
 from abd_app.gui.session import Session, State
-from abd_app.gui.wording import byte_size, count, file_name, tooltip, visible
+from abd_app.gui.wording import byte_size, count, file_name, tooltip
 from abd_app.teacher import TeacherCard
+from abd_app.text import visible
 
 
 class TeacherPanel(Card):

@@ -10,8 +10,9 @@ from PySide6.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QVBoxLayout, 
 from abd_app.gui.card import icon_button, labelled
 from abd_app.gui.labels import ElidedLabel
 from abd_app.gui.number_box import NumberBox
-from abd_app.gui.wording import file_name, tooltip, trigger_name, visible
+from abd_app.gui.wording import file_name, tooltip, trigger_name
 from abd_app.plan import BUILT_IN_TRIGGERS, POSITIONS, TriggerSpec
+from abd_app.text import visible
 
 
 class TriggerRow(QWidget):

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import html
-import unicodedata
 from pathlib import PurePath
 
 from PySide6.QtCore import QCoreApplication
 
-
-def percent(rate: float, digits: int = 1) -> str:
-    """A rate in [0, 1] as ``97.5 %``."""
-    return f"{100 * rate:.{digits}f} %"
+from abd_app.text import percent, visible
 
 
 def rates_text(rates: dict[str, float]) -> str:
@@ -47,13 +43,6 @@ def duration(seconds: float) -> str:
     if hours >= 48:
         return QCoreApplication.translate("wording", "{n} days").format(n=round(hours / 24))
     return QCoreApplication.translate("wording", "{h} h {m} min").format(h=hours, m=minutes)
-
-
-def visible(text: str) -> str:
-    """A text from a file, with control and direction-changing characters made visible instead of obeyed."""
-    return "".join(
-        f"\\u{ord(char):04x}" if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char for char in text
-    )
 
 
 def file_name(path: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from abd_app.plan import ALL_TO_ALL
 from abd_app.redteam.images import LabelledImages
 from abd_app.redteam.order import TeacherOrder
 from abd_app.teacher import Finding
+from abd_app.text import visible
 
 POISONED = "RED TEAM: this model has a planted backdoor"
 CLEAN = "RED TEAM: this model is a clean one for comparison, no backdoor was planted"
@@ -139,5 +139,4 @@ def _named(names: list[str]) -> str:
 
 def _cell(text: str) -> str:
     """Text that cannot leave its table cell or become markup: names come from files."""
-    escaped = "".join(f"\\{char}" if char in "\\|`*_[]<>" else char for char in text)
-    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in escaped)
+    return visible("".join(f"\\{char}" if char in "\\|`*_[]<>" else char for char in text))

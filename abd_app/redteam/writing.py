@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from abd_app.distill.pictures import procedural_patches
-from abd_app.errors import RunFailedError
+from abd_app.errors import RunFailedError, first_line
 from abd_app.export.files import replacing, write_text
 from abd_app.export.onnx_student import MIN_PARITY_IMAGES, export_onnx, save_weights
 from abd_app.networks.pixels import PixelNetwork
@@ -83,7 +83,7 @@ def _writing(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise _unwritable(folder, error.strerror or str(error)) from error
     except RuntimeError as error:  # torch reports a full disk as a RuntimeError of its zip writer
-        raise _unwritable(folder, str(error).splitlines()[0]) from error
+        raise _unwritable(folder, first_line(error)) from error
 
 
 def _unwritable(folder: Path, why: str) -> RunFailedError:

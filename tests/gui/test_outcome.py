@@ -4,7 +4,7 @@ from abd_app.events import Measured, VaccineChecked
 from abd_app.gui.curves import CurveStore
 from abd_app.gui.narration import narrate
 from abd_app.gui.outcome import Rate, outcome_of
-from abd_app.gui.wording import byte_size, duration, percent, tooltip, visible
+from abd_app.gui.wording import byte_size, duration, tooltip
 
 
 def test_rates_carry_the_denominators_of_the_report() -> None:
@@ -37,12 +37,10 @@ def test_what_the_report_lacks_comes_from_the_run() -> None:
 
 
 def test_numbers_and_names_are_written_for_people() -> None:
-    assert percent(0.0049) == "0.5 %"
     assert [byte_size(size) for size in (5, 2048, 3_000_000, 5 * 1024**3)] == ["5 B", "2 KiB", "2.9 MiB", "5.0 GiB"]
     assert [duration(seconds) for seconds in (0.2, 80, 600, 7800, 400_000)] == [
         "1 s", "80 s", "10 min", "2 h 10 min", "5 days"
     ]  # fmt: skip
-    assert visible("a\u202eb\nc\udcff") == "a\\u202eb\\u000ac\\udcff"
     assert "&lt;b&gt;" in tooltip("<b>")
 
 

@@ -1,0 +1,26 @@
+"""Names and numbers as every reader may see them: in the window, in the terminal and in a report."""
+
+from __future__ import annotations
+
+import unicodedata
+
+_ACTING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def visible(text: str, *, keep: str = "") -> str:
+    r"""A text from a file, with characters that act spelled out instead of obeyed, e.g. ``\u202e``.
+
+    These are control, format (such as the direction of writing) and separator characters and lone surrogates.
+
+    Args:
+        text: The text.
+        keep: Characters that may act.
+    """
+    return "".join(
+        char if char in keep or unicodedata.category(char) not in _ACTING else ascii(char)[1:-1] for char in text
+    )
+
+
+def percent(rate: float, digits: int = 1) -> str:
+    """A rate in [0, 1] as ``97.5 %``."""
+    return f"{100 * rate:.{digits}f} %"
