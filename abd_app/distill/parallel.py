@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import distributed
 
-from abd_app.errors import RunFailedError
+from abd_app.errors import RunFailedError, first_line
 
 _DRIFT = 1e-3
 """Of the mean of a batch's pixels, in [0, 1]: what rounding explains is a thousand times less."""
@@ -127,6 +127,6 @@ def _talking() -> Iterator[None]:
     except RuntimeError as error:
         raise RunFailedError(
             "Another process of this run has ended.",
-            why=str(error).splitlines()[0][:200],
+            why=first_line(error)[:200],
             remedy="Its own message, or the system's log, says why; --resume continues from the last checkpoint.",
         ) from error

@@ -9,6 +9,7 @@ from abd_app.errors import UsageError
 from abd_app.intake.candidate import Candidate
 from abd_app.intake.guesses import guess_input_size, guess_mean_std, written
 from abd_app.intake.onnx_batch import OneByOne
+from abd_app.intake.stated import LEAST_PX, MOST_PX
 from abd_app.plan import TeacherFacts
 from abd_app.teacher import Answers, Finding, Question
 
@@ -59,12 +60,17 @@ def _findings(
 ) -> list[Finding]:
     """What a reviewer should know of the facts that are used: ``mean``, with its standard deviation, and ``size``."""
     findings = _normalisation_findings(candidate, facts, mean)
+    if candidate.stated.has_unusable_size and candidate.stated.input_size is None:
+        detail = f"Sides must be from {LEAST_PX} to {MOST_PX} pixels; {candidate.stated.source} says otherwise."
+        findings.append(Finding("info", "Stated image size ignored", detail))
     closed = isinstance(candidate.network, OneByOne)  # has a finding of its own
     if candidate.network is not None and not candidate.batchnorm_layers and not closed:
         detail = "The image sources `cmi` and `fast` match BatchNorm statistics and are not available for this teacher."
         findings.append(Finding("info", "No BatchNorm layers", detail))
     if candidate.fixed_size not in (None, size):
-        detail = f"{_times(size)} images are resized to {_times(candidate.fixed_size)}, which its architecture requires."
+        detail = (
+            f"{_times(size)} images are resized to {_times(candidate.fixed_size)}, which its architecture requires."
+        )
         findings.append(Finding("info", "Images are resized", detail))
     if size is not None and max(size) <= _SMALL_PX and _CHANGED_STEM.match(candidate.architecture or ""):
         detail = (
@@ -89,7 +95,7 @@ def _normalisation_findings(candidate: Candidate, facts: TeacherFacts, mean: tup
     if stated.mean == mean:
         return []
     said = f"{written(stated.mean)} / {written(stated.std)}"
-    detail = f"{stated.source} says {said}; what you gave is used."
+    detail = f"Mean / std are {said} according to {stated.source}; what you gave is used."
     return [Finding("warning", "Normalisation differs from what the file says", detail)]
 
 

@@ -102,8 +102,8 @@ def _onnx_findings(network: nn.Module, facts: onnx_graph.GraphFacts, data_files:
     ]
     if isinstance(network, OneByOne):
         detail = (
-            f"It was exported for batches of {facts.batch} and is run on groups of that size. What looks into its layers "
-            "is unavailable: the image sources `cmi` and `fast`, activation bounds, the Shuffling Vaccine. Export it "
+            f"It was exported for batches of {facts.batch} and runs on groups of that size. What looks into its layers "
+            "is not available: the image sources `cmi` and `fast`, activation bounds, the Shuffling Vaccine. Export it "
             "with a dynamic batch, or open the network as a state_dict."
         )
         findings.append(Finding("warning", "The graph only works at its exported batch size", detail))

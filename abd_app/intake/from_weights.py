@@ -78,8 +78,7 @@ def _recognition_findings(found: Recognised, *, certain: bool) -> list[Finding]:
         findings.append(_head_finding(found.head, found.fit.architecture))
     elif found.renamed:
         detail = (
-            "It has other names for the same layers. Strides, pooling and activations are not in the weights: check the "
-            "accuracy."
+            "Its layers have other names. Strides, pooling and activations are not in the weights: check the accuracy."
         )
         findings.append(Finding("warning", f"Read as {found.fit.architecture}", detail))
     if found.left_out:
@@ -90,8 +89,8 @@ def _recognition_findings(found: Recognised, *, certain: bool) -> list[Finding]:
 
 def _head_finding(head: Head, architecture: str) -> Finding:
     """What was put in the place of the last layers, and what had to be assumed about it."""
-    assumed = "Activations and the kind of a normalisation are not in the weights: check the accuracy. "
-    detail = f"In the place of {head.place}: {head.describe()}, with nothing in front of them. {assumed}"
+    assumed = "Activations and the type of a normalisation are not in the weights: check the accuracy. "
+    detail = f"In the place of {head.place}: {head.describe()}, assumed to follow the features directly. {assumed}"
     remedy = "If it is wrong, export the model as ONNX and open that."
     return Finding("warning", f"Read as {architecture} with other last layers", detail + remedy)
 
@@ -112,9 +111,11 @@ def _lacks_a_few(nearest: Fit, tensors: int) -> bool:
 
 
 def _incomplete(nearest: Fit, original: Path) -> TeacherRefusedError:
-    missing = ", ".join(nearest.missing[:_SHOWN_MISSING]) + " and more" * (len(nearest.missing) > _SHOWN_MISSING)
+    count = len(nearest.missing)
+    lacking = "one of its weights" if count == 1 else f"{count} of its weights"
+    missing = ", ".join(nearest.missing[:_SHOWN_MISSING]) + " and more" * (count > _SHOWN_MISSING)
     return TeacherRefusedError(
-        f"The file matches {nearest.architecture} but lacks {_weights(len(nearest.missing))}.",
+        f"The file matches {nearest.architecture} but lacks {lacking}.",
         where=str(original),
         why=f"It lacks {missing}.",
         remedy="Ask its author for the whole torch.save(model.state_dict(), 'weights.pth'). If the network has no such "

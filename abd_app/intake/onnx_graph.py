@@ -89,7 +89,7 @@ def all_tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:
 
 
 def constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
-    """By name, what nodes read that no image has a part in: initializers, and the values of ``Constant`` nodes."""
+    """The constant tensors of a graph by name: initializers, and the values of ``Constant`` nodes."""
     nodes = [node for node in graph.node if node.op_type == "Constant"]
     values = {node.output[0]: one.t for node in nodes for one in node.attribute if one.name == "value"}
     return {tensor.name: tensor for tensor in graph.initializer} | values
@@ -168,8 +168,6 @@ def _check_contents(model: onnx.ModelProto, original: Path) -> None:
 
 def _leading_arithmetic(model: onnx.ModelProto, name: str, channels: int) -> tuple[tuple[float, ...] | None, float]:
     """Factor and largest shift of a chain of Sub, Div, Mul and Add with constants, right behind the input."""
-    from onnx import numpy_helper
-
     known = constants(model.graph)
     scale: npt.NDArray[np.float64] = np.ones(channels)
     found, shift = False, 0.0
@@ -180,7 +178,7 @@ def _leading_arithmetic(model: onnx.ModelProto, name: str, channels: int) -> tup
         node = readers[0]
         if node.op_type in _AFFINE:
             others = [known[other] for other in node.input if other in known]
-            value = numpy_helper.to_array(others[0]).astype(np.float64).ravel() if others else np.empty(0)
+            value = _numbers(others[0]) if others else np.empty(0)
             if value.size not in (1, channels) or (node.op_type == "Div" and node.input[0] != name):
                 break
             if node.op_type in ("Sub", "Add"):
@@ -193,6 +191,16 @@ def _leading_arithmetic(model: onnx.ModelProto, name: str, channels: int) -> tup
         name = node.output[0]
     usable = found and np.isfinite(scale).all() and scale.all()
     return (tuple(float(factor) for factor in scale), shift) if usable else (None, 0.0)
+
+
+def _numbers(constant: onnx.TensorProto) -> npt.NDArray[np.float64]:
+    """What a constant holds, flat; empty if that is not numbers."""
+    from onnx import numpy_helper
+
+    try:
+        return numpy_helper.to_array(constant).astype(np.float64).ravel()
+    except (KeyError, TypeError, ValueError):  # strings, an unknown type: onnxruntime says what is wrong with them
+        return np.empty(0)
 
 
 def _dimensions(value: onnx.ValueInfoProto) -> list[int | None]:

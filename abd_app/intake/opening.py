@@ -1,4 +1,4 @@
-"""Opening a teacher file: the two ways into this room."""
+"""Opening a teacher file: the ways into this room."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from abd_app.teacher import ImageSpec, Question, Teacher, TeacherCard
 
 @dataclass(frozen=True)
 class TeacherFile:
-    """A teacher file that was read once: its card, and the teacher in it for who wants that, too.
+    """A teacher file that was read once, for both its card and its teacher.
 
     Attributes:
         card: What it is; facts that nobody states are questions of the card.
@@ -53,7 +53,7 @@ class TeacherFile:
 
 
 def read_teacher(file: str, facts: TeacherFacts) -> TeacherFile:
-    """Reads a teacher file once, for its card and for the teacher in it.
+    """Reads a teacher file once, for both its card and its teacher.
 
     Raises:
         TeacherRefusedError: The file is not a usable teacher.

@@ -30,6 +30,8 @@ _MAX_BUILT = 6
 _MOST_OF_A_HEAD = 24
 """Tensors beside a body that has a name of its own."""
 _SHOWN_NEAREST = 3
+_WRN_WIDTH = 16
+"""Channels of the first block of a WRN of width 1."""
 
 
 @dataclass(frozen=True)
@@ -201,9 +203,10 @@ def _renamed(tensors: Tensors) -> Tensors:
 
 def _own_family(shapes: Shapes) -> str | None:
     """The name that depth and width of the layers spell in one of the app's own families; it may still not fit."""
-    if first := shapes.get("block1.layer.0.conv1.weight"):
+    first = shapes.get("block1.layer.0.conv1.weight", ())
+    if first and first[0] >= _WRN_WIDTH:
         blocks = _count(shapes, r"block1\.layer\.(\d+)\.conv1\.weight")
-        return f"wrn-{6 * blocks + 4}-{first[0] // 16}"
+        return f"wrn-{6 * blocks + 4}-{first[0] // _WRN_WIDTH}"
     if "features.0.weight" in shapes and "features.1.running_mean" in shapes:
         return _vgg(shapes)
     stem = shapes.get("conv1.weight", ())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 _SIDECARS = ("config.json", "preprocessor_config.json")
 _SIDECAR_KEYS = frozenset(("architecture", "architectures", "pretrained_cfg", "num_classes", "id2label", "image_mean"))
@@ -16,8 +19,11 @@ _SIDECAR_KEYS = frozenset(("architecture", "architectures", "pretrained_cfg", "n
 _SIZE_KEYS = ("img_size", "crop_size", "size", "input_size")
 """Images are resized to ``size`` and then cropped to ``crop_size``, where both are given."""
 
-_MAX_SIDECAR_BYTES = 1 << 20
+LEAST_PX, MOST_PX = 8, 1024
+"""Of a side of the images, as for what a user says (:class:`~abd_app.plan.TeacherFacts`)."""
+_MOST_CLASSES = 10**6
 
+_MAX_SIDECAR_BYTES = 1 << 20
 
 _FOR_BYTES = 10
 """Numbers beyond this are for pixels in [0, 255]."""
@@ -31,6 +37,7 @@ class StatedFacts:
     Attributes:
         architecture: As the source spells it, which need not be a name of the catalogue.
         dataset: Lower-case name of the training data, e.g. ``cifar10``.
+        has_unusable_size: An image size is stated that the app does not take.
         source: Who says so, for messages.
     """
 
@@ -41,6 +48,7 @@ class StatedFacts:
     std: tuple[float, ...] | None = None
     class_names: tuple[str, ...] = ()
     dataset: str | None = None
+    has_unusable_size: bool = False
     source: str = ""
 
     def merged(self, other: StatedFacts) -> StatedFacts:
@@ -64,16 +72,18 @@ def from_dict(content: Mapping[Any, Any], source: str) -> StatedFacts:
     nested = content.get("pretrained_cfg")
     merged: dict[Any, Any] = {**(nested if isinstance(nested, Mapping) else {}), **content}
     names = _class_names(merged)
-    numbers = [_numbers(merged.get(f"image_{key}") or merged.get(key)) for key in ("mean", "std")]
-    mean, std = for_unit_pixels(*numbers) or (None, None)
+    mean, std = for_unit_pixels(*(_numbers(merged, f"image_{key}", key) for key in ("mean", "std"))) or (None, None)
+    sizes = [size for key in _SIZE_KEYS if (size := _size(merged.get(key))) is not None]
+    usable = [size for size in sizes if all(LEAST_PX <= side <= MOST_PX for side in size)]
     facts = StatedFacts(
         architecture=_text(merged, "architecture", "arch", "model_name"),
         num_classes=_count(merged.get("num_classes")) or len(names) or None,
-        input_size=next(filter(None, (_size(merged.get(key)) for key in _SIZE_KEYS)), None),
+        input_size=usable[0] if usable else None,
         mean=mean,
         std=std,
         class_names=names,
         dataset=(_text(merged, "clean_data") or "").lower() or None,
+        has_unusable_size=len(usable) < len(sizes),
     )
     return dataclasses.replace(facts, source=source) if facts != StatedFacts() else facts
 
@@ -88,6 +98,12 @@ def for_unit_pixels(
     mean, std = tuple(value / most for value in mean), tuple(value / most for value in std)
     plausible = all(0 <= value <= 1 for value in mean) and all(_LEAST_STD <= value <= _MOST_STD for value in std)
     return (mean, std) if plausible else None
+
+
+def is_dense(tensor: torch.Tensor) -> bool:
+    """Whether a tensor has ordinary real numbers at each of its places, and has them here."""
+    special = tensor.is_quantized or tensor.is_complex() or tensor.is_nested or tensor.is_meta
+    return tensor.layout is torch.strided and not special
 
 
 def _read_json(path: Path) -> Mapping[Any, Any] | None:
@@ -105,13 +121,20 @@ def _text(content: Mapping[Any, Any], *keys: str) -> str | None:
 
 
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 2 else None
-
-
-def _numbers(value: object) -> tuple[float, ...] | None:
-    if not isinstance(value, list | tuple) or len(value) not in (1, 3):
+    if not isinstance(value, int) or isinstance(value, bool):
         return None
-    return tuple(float(v) for v in value) if all(isinstance(v, int | float) for v in value) else None
+    return value if 2 <= value <= _MOST_CLASSES else None
+
+
+def _numbers(content: Mapping[Any, Any], *keys: str) -> tuple[float, ...] | None:
+    """One number, or one for each of three channels, as a list or as a tensor of any shape."""
+    for value in map(content.get, keys):
+        if isinstance(value, torch.Tensor):
+            value = value.flatten().tolist() if is_dense(value) and value.numel() in (1, 3) else None
+        if isinstance(value, list | tuple) and len(value) in (1, 3) and all(isinstance(v, int | float) for v in value):
+            with contextlib.suppress(OverflowError):  # integers have no bounds
+                return tuple(float(v) for v in value)
+    return None
 
 
 def _size(value: object) -> tuple[int, int] | None:
@@ -133,7 +156,7 @@ def _class_names(content: Mapping[Any, Any]) -> tuple[str, ...]:
     if isinstance(labels, Mapping):
         try:
             labels = [labels[key] for key in sorted(labels, key=int)]
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError, RuntimeError):  # keys may be anything, tensors too
             return ()
     else:
         labels = content.get("label_names")

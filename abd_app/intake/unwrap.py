@@ -7,11 +7,12 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 import torch
 
 from abd_app.errors import TeacherRefusedError
-from abd_app.intake.stated import StatedFacts, for_unit_pixels, from_dict
+from abd_app.intake.stated import StatedFacts, for_unit_pixels, from_dict, is_dense
 from abd_app.teacher import Finding
 
 Tensors = dict[str, torch.Tensor]
@@ -86,6 +87,11 @@ def unwrap(content: object, original: Path) -> Weights:
 
 
 def _is_state_dict(content: object) -> bool:
+    """Whether most of it is tensors, and the weights are not one level below, with mean and std beside them."""
+    return _has_tensors(content) and not any(_has_tensors(content.get(name)) for name in _WRAPPERS)
+
+
+def _has_tensors(content: object) -> TypeGuard[Mapping[str, object]]:
     if not isinstance(content, Mapping) or not content:
         return False
     tensors = sum(isinstance(value, torch.Tensor) for value in content.values())
@@ -97,7 +103,7 @@ def _wrapper(content: object) -> str | None:
     if not isinstance(content, Mapping):
         return None
     for name in _WRAPPERS:
-        if content.get(name) and isinstance(content[name], Mapping):
+        if isinstance(content.get(name), Mapping) and content[name]:
             return name
     found = [name for name, value in content.items() if isinstance(name, str) and _is_state_dict(value)]
     return found[0] if len(found) == 1 else None
@@ -106,7 +112,9 @@ def _wrapper(content: object) -> str | None:
 def _has_averaged(content: Mapping[str, object]) -> bool:
     """Whether an average in it, if there is one, has begun: its counter or flag is not 0."""
     counters = [value for name, value in content.items() if name.rpartition(".")[2] in ("n_averaged", "initted")]
-    return not any(isinstance(one, torch.Tensor) and one.numel() == 1 and not one.item() for one in counters)
+    return not any(
+        isinstance(one, torch.Tensor) and is_dense(one) and one.numel() == 1 and not one.item() for one in counters
+    )
 
 
 def _plain(content: Mapping[str, object], original: Path, findings: list[Finding]) -> Tensors:
@@ -118,9 +126,9 @@ def _plain(content: Mapping[str, object], original: Path, findings: list[Finding
         if not isinstance(value, torch.Tensor) or name.rpartition(".")[2] in _BOOKKEEPING:
             dropped.append(name)
             continue
-        if value.layout is not torch.strided or value.is_quantized or value.is_complex():
+        if not is_dense(value):
             raise TeacherRefusedError(
-                "The file holds sparse, quantised or complex tensors.",
+                "The file holds sparse, quantised, complex or empty ('meta') tensors.",
                 where=f"{original}: {name}",
                 remedy="Save the model with ordinary floating-point weights.",
             )
@@ -129,7 +137,7 @@ def _plain(content: Mapping[str, object], original: Path, findings: list[Finding
             raise TeacherRefusedError(
                 "The file claims more than it holds.",
                 where=f"{original}: {name}",
-                why=f"{stored:,} bytes are to be repeated until they are {claimed:,}.",
+                why=f"{stored:,} bytes are repeated until they fill {claimed:,}.",
                 remedy="Save the model with ordinary weights, e.g. after tensor.contiguous().",
             )
         if value.is_floating_point() and value.dtype is not torch.float32:
@@ -143,7 +151,7 @@ def _plain(content: Mapping[str, object], original: Path, findings: list[Finding
         findings.append(Finding("info", "Weights converted to fp32", f"The file stores {types}."))
     broken = [name for name, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
-        findings.append(Finding("danger", "Weights that are not numbers (NaN or infinite)", _shown(broken)))
+        findings.append(Finding("danger", "Some weights are NaN or infinite", _shown(broken)))
     return tensors
 
 
@@ -212,7 +220,9 @@ def _without_second(tensors: Tensors, findings: list[Finding], *, averaged: bool
         if averages and not _AVERAGE.search(first):
             average, left_out = averages[0], first if averaged else averages[0]
             said = (
-                "The averaged (EMA) weights are used" if averaged else "Averaged weights that never began were left out"
+                "The averaged (EMA) weights are used"
+                if averaged
+                else "Averaged weights were left out: averaging never began"
             )
             findings.append(Finding("info", said, f"{average} beside {first}"))
         elif all(name in tensors and torch.equal(value, tensors[name]) for name, value in part.items()):

@@ -110,7 +110,18 @@ def test_what_was_assumed_is_said(saved: Save) -> None:
     assert "fc: Linear 512 → 8, ReLU, Linear 8 → 5," in said.detail
     card = inspect_teacher(saved(_resnet18(nn.Sequential(nn.Dropout(), nn.Linear(512, 5))).state_dict()), FACTS)
     (said,) = [finding for finding in card.findings if "last layers" in finding.title]
-    assert "fc: Linear 512 → 5, with nothing in front" in said.detail
+    assert "fc: Linear 512 → 5, assumed to follow the features directly" in said.detail
+
+
+@pytest.mark.parametrize("normalisation", [nn.BatchNorm1d, nn.LayerNorm])
+def test_the_classifier_of_a_cifar_vgg_may_begin_with_a_normalisation(
+    saved: Save, normalisation: type[nn.Module]
+) -> None:
+    network = catalog.build("vgg11-bn-cifar", 10)
+    network.classifier = nn.Sequential(normalisation(512), nn.Linear(512, 5))
+    teacher = open_teacher(saved(network.eval().state_dict()), FACTS)
+    assert teacher.card.architecture == "vgg11-bn-cifar"
+    assert torch.allclose(teacher.network(IMAGES), network((IMAGES - 0.5) / 0.25), atol=1e-5)
 
 
 def test_other_architectures_that_fit_are_still_named() -> None:

@@ -94,6 +94,21 @@ def test_probabilities_are_noticed_and_become_logits(tmp_path: Path) -> None:
         )
 
 
+def test_constants_in_nodes_count_as_those_in_front_do(tmp_path: Path) -> None:
+    """Where a normalisation is looked for, and where a fixed batch is freed."""
+    model = classifier([helper.make_node("Div", ["x", "sd"], ["x1"])], batch=4, sd=np.float32(255))
+    moved = [tensor for tensor in model.graph.initializer if tensor.name in ("sd", "target")]
+    nodes = [helper.make_node("Constant", [], [tensor.name], value=tensor) for tensor in moved]
+    nodes += list(model.graph.node)
+    for tensor in moved:
+        model.graph.initializer.remove(tensor)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    teacher = opened(model, tmp_path, TeacherFacts())
+    assert teacher.spec.std == pytest.approx((1 / 255,) * 3)
+    assert "Fixed batch size removed" in [finding.title for finding in teacher.card.findings]
+
+
 @pytest.mark.parametrize("allowzero", [0, 1])
 @pytest.mark.parametrize("batch", [1, 4])
 def test_a_fixed_batch_is_freed(tmp_path: Path, batch: int, allowzero: int) -> None:
@@ -109,7 +124,7 @@ def test_a_fixed_batch_is_freed(tmp_path: Path, batch: int, allowzero: int) -> N
 @pytest.mark.parametrize(("axis", "mixes"), [(0, True), (1, False)])
 def test_a_graph_that_goes_across_images_is_a_warning(tmp_path: Path, axis: int, mixes: bool) -> None:
     card = opened(classifier(back=[helper.make_node("Softmax", ["y1"], ["y"], axis=axis)]), tmp_path).card
-    assert any("by themselves" in finding.title for finding in card.findings) == mixes
+    assert any("rest of the batch" in finding.title for finding in card.findings) == mixes
 
 
 def test_any_size_is_asked(tmp_path: Path) -> None:
@@ -146,9 +161,16 @@ def test_sparse_constants_are_refused(tmp_path: Path) -> None:
     assert "sparse weights" in _refusal(model, tmp_path).what
 
 
+@pytest.mark.parametrize("constant", [np.array(["a"], dtype=object), np.empty(0, np.float32)])
+def test_a_front_that_computes_with_no_numbers_is_refused(tmp_path: Path, constant: np.ndarray) -> None:
+    model = classifier([helper.make_node("Sub", ["x", "k"], ["x1"])], k=constant)
+    refusal = _refusal(model, tmp_path)
+    assert "unexpected" not in refusal.what and "onnxruntime" in refusal.remedy
+
+
 @pytest.mark.parametrize(("batch", "size"), [(2**40, 8), (2000, 8), (1, 100_000), (1000, 1000)])
-def test_graphs_for_very_many_pixels_at_once_are_refused(tmp_path: Path, batch: int, size: int) -> None:
-    assert "very many pixels" in _refusal(classifier(batch=batch, size=size), tmp_path).what
+def test_graphs_for_too_many_pixels_at_once_are_refused(tmp_path: Path, batch: int, size: int) -> None:
+    assert "too many pixels" in _refusal(classifier(batch=batch, size=size), tmp_path).what
 
 
 def test_batchnorm_that_says_that_it_infers_is_converted(tmp_path: Path) -> None:

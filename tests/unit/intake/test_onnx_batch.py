@@ -80,7 +80,7 @@ def test_any_number_of_images_as_the_network_answers_them(
     closed = any(isinstance(module, OneByOne) for module in teacher.network.modules())
     assert closed == (build is _Transformer or (build is _Windows and not modern)), "else the batch is freed"
     titles = [finding.title for finding in teacher.card.findings if finding.severity == "warning"]
-    assert ("The graph rests on the size of its batch" in titles) == closed
+    assert ("The graph only works at its exported batch size" in titles) == closed
     assert closed != any(finding.title == "No BatchNorm layers" for finding in teacher.card.findings)
     for count in (1, 2, 3, 6, 7):
         images = torch.rand(count, 3, 8, 8)

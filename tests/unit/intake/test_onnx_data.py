@@ -168,7 +168,7 @@ def _folder(path: Path) -> None:
 def test_links_and_other_things_are_not_followed(tmp_path: Path, replaced: Callable[[Path], None]) -> None:
     file = _external(_model(), tmp_path)
     replaced(tmp_path / "weights.bin")
-    assert "'weights.bin' is a link, or no plain file" in _refusal(file).why
+    assert "'weights.bin' is a link, or not a plain file" in _refusal(file).why
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from abd_app.errors import MissingFactsError, UsageError
-from abd_app.intake import inspect_teacher, open_teacher
+from abd_app.intake import inspect_teacher, open_teacher, read_teacher
 from abd_app.intake.guesses import guess_input_size, guess_mean_std
 from abd_app.networks import catalog
 from abd_app.networks.pixels import PixelNetwork
@@ -108,6 +108,41 @@ def test_facts_that_contradict_the_weights(
         open_teacher(path, said)
 
 
+@pytest.mark.parametrize("size", [1500, 4, (32, 1500, 3), {"height": 10**30, "width": 32}])
+def test_a_stated_size_out_of_range_is_ignored_and_asked_for(
+    wrn: nn.Module, saved: Save, facts: TeacherFacts, size: object
+) -> None:
+    card = inspect_teacher(saved({"state_dict": wrn.state_dict(), "img_size": size}), TeacherFacts())
+    (finding,) = [one for one in card.findings if one.title == "Stated image size ignored"]
+    assert finding.severity == "info" and "8 to 1024" in finding.detail and "the file" in finding.detail
+    assert card.input_size is None and "input_size" in [question.fact for question in card.questions]
+    card = inspect_teacher(saved({"state_dict": wrn.state_dict(), "img_size": size, "size": 48}), TeacherFacts())
+    assert card.input_size == (48, 48) and not any("ignored" in one.title for one in card.findings)
+
+
+def test_images_that_no_machine_can_hold(wrn: nn.Module, saved: Save, facts: TeacherFacts) -> None:
+    read = read_teacher(saved(wrn.state_dict()), facts)
+    with pytest.raises(UsageError, match="cannot take"):
+        dataclasses.replace(read, card=dataclasses.replace(read.card, input_size=(10**30, 32))).teacher()
+
+
+def test_one_read_gives_the_card_and_the_teacher(wrn: nn.Module, saved: Save, facts: TeacherFacts) -> None:
+    path = saved(wrn.state_dict())
+    card = inspect_teacher(path, facts)
+    read = read_teacher(path, facts)
+    Path(path).unlink()
+    teacher = read.teacher()
+    assert read.card == teacher.card == card
+    assert teacher.network(torch.rand(2, 3, 32, 32)).shape == (2, 5)
+
+
+def test_a_card_with_questions_has_no_teacher(wrn: nn.Module, saved: Save) -> None:
+    read = read_teacher(saved(wrn.state_dict()), TeacherFacts())
+    assert read.card.questions
+    with pytest.raises(MissingFactsError, match="image size and its normalisation"):
+        read.teacher()
+
+
 def test_another_normalisation_than_the_files_is_a_warning(wrn: nn.Module, saved: Save) -> None:
     file = saved(
         {
@@ -117,10 +152,12 @@ def test_another_normalisation_than_the_files_is_a_warning(wrn: nn.Module, saved
         }
     )
     given = TeacherFacts(input_size=(16, 16), mean=(0.0,) * 3, std=(1.0,) * 3)
-    (warning,) = [one for one in inspect_teacher(file, given).findings if "otherwise than the file" in one.title]
+    (warning,) = [
+        one for one in inspect_teacher(file, given).findings if "differs from what the file says" in one.title
+    ]
     assert warning.severity == "warning" and "0.5,0.5,0.5 / 0.25,0.25,0.25" in warning.detail
     same = TeacherFacts(input_size=(16, 16), mean=(0.5,) * 3, std=(0.25,) * 3)
-    assert not [one for one in inspect_teacher(file, same).findings if "otherwise" in one.title]
+    assert not [one for one in inspect_teacher(file, same).findings if "differs" in one.title]
 
 
 @pytest.mark.parametrize(("side", "warned"), [(32, True), (224, False)])
@@ -207,7 +244,7 @@ def test_findings_for_half_precision_broken_numbers_and_no_batchnorm(saved: Save
     }
     assert any("fp32" in title for title in by_severity["info"])
     assert any("No BatchNorm" in title for title in by_severity["info"])
-    assert any("not numbers" in title for title in by_severity["danger"])
+    assert any("NaN or infinite" in title for title in by_severity["danger"])
 
 
 @pytest.mark.parametrize(

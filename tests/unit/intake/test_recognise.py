@@ -157,6 +157,20 @@ def test_one_tensor_off_is_not_recognised_and_the_nearest_says_so(name: str, cha
     assert {"missing": key, "unexpected": "extra.weight", "shape": key}[change] in best.describe()
 
 
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("wrn-16-1", "block1.layer.0.conv1.weight"),
+        ("vgg11-bn-cifar", "classifier.weight"),
+        ("vgg11-bn-cifar-h512", "classifier.0.weight"),
+        ("resnet20-cifar", "conv1.weight"),
+    ],
+)
+@pytest.mark.parametrize("shape", [(), (0,), (7,), (0, 3), (2, 3, 4, 5, 6)])
+def test_tensors_of_odd_shapes_are_not_recognised(name: str, key: str, shape: tuple[int, ...]) -> None:
+    assert recognise({**_tensors(name), key: torch.empty(shape, device="meta")}) is None
+
+
 def test_nothing_resembles_a_foreign_state_dict() -> None:
     tensors = {"encoder.lstm.weight": torch.empty(4, 4), "decoder.bias": torch.empty(4)}
     assert recognise(tensors) is None

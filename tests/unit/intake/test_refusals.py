@@ -10,9 +10,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from abd_app.errors import TeacherRefusedError
-from abd_app.intake import inspect_teacher, open_teacher
+from abd_app.errors import TeacherRefusedError, UsageError
+from abd_app.intake import inspect_teacher, open_teacher, reading
 from abd_app.networks import catalog
+from abd_app.networks.pixels import PixelNetwork
 from abd_app.plan import TeacherFacts
 
 Save = Callable[..., str]
@@ -38,10 +39,18 @@ def test_near_miss_is_a_question_for_the_card_and_a_refusal_for_the_run(
     assert "block2.layer.0.gate.weight" in caught.value.why
 
 
-@pytest.mark.parametrize("lacking", [["block2.layer.0.bn1.weight"], ["fc.weight", "fc.bias"]])
-def test_a_file_that_lacks_a_few_weights_is_called_incomplete(wrn: nn.Module, saved: Save, lacking: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("lacking", "said"),
+    [
+        (["block2.layer.0.bn1.weight"], "matches wrn-16-1 but lacks one of its weights"),
+        (["fc.weight", "fc.bias"], "matches wrn-16-1 but lacks 2 of its weights"),
+    ],
+)
+def test_a_file_that_lacks_a_few_weights_is_called_incomplete(
+    wrn: nn.Module, saved: Save, lacking: list[str], said: str
+) -> None:
     path = saved({name: value for name, value in wrn.state_dict().items() if name not in lacking})
-    with pytest.raises(TeacherRefusedError, match=f"all of wrn-16-1 but for {len(lacking)} of its weights") as caught:
+    with pytest.raises(TeacherRefusedError, match=said) as caught:
         inspect_teacher(path, TeacherFacts())
     assert caught.value.where == path and caught.value.why == f"It lacks {', '.join(lacking)}."
 
@@ -76,11 +85,55 @@ def test_a_teacher_that_answers_nan_is_looked_at_and_not_distilled(
     state["conv1.weight"][0] = float("nan")
     path = saved(state)
     assert any(finding.severity == "danger" for finding in inspect_teacher(path, facts).findings)
-    with pytest.raises(TeacherRefusedError, match="numbers that are none") as caught:
+    with pytest.raises(TeacherRefusedError, match="contain NaN or infinity") as caught:
         open_teacher(path, facts)
     assert caught.value.where == path
 
 
-def test_one_output_tells_no_classes_apart(saved: Save) -> None:
-    with pytest.raises(TeacherRefusedError, match="tells no classes apart"):
+def test_a_single_output_is_refused(saved: Save) -> None:
+    with pytest.raises(TeacherRefusedError, match="single output"):
         inspect_teacher(saved(catalog.build("torchvision/resnet18", 1).state_dict()), TeacherFacts())
+
+
+def test_what_nobody_has_thought_of_is_a_refusal(
+    wrn: nn.Module, saved: Save, facts: TeacherFacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, cause = saved(wrn.state_dict()), KeyError("conv9")
+
+    def fail(*_: object) -> None:
+        raise cause
+
+    monkeypatch.setattr(reading, "from_weights", fail)
+    with pytest.raises(TeacherRefusedError, match="something unexpected") as caught:
+        open_teacher(path, facts)
+    assert (caught.value.where, caught.value.why) == (path, "KeyError: 'conv9'")
+    assert caught.value.__cause__ is cause
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory"), UsageError("No.")]
+)
+def test_what_is_not_the_files_fault_stays_what_it_is(
+    wrn: nn.Module, saved: Save, facts: TeacherFacts, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(reading, "from_weights", fail)
+    with pytest.raises(type(error)) as caught:
+        open_teacher(saved(wrn.state_dict()), facts)
+    assert caught.value is error
+
+
+def test_a_network_that_fails_without_a_word_is_told_by_its_kind_of_error(
+    wrn: nn.Module, saved: Save, facts: TeacherFacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As timm/halonet26t does at 224 pixels."""
+
+    def fail(_network: nn.Module, _images: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("")
+
+    monkeypatch.setattr(PixelNetwork, "forward", fail)
+    with pytest.raises(UsageError, match="cannot take 32x32 images") as caught:
+        open_teacher(saved(wrn.state_dict()), facts)
+    assert caught.value.why == "AssertionError"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -71,21 +72,18 @@ def test_bookkeeping_is_left_out_with_a_finding() -> None:
     assert any("left out" in finding.title for finding in weights.findings)
 
 
-def test_backdoorbench_facts() -> None:
-    content = {
-        "model_name": "preactresnet18",
-        "num_classes": 10,
-        "model": _weights(),
-        "img_size": (32, 32, 3),
-        "clean_data": "CIFAR10",
-        "bd_train": {"x": [1, 2]},
-    }
-    stated = unwrap(content, HERE).stated
-    assert (stated.architecture, stated.num_classes, stated.dataset) == ("preactresnet18", 10, "cifar10")
-    assert stated.input_size == (32, 32)
-
-
-@pytest.mark.parametrize("content", [{}, {"epoch": 3}, [1, 2], torch.rand(3), {"model": {"a": "text"}}, None])
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"epoch": 3},
+        [1, 2],
+        torch.rand(3),
+        {"model": {"a": "text"}},
+        {"net": torch.ones(2), "epoch": 3, "x": "y"},
+        None,
+    ],
+)
 def test_no_weights_is_a_refusal(content: object) -> None:
     with pytest.raises(TeacherRefusedError, match="no weights"):
         unwrap(content, HERE)
@@ -102,9 +100,31 @@ def test_what_claims_more_than_it_holds_is_refused_before_it_is_copied() -> None
     )
 
 
-def test_sparse_tensors_are_refused() -> None:
+def _nested() -> torch.Tensor:
+    with warnings.catch_warnings(action="ignore"):  # such tensors are a prototype
+        return torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        torch.eye(3).to_sparse(),
+        torch.ones(3, dtype=torch.complex64),
+        torch.empty(3, device="meta"),
+        _nested(),
+    ],
+    ids=["sparse", "complex", "meta", "nested"],
+)
+def test_tensors_without_ordinary_numbers_are_refused_and_state_nothing(odd: torch.Tensor) -> None:
     with pytest.raises(TeacherRefusedError, match="sparse"):
-        unwrap({**_weights(), "emb.weight": torch.eye(3).to_sparse()}, HERE)
+        unwrap({**_weights(), "emb.weight": odd}, HERE)
+    weights = unwrap({"state_dict": {**_weights(), "ema.n_averaged": odd}, "mean": odd, "std": odd}, HERE)
+    assert set(weights.tensors) == set(_weights()) and weights.stated.mean is None
+
+
+def test_an_average_that_is_not_there_is_not_counted() -> None:
+    count = torch.empty((), device="meta")
+    assert set(unwrap({**_weights(), "ema.n_averaged": count}, HERE).tensors) == set(_weights())
 
 
 @pytest.mark.parametrize(
@@ -202,11 +222,6 @@ def test_numbers_that_normalise_no_pixels_stay_tensors(mean: tuple[float, ...], 
     assert weights.stated.mean is None
     assert "0.mean" in weights.tensors
     assert unwrap({"state_dict": _weights(), "mean": mean, "std": std}, HERE).stated.mean is None
-
-
-def test_stated_numbers_for_pixels_up_to_255_are_read_as_such() -> None:
-    stated = unwrap({"state_dict": _weights(), "mean": [51.0, 102.0, 127.5], "std": [51.0] * 3}, HERE).stated
-    assert stated.mean == pytest.approx((0.2, 0.4, 0.5)) and stated.std == pytest.approx((0.2,) * 3)
 
 
 @pytest.mark.parametrize("name", ["class_bias", "norm.weight", "scale"])
