@@ -9,7 +9,7 @@ from abd_app.audit.rehearsal import seconds_by_effort
 from abd_app.distill.device import choose_compute
 from abd_app.errors import MissingFactsError
 from abd_app.events import CostEstimated, Event, TeacherInspected
-from abd_app.intake import inspect_teacher, open_teacher
+from abd_app.intake import read_teacher
 from abd_app.plan import TeacherFacts
 
 
@@ -24,10 +24,11 @@ def run_inspection(file: str, facts: TeacherFacts, device: str = "auto") -> Gene
     Raises:
         AuditError: The file is refused, the facts contradict it, or the device is not there.
     """
-    card = inspect_teacher(file, facts)
+    read = read_teacher(file, facts)
+    card = read.card
     yield TeacherInspected(card)
     try:
-        teacher = open_teacher(file, facts)
+        teacher = read.teacher()
     except MissingFactsError:
         return
     compute = choose_compute(device, "auto")

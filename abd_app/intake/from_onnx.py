@@ -52,7 +52,9 @@ def from_onnx(copy: PrivateCopy) -> Candidate:
         detail = "An output changes with the other images of its batch: some operator in the graph mixes images."
         findings.append(Finding("warning", "Outputs depend on the rest of the batch", detail))
     probabilities = bool((answers >= 0).all() and (abs(answers.sum(axis=1) - 1) < 1e-3).all())
-    if probabilities:
+    if softmax := onnx_graph.last_softmax(model.graph) is not None:
+        findings.append(Finding("info", "The last softmax was taken away", "What it is given are the logits."))
+    elif probabilities:
         findings.append(Finding("info", "The outputs are probabilities", "Their logarithm is used as logits."))
     return Candidate(
         FileKind.ONNX,
@@ -63,7 +65,8 @@ def from_onnx(copy: PrivateCopy) -> Candidate:
         num_classes=answers.shape[1],
         channels=facts.channels,
         fixed_size=facts.size,
-        answers="probabilities" if probabilities else "logits",
+        answers="probabilities" if probabilities and not softmax else "logits",
+        softmax_removed=softmax,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         data_files=data_files,
     )
@@ -77,14 +80,21 @@ def _converted(
     original: Path,
 ) -> tuple[onnx_network.OnnxNetwork, npt.NDArray[np.float32]]:
     """The graph as a network for any number of images, and the file's answers on random ones."""
+
+    def checked(network: onnx_network.OnnxNetwork) -> npt.NDArray[np.float32]:
+        """The network has no softmax at its end, but the file may."""
+        ends = onnx_graph.last_softmax(model.graph) is not None
+        whole = nn.Sequential(network, nn.Softmax(dim=1)) if ends else network
+        return onnx_parity.check_parity(whole, reference, shape, original)
+
     try:
         network = onnx_network.convert(model, facts.batch, original)
-        return network, onnx_parity.check_parity(network, reference, shape, original)
+        return network, checked(network)
     except TeacherRefusedError:
         if facts.batch is None:
             raise
     network = OneByOne(onnx_network.convert(model, None, original), facts.batch)
-    return network, onnx_parity.check_parity(network, reference, shape, original)
+    return network, checked(network)
 
 
 def _onnx_findings(network: nn.Module, facts: onnx_graph.GraphFacts, data_files: tuple[DataFile, ...]) -> list[Finding]:

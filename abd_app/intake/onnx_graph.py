@@ -95,6 +95,17 @@ def constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
     return {tensor.name: tensor for tensor in graph.initializer} | values
 
 
+def last_softmax(graph: onnx.GraphProto) -> onnx.NodeProto | None:
+    """The node that turns logits, one row per image, into the graph's answer; ``None`` if it ends otherwise."""
+    answer = graph.output[0].name
+    node = next((node for node in graph.node if answer in node.output), None)
+    if node is None or node.op_type != "Softmax":
+        return None
+    over_classes = all(one.i in (1, -1) for one in node.attribute if one.name == "axis")
+    read_again = any(answer in other.input for other in graph.node)
+    return node if over_classes and not read_again else None
+
+
 def is_external(tensor: onnx.TensorProto) -> bool:
     """Whether the numbers lie in another file."""
     import onnx

@@ -29,6 +29,8 @@ _GRADIENT_TOLERANCE = 0.1
 """Relative; a step in pixel values crosses kinks of the network, where the difference quotient is no derivative."""
 _ROUNDING = 1e-6
 """Relative error of one answer in fp32, which the difference quotient divides by the step."""
+_SILENT = 4
+"""Level of onnxruntime's log: what it has to say is in its exceptions."""
 _CANDIDATE_SIZES = ((32, 32), (224, 224), (64, 64), (28, 28), (16, 16))
 
 
@@ -48,7 +50,9 @@ class Reference:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
+        options.log_severity_level = _SILENT
+        self._quietly = onnxruntime.RunOptions()
+        self._quietly.log_severity_level = _SILENT
         options.intra_op_num_threads = torch.get_num_threads()
         self._facts = facts
         self._original = original
@@ -65,8 +69,8 @@ class Reference:
         padded = np.concatenate([images, np.repeat(images[-1:], padding, axis=0)]) if padding else images
         try:
             parts = [
-                self._session.run([self._facts.output_name], {self._facts.input_name: padded[start : start + size]})[0]
-                for start in range(0, len(padded), size)
+                self._session.run([self._facts.output_name], {self._facts.input_name: group}, self._quietly)[0]
+                for group in np.split(padded, range(size, len(padded), size))
             ]
         except Exception as error:
             raise self._refused("fails on images", error) from error

@@ -80,18 +80,33 @@ def test_constants_of_rank_five_survive_channels_last() -> None:
     assert torch.equal(moved.get_buffer("indices"), torch.arange(12).reshape(1, 2, 1, 3, 2))
 
 
-def test_probabilities_are_noticed_and_become_logits(tmp_path: Path) -> None:
-    teacher = opened(classifier(back=[helper.make_node("Softmax", ["y1"], ["y"], axis=1)]), tmp_path)
+@pytest.mark.parametrize("axis", [1, -1])
+@pytest.mark.parametrize("batch", [None, 4])
+def test_a_last_softmax_is_taken_away(tmp_path: Path, axis: int, batch: int | None) -> None:
+    """Logits that are far apart, too: of their softmax, in fp32, nothing but 0 and 1 would be left."""
+    scaled = [helper.make_node("Mul", ["y1", "far"], ["y2"]), helper.make_node("Softmax", ["y2"], ["y"], axis=axis)]
+    model = classifier(back=scaled, batch=batch, far=np.float32(200))
+    teacher = opened(model, tmp_path)
+    images = torch.rand(4, 3, 8, 8)
+    assert teacher.card.answers == "logits"
+    assert any("softmax was taken away" in finding.title for finding in teacher.card.findings)
+    plain = 200 * answers(classifier(), images)
+    assert torch.allclose(teacher.network(images), plain, rtol=1e-3, atol=0.1)
+    assert plain.softmax(1).max() == 1
+    for said in ("probabilities", "logits"):  # of the file, or of what is left of it
+        facts = TeacherFacts(mean=(0.0,) * 3, std=(1.0,) * 3, answers=said)  # type: ignore[arg-type]
+        assert opened(model, tmp_path, facts).card.answers == "logits"
+
+
+def test_other_probabilities_are_noticed_and_become_logits(tmp_path: Path) -> None:
+    back = [helper.make_node("Softmax", ["y1"], ["y2"], axis=1), helper.make_node("Identity", ["y2"], ["y"])]
+    teacher = opened(classifier(back=back), tmp_path)
     images = torch.rand(4, 3, 8, 8)
     assert teacher.card.answers == "probabilities"
     plain = answers(classifier(), images)
     assert torch.allclose(teacher.network(images), plain.log_softmax(1), atol=1e-4)
     with pytest.raises(UsageError, match="answers probabilities"):
-        opened(
-            classifier(back=[helper.make_node("Softmax", ["y1"], ["y"], axis=1)]),
-            tmp_path,
-            TeacherFacts(answers="logits"),
-        )
+        opened(classifier(back=back), tmp_path, TeacherFacts(answers="logits"))
 
 
 def test_constants_in_nodes_count_as_those_in_front_do(tmp_path: Path) -> None:
