@@ -18,10 +18,10 @@ from abd_app.assets import asset
 from abd_app.gui.engine_thread import EngineThread
 from abd_app.gui.folders import log_file, settings_file
 from abd_app.gui.log_file import start_log
+from abd_app.gui.look.theme import Theme
 from abd_app.gui.main_window import MainWindow
 from abd_app.gui.session import Session
 from abd_app.gui.settings import Settings
-from abd_app.gui.theme import Theme
 from abd_app.plan import AuditPlan
 from abd_app.worker.engine import TORCH_RUNNER
 

@@ -23,7 +23,7 @@ from cifar10_npz import load_images  # noqa: E402
 
 from abd_app.audit.choices import choose_student  # noqa: E402
 from abd_app.audit.rehearsal import measure_pace  # noqa: E402
-from abd_app.distill.device import choose_compute  # noqa: E402
+from abd_app.distill.compute.device import choose_compute  # noqa: E402
 from abd_app.distill.recipe import STEPS, choose_recipe  # noqa: E402
 from abd_app.intake import open_teacher  # noqa: E402
 from abd_app.plan import AuditPlan, TriggerSpec  # noqa: E402

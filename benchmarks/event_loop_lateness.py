@@ -24,10 +24,10 @@ from PySide6.QtWidgets import QApplication
 
 from abd_app.app import demo_plan, settle
 from abd_app.gui.engine_thread import EngineThread
+from abd_app.gui.look.theme import Theme
 from abd_app.gui.main_window import MainWindow
 from abd_app.gui.session import Session, State
 from abd_app.gui.settings import Settings
-from abd_app.gui.theme import Theme
 
 _TIMER_MS = 5
 _AIMS = {"window_s": 1.5, "p99_ms": 16, "max_ms": 100, "cancel_s": 1.0}

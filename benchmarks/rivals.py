@@ -30,8 +30,8 @@ from rivals.plain_kd import distil_on_images  # noqa: E402
 from abd_app.command import target_from_text, trigger_from_text  # noqa: E402
 from abd_app.distill.answering import AnsweringTeacher  # noqa: E402
 from abd_app.distill.assemble import purification  # noqa: E402
-from abd_app.distill.bounds import BOUND_STDS, bound_activations  # noqa: E402
-from abd_app.distill.device import Compute, choose_compute  # noqa: E402
+from abd_app.distill.compute.device import Compute, choose_compute  # noqa: E402
+from abd_app.distill.defences.bounds import BOUND_STDS, bound_activations  # noqa: E402
 from abd_app.distill.recipe import choose_recipe  # noqa: E402
 from abd_app.events import TargetSearched  # noqa: E402
 from abd_app.intake import open_teacher  # noqa: E402

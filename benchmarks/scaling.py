@@ -25,7 +25,7 @@ import matplotlib.pyplot as plt
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from abd_app.bench import Case, make_subject, measure_row
-from abd_app.distill.device import Compute, choose_compute, device_name
+from abd_app.distill.compute.device import Compute, choose_compute, device_name
 from abd_app.networks.catalog import build
 
 BASE: dict[str, Any] = {"batch": 128, "side": 16, "classes": 10, "teacher": "wrn-16-2", "student": "wrn-16-1"}

@@ -19,8 +19,8 @@ from abd_app.events import (
     StepDone,
     VaccineChecked,
 )
-from abd_app.gui.comparison import Comparison, Row
-from abd_app.gui.curves import CurveStore
+from abd_app.gui.live.curves import CurveStore
+from abd_app.gui.results.comparison import Comparison, Row
 from abd_app.history import PastRun
 from abd_app.teacher import Finding, Question, TeacherCard
 

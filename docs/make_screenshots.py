@@ -25,11 +25,11 @@ from stage import Stage
 from window_states import STATES
 
 from abd_app.events import AuditFailed
-from abd_app.gui.compare_dialog import CompareDialog
 from abd_app.gui.dialogs import HelpDialog, SettingsDialog
 from abd_app.gui.file_chooser import FileChooser
-from abd_app.gui.history_dialog import HistoryDialog
-from abd_app.gui.theme import Theme, ThemeName
+from abd_app.gui.look.theme import Theme, ThemeName
+from abd_app.gui.results.compare_dialog import CompareDialog
+from abd_app.gui.results.history_dialog import HistoryDialog
 
 README_SIZE = "1280x800"
 SIZES = {"1024x700": (1024, 700), README_SIZE: (1280, 800), "1920x1080": (1920, 1080)}

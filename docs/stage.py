@@ -9,10 +9,10 @@ from made_up_run import GIB, SECONDS, card, made_up_run
 from PySide6.QtCore import QObject, Signal
 
 from abd_app.events import CostEstimated, DevicesListed, Event, StepDone, TeacherInspected
+from abd_app.gui.look.theme import Theme
 from abd_app.gui.main_window import MainWindow
 from abd_app.gui.session import Session
 from abd_app.gui.settings import Settings
-from abd_app.gui.theme import Theme
 from abd_app.plan import AuditPlan, TriggerSpec
 from abd_app.teacher import Finding, Question
 from abd_app.worker.messages import CommandName, InspectionFinished, Job

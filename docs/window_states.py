@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QApplication
 from stage import FILE, Stage
 
 from abd_app.events import AuditFailed, AuditFinished, FindingMade, PhaseAdvanced, PhaseStarted, StudentExported
-from abd_app.gui.curves import CurveKey
+from abd_app.gui.live.curves import CurveKey
 from abd_app.plan import AuditPlan, TriggerSpec
 from abd_app.worker.failure import failure_of_exit
 from abd_app.worker.messages import PauseChanged

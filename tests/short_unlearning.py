@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abd_app.distill.unlearning import UnlearningSettings
+from abd_app.distill.unlearning.settings import UnlearningSettings
 
 SHORT_UNLEARNING = UnlearningSettings(
     search_steps=2,

@@ -14,7 +14,7 @@ from torch import nn
 from abd_app.audit.defences import defences_that_acted
 from abd_app.audit.opening import OpenAudit
 from abd_app.audit.summary import build_report, versions
-from abd_app.distill.pictures import procedural_patches
+from abd_app.distill.sources.pictures import procedural_patches
 from abd_app.events import AuditFinished, Event, PhaseStarted, StudentExported
 from abd_app.export.curves import write_curves
 from abd_app.export.onnx_student import export_onnx, save_weights

@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 from abd_app.audit.choices import choose_effort, choose_method, choose_student
 from abd_app.audit.rehearsal import seconds_by_effort
-from abd_app.distill.device import choose_compute
+from abd_app.distill.compute.device import choose_compute
 from abd_app.errors import MissingFactsError
 from abd_app.events import CostEstimated, Event, TeacherInspected
 from abd_app.intake import read_teacher

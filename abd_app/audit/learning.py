@@ -15,10 +15,10 @@ from torch import nn
 from abd_app.audit.opening import OpenAudit
 from abd_app.audit.scoring import MEASUREMENTS
 from abd_app.distill.assemble import assemble, build_student
+from abd_app.distill.compute.parallel import leads
+from abd_app.distill.defences.vaccine import VaccineError
 from abd_app.distill.loop import Distillation
-from abd_app.distill.parallel import leads
 from abd_app.distill.recipe import Recipe
-from abd_app.distill.vaccine import VaccineError
 from abd_app.events import (
     CheckpointSaved,
     DeviceUsed,

@@ -15,10 +15,10 @@ from abd_app.audit.pace import steps_within
 from abd_app.audit.rehearsal import measure_pace
 from abd_app.audit.scoring import Bystander, Scorer, check_measures
 from abd_app.audit.summary import Record
-from abd_app.distill.device import Compute, choose_compute, device_name
-from abd_app.distill.parallel import leads, wait
-from abd_app.distill.pictures import load_picture
+from abd_app.distill.compute.device import Compute, choose_compute, device_name
+from abd_app.distill.compute.parallel import leads, wait
 from abd_app.distill.recipe import Recipe, choose_recipe
+from abd_app.distill.sources.pictures import load_picture
 from abd_app.errors import UsageError
 from abd_app.events import Event, FindingMade, Measured, MethodChosen, PhaseStarted, Role, RunBegan, TeacherInspected
 from abd_app.intake import open_teacher

@@ -6,19 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from abd_app.audit.scoring import LIVE_IMAGES, MEASUREMENTS
-from abd_app.distill import all_to_all
 from abd_app.distill.assemble import first_patches
-from abd_app.distill.bending import STEPS as BEND_STEPS
-from abd_app.distill.bending import judged_of_each, seen_of_each
+from abd_app.distill.defences.vaccine import ShufflingVaccine
+from abd_app.distill.defences.voting import VotingVaccine
 from abd_app.distill.laps import Cycle
-from abd_app.distill.margins import FEWEST_CLASSES, MOST_CLASSES, starts
-from abd_app.distill.pool import affordable
 from abd_app.distill.recipe import Recipe
 from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.sources.ood import PatchSettings
+from abd_app.distill.sources.pool import affordable
 from abd_app.distill.sources.zskt import STUDENT_STEPS
-from abd_app.distill.vaccine import ShufflingVaccine
-from abd_app.distill.voting import VotingVaccine
+from abd_app.distill.unlearning import all_to_all
+from abd_app.distill.unlearning.bending import STEPS as BEND_STEPS
+from abd_app.distill.unlearning.bending import judged_of_each, seen_of_each
+from abd_app.distill.unlearning.margins import FEWEST_CLASSES, MOST_CLASSES, starts
 from abd_app.teacher import ImageSpec
 
 _FAST, _PATCHES = FastSettings(), PatchSettings()

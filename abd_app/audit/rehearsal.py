@@ -11,15 +11,15 @@ import torch
 from abd_app.audit.pace import Pace
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.assemble import assemble, build_student, place_teacher, unlearns_inverted
-from abd_app.distill.device import Compute
+from abd_app.distill.compute.device import Compute
+from abd_app.distill.compute.recorded import runs_to_warm_up
+from abd_app.distill.defences.vaccine import ShufflingVaccine, VaccineError
 from abd_app.distill.laps import Cycle, timed_cycle
 from abd_app.distill.loop import Distillation
 from abd_app.distill.recipe import CMI_EPOCH, STEPS, Recipe, choose_recipe
-from abd_app.distill.recorded import runs_to_warm_up
 from abd_app.distill.sources.cmi import CmiSettings
 from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.sources.ood import PatchSettings
-from abd_app.distill.vaccine import ShufflingVaccine, VaccineError
 from abd_app.teacher import Teacher
 
 _CMI, _FAST, _PATCHES = CmiSettings(), FastSettings(), PatchSettings()

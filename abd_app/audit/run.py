@@ -9,7 +9,7 @@ from abd_app.audit.folder import RunFolder
 from abd_app.audit.learning import Wishes, learn
 from abd_app.audit.opening import open_audit
 from abd_app.audit.purifying import purify
-from abd_app.distill.parallel import leads, wait
+from abd_app.distill.compute.parallel import leads, wait
 from abd_app.events import AuditFinished, Event, RunBegan
 from abd_app.plan import PURIFIED, AuditPlan
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from torch import nn
 
-from abd_app.distill.device import Compute
-from abd_app.distill.pictures import procedural_patches
+from abd_app.distill.compute.device import Compute
+from abd_app.distill.sources.pictures import procedural_patches
 from abd_app.errors import UsageError
 from abd_app.events import Measured, Role
 from abd_app.measure import (

@@ -13,8 +13,8 @@ from torch import distributed
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
-from abd_app.distill import parallel
-from abd_app.distill.device import device_name
+from abd_app.distill.compute import parallel
+from abd_app.distill.compute.device import device_name
 from abd_app.distill.recipe import choose_recipe
 from abd_app.errors import UsageError
 from abd_app.plan import AuditPlan

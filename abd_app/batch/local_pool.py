@@ -41,7 +41,7 @@ def local_slots(options: AuditPlan, jobs: int | None) -> list[Slot]:
     """
     import torch
 
-    from abd_app.distill.device import choose_compute
+    from abd_app.distill.compute.device import choose_compute
 
     # torch counts the devices as the children will see them: other libraries number them in another order.
     if choose_compute(options.device, options.precision).device.type == "cuda":

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from abd_app.bench.subject import Subject
 from abd_app.distill.assemble import assemble
-from abd_app.distill.device import Compute
+from abd_app.distill.compute.device import Compute
 from abd_app.distill.loop import Distillation
 from abd_app.distill.recipe import Recipe, choose_recipe
 from abd_app.distill.sources.fast import FastSettings

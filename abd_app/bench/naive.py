@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
-from abd_app.distill.device import Compute
+from abd_app.distill.compute.device import Compute
 from abd_app.distill.losses import attention_map, attention_transfer, distillation_loss, kl_mean, kl_per_image
 from abd_app.distill.observe import recorded_outputs
 

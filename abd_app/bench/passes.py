@@ -15,10 +15,10 @@ from abd_app.bench.subject import Subject, smooth_noise
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.assemble import build_student, place_teacher
 from abd_app.distill.batchnorm import ClosedFormBatchNorm
-from abd_app.distill.device import Compute
-from abd_app.distill.generators import ZsktGenerator
-from abd_app.distill.recorded import RecordedPass, small
-from abd_app.distill.vaccine import ShufflingVaccine
+from abd_app.distill.compute.device import Compute
+from abd_app.distill.compute.recorded import RecordedPass, small
+from abd_app.distill.defences.vaccine import ShufflingVaccine
+from abd_app.distill.sources.generators import ZsktGenerator
 
 _ROUNDS, _FIXED_POINT_STEPS, _NOISE = 10, 5, 100
 

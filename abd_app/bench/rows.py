@@ -17,11 +17,11 @@ from abd_app.bench.passes import BarePasses
 from abd_app.bench.stopwatch import forget_peak_memory, peak_memory_mb, seconds
 from abd_app.bench.subject import Subject, smooth_noise
 from abd_app.distill.assemble import build_student
-from abd_app.distill.device import Compute
-from abd_app.distill.generators import ZsktGenerator
+from abd_app.distill.compute.device import Compute
+from abd_app.distill.compute.recorded import runs_to_warm_up
+from abd_app.distill.defences.vaccine import LAYERS, shufflable_layers
 from abd_app.distill.laps import seconds_per_step, timed_cycle
-from abd_app.distill.recorded import runs_to_warm_up
-from abd_app.distill.vaccine import LAYERS, shufflable_layers
+from abd_app.distill.sources.generators import ZsktGenerator
 from abd_app.networks.catalog import stage_names
 from abd_app.networks.pixels import PixelNetwork
 

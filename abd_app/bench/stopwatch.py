@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from abd_app.distill.device import Compute
+from abd_app.distill.compute.device import Compute
 
 _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 

@@ -76,7 +76,7 @@ def _measured(
     defenses: tuple[str, ...],
 ) -> list[dict[str, Any]]:
     from abd_app.bench import CASES, make_subject, measure_row
-    from abd_app.distill.device import choose_compute, device_name
+    from abd_app.distill.compute.device import choose_compute, device_name
 
     compute = choose_compute(device, precision)
     small = compute.device.type == "cpu"

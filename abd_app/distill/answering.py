@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from abd_app.distill.bounds import ActivationBounds
-from abd_app.distill.device import Compute
+from abd_app.distill.compute.device import Compute
+from abd_app.distill.compute.microbatch import Portions
+from abd_app.distill.defences.bounds import ActivationBounds
 from abd_app.distill.losses import attention_map
-from abd_app.distill.microbatch import Portions
 from abd_app.errors import RunFailedError
 
 _LEAST = 1e-6

@@ -10,23 +10,23 @@ from dataclasses import replace
 import torch
 
 from abd_app.distill.answering import AnsweringTeacher
-from abd_app.distill.bounds import bound_activations
-from abd_app.distill.device import Compute
+from abd_app.distill.compute.device import Compute
+from abd_app.distill.defences.bounds import bound_activations
+from abd_app.distill.defences.retrospection import PaperRetrospection
+from abd_app.distill.defences.vaccine import ShufflingVaccine
+from abd_app.distill.defences.voting import VotingVaccine
 from abd_app.distill.loop import Distillation
 from abd_app.distill.observe import tracked_batchnorms
-from abd_app.distill.pictures import load_picture, procedural_pictures
 from abd_app.distill.recipe import Recipe
-from abd_app.distill.retrospection import PaperRetrospection
 from abd_app.distill.sources.base import ImageSource
 from abd_app.distill.sources.cmi import CmiSettings, ContrastiveInversionSource
 from abd_app.distill.sources.fast import FastSettings, InvertedPatchSource
 from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
 from abd_app.distill.sources.patches import PatchSource
+from abd_app.distill.sources.pictures import load_picture, procedural_pictures
 from abd_app.distill.sources.zskt import STUDENT_STEPS, AdversarialSource
 from abd_app.distill.student import Student, matching_blocks
-from abd_app.distill.teacher_retrospection import TeacherRetrospection
-from abd_app.distill.vaccine import ShufflingVaccine
-from abd_app.distill.voting import VotingVaccine
+from abd_app.distill.unlearning.teacher_retrospection import TeacherRetrospection
 from abd_app.events import Role
 from abd_app.networks.catalog import build
 from abd_app.networks.pixels import PixelNetwork

@@ -6,10 +6,10 @@ import functools
 
 import torch
 
-from abd_app.distill import parallel
 from abd_app.distill.answering import AnsweringTeacher
-from abd_app.distill.recorded import RecordedPass
-from abd_app.distill.vaccine import ShufflingVaccine
+from abd_app.distill.compute import parallel
+from abd_app.distill.compute.recorded import RecordedPass
+from abd_app.distill.defences.vaccine import ShufflingVaccine
 
 
 class Labeller:

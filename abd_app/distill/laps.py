@@ -7,7 +7,7 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from abd_app.distill.device import Compute
+from abd_app.distill.compute.device import Compute
 from abd_app.distill.loop import Distillation
 from abd_app.events import StepDone
 

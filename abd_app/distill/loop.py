@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
-from abd_app.distill import parallel
 from abd_app.distill.answering import AnsweringTeacher
-from abd_app.distill.marks import mark_some
+from abd_app.distill.compute import parallel
+from abd_app.distill.defences.marks import mark_some
+from abd_app.distill.defences.retrospection import PaperRetrospection
+from abd_app.distill.defences.vaccine import ShufflingVaccine, VaccineCheck
 from abd_app.distill.recipe import Recipe
-from abd_app.distill.retrospection import PaperRetrospection
 from abd_app.distill.sources.base import Batch, GeneratorStep, ImageSource
 from abd_app.distill.student import Student
-from abd_app.distill.teacher_retrospection import TeacherRetrospection
-from abd_app.distill.vaccine import ShufflingVaccine, VaccineCheck
+from abd_app.distill.unlearning.teacher_retrospection import TeacherRetrospection
 from abd_app.errors import RunFailedError
 from abd_app.events import (
     Event,

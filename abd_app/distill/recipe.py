@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from abd_app.distill.bounds import BOUND_STDS
+from abd_app.distill.defences.bounds import BOUND_STDS
 from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.sources.ood import PatchSettings
 from abd_app.distill.sources.zskt import BATCH_SIZE as PSEUDO_BATCH_SIZE
 from abd_app.distill.sources.zskt import STUDENT_STEPS
-from abd_app.distill.unlearning import UnlearningSettings
+from abd_app.distill.unlearning.settings import UnlearningSettings
 
 MARKED_SHARE = 0.25
 LEEWAY = 0.2

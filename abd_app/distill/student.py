@@ -8,16 +8,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from abd_app.distill import parallel
-from abd_app.distill.device import Compute
+from abd_app.distill.compute import parallel
+from abd_app.distill.compute.device import Compute
+from abd_app.distill.compute.microbatch import Portions
+from abd_app.distill.compute.muon import MuonAdam, inner_convolutions
+from abd_app.distill.compute.optimizers import make_adam, make_rate, restore_optimizer, set_rate
+from abd_app.distill.compute.recorded import RecordedPass
+from abd_app.distill.compute.shared_batchnorm import SharedBatchNorm
 from abd_app.distill.losses import attention_transfer, distillation_loss, kl_per_image, suspicious_mean
-from abd_app.distill.microbatch import Portions
-from abd_app.distill.muon import MuonAdam, inner_convolutions
 from abd_app.distill.observe import recorded_outputs
-from abd_app.distill.optimizers import make_adam, make_rate, restore_optimizer, set_rate
 from abd_app.distill.recipe import Recipe
-from abd_app.distill.recorded import RecordedPass
-from abd_app.distill.shared_batchnorm import SharedBatchNorm
 from abd_app.distill.sources.base import Batch
 
 

@@ -9,9 +9,9 @@ from PySide6.QtCore import QCoreApplication
 from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QMainWindow, QMenu
 
-from abd_app.gui import icons
+from abd_app.gui.look import icons
+from abd_app.gui.look.wording import file_name
 from abd_app.gui.session import Session, State
-from abd_app.gui.wording import file_name
 from abd_app.text import visible
 
 

@@ -8,9 +8,9 @@ from typing import Literal
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout
 
-from abd_app.gui import icons
-from abd_app.gui.card import icon_button
-from abd_app.gui.labels import plain_label
+from abd_app.gui.look import icons
+from abd_app.gui.look.card import icon_button
+from abd_app.gui.look.labels import plain_label
 from abd_app.teacher import Severity
 
 Kind = Severity | Literal["good"]

@@ -7,11 +7,11 @@ from pathlib import Path
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QDialog, QFormLayout, QGridLayout, QPushButton, QVBoxLayout, QWidget
 
-from abd_app.gui.choice_box import ChoiceBox
 from abd_app.gui.file_chooser import FileChooser
-from abd_app.gui.labels import ElidedLabel, plain_label
+from abd_app.gui.look.choice_box import ChoiceBox
+from abd_app.gui.look.labels import ElidedLabel, plain_label
+from abd_app.gui.look.theme import THEMES, Theme
 from abd_app.gui.settings import FONT_SCALES, Settings
-from abd_app.gui.theme import THEMES, Theme
 from abd_app.text import visible
 
 

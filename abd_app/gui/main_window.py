@@ -18,24 +18,24 @@ from abd_app.errors import AuditError
 from abd_app.events import AuditFailed, AuditFinished
 from abd_app.gui.actions import fill_recent, make_actions
 from abd_app.gui.banner import Banner
-from abd_app.gui.card import scrolled
-from abd_app.gui.draft import Draft
 from abd_app.gui.failure_text import failure_text
 from abd_app.gui.file_chooser import FileChooser
 from abd_app.gui.file_drop import FileDrop
-from abd_app.gui.handover import Handover
-from abd_app.gui.live_view import LiveView
+from abd_app.gui.live.live_view import LiveView
+from abd_app.gui.live.run_bar import RunBar
+from abd_app.gui.look.card import scrolled
+from abd_app.gui.look.theme import Theme
+from abd_app.gui.look.wording import file_name
 from abd_app.gui.opening import Opening
-from abd_app.gui.outcome import outcome_of
-from abd_app.gui.result_panel import ResultPanel
-from abd_app.gui.run_bar import RunBar
+from abd_app.gui.results.handover import Handover
+from abd_app.gui.results.outcome import outcome_of
+from abd_app.gui.results.result_panel import ResultPanel
 from abd_app.gui.session import Session, State
 from abd_app.gui.settings import Settings
-from abd_app.gui.setup_column import MIN_WIDTH_PX, SetupColumn
+from abd_app.gui.setup.draft import Draft
+from abd_app.gui.setup.setup_column import MIN_WIDTH_PX, SetupColumn
 from abd_app.gui.side_windows import SideWindows
-from abd_app.gui.theme import Theme
 from abd_app.gui.welcome import Welcome
-from abd_app.gui.wording import file_name
 from abd_app.plan import AuditPlan
 from abd_app.text import visible
 from abd_app.worker.failure import failure_of

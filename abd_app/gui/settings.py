@@ -7,7 +7,7 @@ from pathlib import Path
 from PySide6.QtCore import QByteArray, QSettings
 
 from abd_app.gui.folders import default_runs_folder
-from abd_app.gui.theme import THEMES, ThemeName
+from abd_app.gui.look.theme import THEMES, ThemeName
 
 _RECENT_FILES = 8
 FONT_SCALES = (0.9, 1.0, 1.15, 1.3, 1.5)

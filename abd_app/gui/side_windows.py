@@ -8,14 +8,14 @@ from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import QDialog, QWidget
 
 from abd_app.errors import AuditError
-from abd_app.gui.compare_dialog import CompareDialog
-from abd_app.gui.comparison import Comparison
 from abd_app.gui.dialogs import HelpDialog, SettingsDialog
 from abd_app.gui.file_chooser import FileChooser
-from abd_app.gui.history_dialog import HistoryDialog
+from abd_app.gui.look.theme import Theme
+from abd_app.gui.results.compare_dialog import CompareDialog
+from abd_app.gui.results.comparison import Comparison
+from abd_app.gui.results.history_dialog import HistoryDialog
 from abd_app.gui.session import Session
 from abd_app.gui.settings import Settings
-from abd_app.gui.theme import Theme
 from abd_app.plan import AuditPlan
 
 

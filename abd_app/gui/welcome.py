@@ -5,8 +5,8 @@ from __future__ import annotations
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from abd_app.gui import icons
-from abd_app.gui.labels import plain_label, set_role
+from abd_app.gui.look import icons
+from abd_app.gui.look.labels import plain_label, set_role
 from abd_app.gui.session import State
 
 _WIDTH_PX = 560

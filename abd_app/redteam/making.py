@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from abd_app.distill.device import Compute, choose_compute, device_name
+from abd_app.distill.compute.device import Compute, choose_compute, device_name
 from abd_app.errors import UsageError
 from abd_app.events import Event, FindingMade, Measured, PhaseStarted, TeacherMade
 from abd_app.export.files import check_new_folder

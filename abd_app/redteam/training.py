@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from abd_app.distill.augment import shift_and_flip
-from abd_app.distill.device import Compute, sent
-from abd_app.distill.recorded import RecordedPass
+from abd_app.distill.compute.device import Compute, sent
+from abd_app.distill.compute.recorded import RecordedPass
+from abd_app.distill.sources.augment import shift_and_flip
 from abd_app.errors import RunFailedError, UsageError
 from abd_app.events import StepDone
 from abd_app.measure import Trigger, wanted_answers

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from abd_app.distill.pictures import procedural_patches
+from abd_app.distill.sources.pictures import procedural_patches
 from abd_app.errors import RunFailedError, first_line
 from abd_app.export.files import replacing, write_text
 from abd_app.export.onnx_student import MIN_PARITY_IMAGES, export_onnx, save_weights

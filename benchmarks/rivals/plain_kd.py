@@ -7,9 +7,9 @@ from torch import nn
 
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.assemble import build_student
-from abd_app.distill.augment import shift_and_flip
-from abd_app.distill.device import Compute
+from abd_app.distill.compute.device import Compute
 from abd_app.distill.recipe import Recipe
+from abd_app.distill.sources.augment import shift_and_flip
 from abd_app.distill.sources.base import Batch
 from abd_app.distill.student import Student
 from abd_app.teacher import Teacher

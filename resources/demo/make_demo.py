@@ -23,7 +23,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 from draw_signs import CLASS_NAMES, draw_signs, draw_sticker  # noqa: E402
 
-from abd_app.distill.device import choose_compute  # noqa: E402
+from abd_app.distill.compute.device import choose_compute  # noqa: E402
 from abd_app.measure import EvaluationSet, Meter, build_trigger  # noqa: E402
 from abd_app.networks.pixels import PixelNetwork  # noqa: E402
 from abd_app.networks.wide_resnet import WideResNet  # noqa: E402

@@ -21,10 +21,10 @@ from PySide6.QtWidgets import QApplication  # noqa: E402
 from abd_app.events import Event  # noqa: E402
 from abd_app.gui.engine_thread import EngineThread  # noqa: E402
 from abd_app.gui.file_chooser import FileChooser  # noqa: E402
+from abd_app.gui.look.theme import Theme  # noqa: E402
 from abd_app.gui.main_window import MainWindow  # noqa: E402
 from abd_app.gui.session import Session  # noqa: E402
 from abd_app.gui.settings import Settings  # noqa: E402
-from abd_app.gui.theme import Theme  # noqa: E402
 from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec  # noqa: E402
 from abd_app.worker.messages import CommandName, Job  # noqa: E402
 

@@ -14,10 +14,10 @@ from pytestqt.qtbot import QtBot
 from abd_app import history
 from abd_app.errors import AuditError
 from abd_app.events import AuditFinished, Measured
-from abd_app.gui.compare_dialog import CompareDialog
-from abd_app.gui.comparison import Row, comparison_of
-from abd_app.gui.history_dialog import HistoryDialog
 from abd_app.gui.main_window import MainWindow
+from abd_app.gui.results.compare_dialog import CompareDialog
+from abd_app.gui.results.comparison import Row, comparison_of
+from abd_app.gui.results.history_dialog import HistoryDialog
 from abd_app.metrics_file import metrics_to_csv
 from abd_app.plan import AuditPlan, TriggerSpec
 from tests.gui.conftest import StandInEngine

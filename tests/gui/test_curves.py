@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from abd_app.events import Measured
-from abd_app.gui.curves import ACCURACY, MAX_DRAWN_POINTS, Curve, CurveKey, CurveStore, decimated, smoothed
+from abd_app.gui.live.curves import ACCURACY, MAX_DRAWN_POINTS, Curve, CurveKey, CurveStore, decimated, smoothed
 
 
 def test_a_hundred_thousand_points_are_drawn_as_two_thousand_that_keep_the_peaks() -> None:

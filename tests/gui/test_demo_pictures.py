@@ -11,7 +11,7 @@ import pytest
 
 from abd_app.demo import demo_plan
 from abd_app.events import AuditFinished, CostEstimated, DevicesListed, ImagesDrawn, StepDone, TeacherInspected
-from abd_app.gui.theme import Theme
+from abd_app.gui.look.theme import Theme
 from abd_app.plan import AuditPlan
 from abd_app.worker.messages import AuditJob, InspectionFinished, InspectJob
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from abd_app.errors import UsageError
-from abd_app.gui.answers import with_answers
-from abd_app.gui.draft import Draft
+from abd_app.gui.setup.answers import with_answers
+from abd_app.gui.setup.draft import Draft
 from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec
 
 NOW = datetime(2026, 11, 22, 10, 30)

@@ -7,9 +7,9 @@ from pathlib import Path
 from PySide6.QtWidgets import QLabel
 
 from abd_app.events import AuditFinished, FindingMade, Measured
+from abd_app.gui.look.theme import Theme
+from abd_app.gui.look.wording import trigger_name
 from abd_app.gui.main_window import MainWindow
-from abd_app.gui.theme import Theme
-from abd_app.gui.wording import trigger_name
 from abd_app.plan import BUILT_IN_TRIGGERS, AuditPlan, TeacherFacts
 from abd_app.teacher import Finding
 from tests.gui.conftest import StandInEngine

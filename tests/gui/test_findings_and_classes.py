@@ -12,9 +12,9 @@ from PySide6.QtWidgets import QApplication, QLabel
 from pytestqt.qtbot import QtBot
 
 from abd_app.events import AuditFinished, FindingMade
-from abd_app.gui.classes_view import ClassesView
-from abd_app.gui.findings_view import FindingsView
-from abd_app.gui.theme import Theme
+from abd_app.gui.live.classes_view import ClassesView
+from abd_app.gui.live.findings_view import FindingsView
+from abd_app.gui.look.theme import Theme
 from abd_app.teacher import Finding
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "docs"))

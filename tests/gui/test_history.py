@@ -15,9 +15,9 @@ from pytestqt.qtbot import QtBot
 from abd_app import history
 from abd_app.errors import AuditError
 from abd_app.events import AuditFailed, RunBegan
-from abd_app.gui import history_dialog
-from abd_app.gui.history_dialog import HistoryDialog
 from abd_app.gui.main_window import MainWindow
+from abd_app.gui.results import history_dialog
+from abd_app.gui.results.history_dialog import HistoryDialog
 from abd_app.gui.session import State
 from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec
 from abd_app.worker.messages import AuditJob, InspectJob

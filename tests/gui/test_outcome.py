@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 from abd_app.events import Measured, VaccineChecked
-from abd_app.gui.curves import CurveStore
-from abd_app.gui.narration import narrate
-from abd_app.gui.outcome import Rate, outcome_of
-from abd_app.gui.wording import byte_size, duration, tooltip
+from abd_app.gui.live.curves import CurveStore
+from abd_app.gui.live.narration import narrate
+from abd_app.gui.look.wording import byte_size, duration, tooltip
+from abd_app.gui.results.outcome import Rate, outcome_of
 
 
 def test_rates_carry_the_denominators_of_the_report() -> None:

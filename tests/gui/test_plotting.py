@@ -7,8 +7,8 @@ from PySide6.QtGui import QImage, QPainter
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from abd_app.gui import plotting
-from abd_app.gui.theme import Theme
+from abd_app.gui.live import plotting
+from abd_app.gui.look.theme import Theme
 
 
 @pytest.mark.parametrize("height_px", [140, 220, 700])

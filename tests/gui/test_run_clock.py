@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from abd_app.events import DeviceUsed, PhaseAdvanced, PhaseStarted, RunBegan, StepDone
-from abd_app.gui.run_clock import RunClock
+from abd_app.gui.live.run_clock import RunClock
 
 
 class Hands:

@@ -10,7 +10,7 @@ import pytest
 from PySide6.QtWidgets import QApplication
 
 from abd_app.events import AuditFailed
-from abd_app.gui.theme import Theme
+from abd_app.gui.look.theme import Theme
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "docs"))
 

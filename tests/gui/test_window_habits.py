@@ -10,9 +10,9 @@ from PySide6.QtWidgets import QAbstractButton, QComboBox, QLineEdit, QSplitter
 from pytestqt.qtbot import QtBot
 
 from abd_app.events import AuditCancelled, AuditFailed, AuditFinished, DevicesListed, Measured
+from abd_app.gui.look.theme import Theme
 from abd_app.gui.main_window import MainWindow
 from abd_app.gui.settings import Settings
-from abd_app.gui.theme import Theme
 from abd_app.plan import AuditPlan, TeacherFacts
 from tests.gui.conftest import AnsweredChooser, MakeWindow, StandInEngine
 from tests.gui.test_window import make_ready

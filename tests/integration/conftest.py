@@ -13,7 +13,7 @@ import torch
 
 from abd_app.audit import learning, opening, run_audit
 from abd_app.demo import demo_plan
-from abd_app.distill import vaccine
+from abd_app.distill.defences import vaccine
 from abd_app.distill.recipe import choose_recipe
 from abd_app.events import Event
 from abd_app.networks.wide_resnet import WideResNet

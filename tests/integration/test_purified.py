@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from abd_app.audit import run_audit
-from abd_app.distill import bending, margins
+from abd_app.distill.unlearning import bending, margins
 from abd_app.events import AuditFinished, PhaseStarted, StepDone, TargetSearched
 from abd_app.export.onnx_student import export_onnx
 from abd_app.intake import open_teacher

@@ -12,14 +12,16 @@ from dataclasses import replace
 import torch
 from torch import distributed, nn
 
-from abd_app.distill import margins, parallel, vaccine
 from abd_app.distill.assemble import assemble
-from abd_app.distill.device import Compute
+from abd_app.distill.compute import parallel
+from abd_app.distill.compute.device import Compute
+from abd_app.distill.compute.shared_batchnorm import SharedBatchNorm
+from abd_app.distill.defences import vaccine
 from abd_app.distill.recipe import choose_recipe
-from abd_app.distill.shared_batchnorm import SharedBatchNorm
 from abd_app.distill.sources.fast import FastSettings
-from abd_app.distill.teacher_retrospection import TeacherRetrospection
-from abd_app.distill.unlearning import UnlearningSettings
+from abd_app.distill.unlearning import margins
+from abd_app.distill.unlearning.settings import UnlearningSettings
+from abd_app.distill.unlearning.teacher_retrospection import TeacherRetrospection
 from abd_app.intake import open_teacher
 from abd_app.plan import TeacherFacts
 

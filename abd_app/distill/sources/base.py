@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from abd_app.distill.answering import Answer
-from abd_app.distill.vaccine import ShufflingVaccine
+from abd_app.distill.defences.vaccine import ShufflingVaccine
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from abd_app.distill import parallel
 from abd_app.distill.answering import AnsweringTeacher
-from abd_app.distill.augment import jitter_colours, shift_and_flip
+from abd_app.distill.compute import parallel
+from abd_app.distill.compute.optimizers import give_gradients, make_adam
+from abd_app.distill.compute.recorded import RecordedPass, small
 from abd_app.distill.losses import kl_per_image
 from abd_app.distill.observe import batchnorm_distances, frozen_batchnorm
-from abd_app.distill.optimizers import give_gradients, make_adam
-from abd_app.distill.recorded import RecordedPass, small
+from abd_app.distill.sources.augment import jitter_colours, shift_and_flip
 from abd_app.distill.sources.base import GeneratorStep
 from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
 

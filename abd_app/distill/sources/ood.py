@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from abd_app.distill.answering import Answer, AnsweringTeacher, taken_for
-from abd_app.distill.augment import PatchCutter, cutmix, jitter_colours, shift_and_flip
-from abd_app.distill.device import sent
+from abd_app.distill.compute.device import sent
+from abd_app.distill.defences.vaccine import ShufflingVaccine
 from abd_app.distill.labelling import Labeller
-from abd_app.distill.pool import ImagePool, affordable
+from abd_app.distill.sources.augment import PatchCutter, cutmix, jitter_colours, shift_and_flip
 from abd_app.distill.sources.base import Batch, GeneratorStep
-from abd_app.distill.vaccine import ShufflingVaccine
+from abd_app.distill.sources.pool import ImagePool, affordable
 from abd_app.errors import RunFailedError
 
 

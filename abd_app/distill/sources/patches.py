@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from abd_app.distill.answering import AnsweringTeacher
-from abd_app.distill.augment import PatchCutter, cutmix
+from abd_app.distill.defences.vaccine import ShufflingVaccine
+from abd_app.distill.sources.augment import PatchCutter, cutmix
 from abd_app.distill.sources.base import Batch, GeneratorStep
-from abd_app.distill.vaccine import ShufflingVaccine
 
 _CUTS = 8
 

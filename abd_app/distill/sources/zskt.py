@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from abd_app.distill import parallel
 from abd_app.distill.answering import Answer, AnsweringTeacher
-from abd_app.distill.device import sent
-from abd_app.distill.generators import ZsktGenerator
+from abd_app.distill.compute import parallel
+from abd_app.distill.compute.device import sent
+from abd_app.distill.compute.optimizers import give_gradients, make_adam, restore_optimizer
+from abd_app.distill.compute.recorded import RecordedPass
+from abd_app.distill.defences.vaccine import ShufflingVaccine
 from abd_app.distill.losses import kl_mean
-from abd_app.distill.optimizers import give_gradients, make_adam, restore_optimizer
-from abd_app.distill.recorded import RecordedPass
 from abd_app.distill.sources.base import Batch, GeneratorStep
-from abd_app.distill.vaccine import ShufflingVaccine
+from abd_app.distill.sources.generators import ZsktGenerator
 from abd_app.teacher import ImageSpec
 
 STUDENT_STEPS = 10

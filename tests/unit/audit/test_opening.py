@@ -18,7 +18,7 @@ from abd_app.audit.folder import RunFolder
 from abd_app.audit.opening import OpenAudit, open_audit
 from abd_app.audit.scoring import check_measures
 from abd_app.bench import make_subject
-from abd_app.distill.device import Compute
+from abd_app.distill.compute.device import Compute
 from abd_app.distill.recipe import STEPS
 from abd_app.errors import MissingFactsError, UsageError
 from abd_app.events import CostEstimated, Event, Measured, MethodChosen, PhaseStarted, RunBegan, TeacherInspected

@@ -12,16 +12,16 @@ import torch
 from abd_app.audit import rehearsal as module
 from abd_app.audit.pace import Pace, steps_within
 from abd_app.audit.rehearsal import measure_pace, seconds_by_effort
-from abd_app.distill import target_search
 from abd_app.distill.assemble import assemble
-from abd_app.distill.device import Compute
+from abd_app.distill.compute.device import Compute
+from abd_app.distill.compute.recorded import WARM_UPS
+from abd_app.distill.defences.retrospection import PaperRetrospection
+from abd_app.distill.defences.voting import VotingVaccine
 from abd_app.distill.laps import Cycle
 from abd_app.distill.loop import Distillation
 from abd_app.distill.recipe import Recipe, choose_recipe
-from abd_app.distill.recorded import WARM_UPS
-from abd_app.distill.retrospection import PaperRetrospection
-from abd_app.distill.unlearning import UnlearningSettings
-from abd_app.distill.voting import VotingVaccine
+from abd_app.distill.unlearning import target_search
+from abd_app.distill.unlearning.settings import UnlearningSettings
 from abd_app.intake import open_teacher
 from abd_app.plan import TeacherFacts
 from abd_app.teacher import ImageSpec, Teacher

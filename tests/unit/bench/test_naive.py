@@ -13,13 +13,13 @@ from abd_app.bench import make_subject
 from abd_app.bench.naive import NaiveOod, NaiveZskt, shuffled_copies, trainable
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.assemble import build_student
-from abd_app.distill.device import Compute
-from abd_app.distill.generators import ZsktGenerator
+from abd_app.distill.compute.device import Compute
+from abd_app.distill.defences.retrospection import PaperRetrospection
+from abd_app.distill.defences.vaccine import ShufflingVaccine
 from abd_app.distill.recipe import Recipe
-from abd_app.distill.retrospection import PaperRetrospection
 from abd_app.distill.sources.base import Batch
+from abd_app.distill.sources.generators import ZsktGenerator
 from abd_app.distill.student import Student
-from abd_app.distill.vaccine import ShufflingVaccine
 
 _COMPUTE = Compute(torch.device("cpu"), bf16=False)
 _STAGES = ("network.block1", "network.block2", "network.block3")

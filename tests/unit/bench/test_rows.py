@@ -14,7 +14,7 @@ from abd_app import cli
 from abd_app.bench import CASES, Case, Subject, make_subject, measure_row
 from abd_app.bench.cases import FAST, PATCHES, start
 from abd_app.bench.passes import BarePasses
-from abd_app.distill.device import Compute
+from abd_app.distill.compute.device import Compute
 from abd_app.distill.laps import laps, seconds_per_step
 from abd_app.distill.sources.base import Batch
 
@@ -121,7 +121,7 @@ def test_the_peak_of_memory_is_forgotten_and_found_again() -> None:
     code = """
 import torch
 from abd_app.bench.stopwatch import forget_peak_memory, peak_memory_mb
-from abd_app.distill.device import Compute
+from abd_app.distill.compute.device import Compute
 compute = Compute(torch.device("cpu"), bf16=False)
 torch.ones(2**26).sum()
 forget_peak_memory(compute)

@@ -19,7 +19,7 @@ from cifar10 import MEAN, STD, facts_of, print_rows
 from rivals.clp import channel_bounds, normalised_convolutions, prune_channels
 from rivals.plain_kd import RECIPE, distil_on_images
 
-from abd_app.distill.device import Compute
+from abd_app.distill.compute.device import Compute
 from abd_app.networks.pixels import PixelNetwork
 from abd_app.networks.wide_resnet import WideResNet
 from abd_app.teacher import ImageSpec, Teacher, TeacherCard

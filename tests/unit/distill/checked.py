@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from abd_app.distill.vaccine import ShufflingVaccine, VaccineCheck
+from abd_app.distill.defences.vaccine import ShufflingVaccine, VaccineCheck
 from tests.unit.distill.drained import drained
 
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from abd_app.distill.answering import AnsweringTeacher
-from abd_app.distill.device import Compute
+from abd_app.distill.compute.device import Compute
 from abd_app.networks.catalog import build
 from abd_app.networks.pixels import PixelNetwork
 from abd_app.networks.wide_resnet import WideResNet

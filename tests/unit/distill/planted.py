@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from abd_app.distill.answering import AnsweringTeacher
-from abd_app.distill.device import Compute
+from abd_app.distill.compute.device import Compute
 from abd_app.distill.sources.base import GeneratorStep
 from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
-from abd_app.distill.teacher_retrospection import TeacherRetrospection
-from abd_app.distill.unlearning import UnlearningSettings
+from abd_app.distill.unlearning.settings import UnlearningSettings
+from abd_app.distill.unlearning.teacher_retrospection import TeacherRetrospection
 
 CLASSES, TARGET = 5, 2
 

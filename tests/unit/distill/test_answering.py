@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from abd_app.distill.answering import AnsweringTeacher, SecondOpinion
-from abd_app.distill.device import Compute
+from abd_app.distill.compute.device import Compute
 from abd_app.teacher import Teacher
 from tests.unit.distill.opposite import opposite
 

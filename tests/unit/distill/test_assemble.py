@@ -12,19 +12,20 @@ import pytest
 import torch
 from torch import nn
 
-from abd_app.distill import margins, vaccine
 from abd_app.distill.answering import SecondOpinion
 from abd_app.distill.assemble import assemble, build_student
-from abd_app.distill.device import Compute
+from abd_app.distill.compute.device import Compute
+from abd_app.distill.defences import vaccine
+from abd_app.distill.defences.retrospection import PaperRetrospection
+from abd_app.distill.defences.vaccine import VaccineError
 from abd_app.distill.loop import Distillation
 from abd_app.distill.recipe import choose_recipe
-from abd_app.distill.retrospection import PaperRetrospection
 from abd_app.distill.sources.cmi import CmiSettings
 from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.sources.ood import BalancedPatchSource
 from abd_app.distill.sources.patches import PatchSource
-from abd_app.distill.teacher_retrospection import TeacherRetrospection
-from abd_app.distill.vaccine import VaccineError
+from abd_app.distill.unlearning import margins
+from abd_app.distill.unlearning.teacher_retrospection import TeacherRetrospection
 from abd_app.errors import UsageError
 from abd_app.events import StepDone
 from abd_app.networks.pixels import PixelNetwork

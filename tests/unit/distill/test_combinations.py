@@ -14,17 +14,19 @@ from torch import nn
 
 from abd_app.audit.choices import choose_method
 from abd_app.distill import assemble as assembling
-from abd_app.distill import loop, margins, vaccine
+from abd_app.distill import loop
 from abd_app.distill.assemble import assemble
-from abd_app.distill.device import Compute
-from abd_app.distill.generators import PixelGenerator, ZsktGenerator
+from abd_app.distill.compute.device import Compute
+from abd_app.distill.defences import vaccine
 from abd_app.distill.recipe import Recipe, choose_recipe
 from abd_app.distill.sources import cmi, zskt
 from abd_app.distill.sources.cmi import CmiSettings, ContrastiveInversionSource
 from abd_app.distill.sources.fast import FastSettings
+from abd_app.distill.sources.generators import PixelGenerator, ZsktGenerator
 from abd_app.distill.sources.ood import BalancedPatchSource
 from abd_app.distill.sources.patches import PatchSource
 from abd_app.distill.sources.zskt import AdversarialSource
+from abd_app.distill.unlearning import margins
 from abd_app.errors import UsageError
 from abd_app.events import StepDone, VaccineChecked
 from abd_app.networks.pixels import PixelNetwork

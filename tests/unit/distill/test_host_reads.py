@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from abd_app.distill.answering import SecondOpinion
 from abd_app.distill.assemble import assemble
-from abd_app.distill.device import Compute
+from abd_app.distill.compute.device import Compute
 from abd_app.distill.loop import Distillation
 from abd_app.distill.recipe import choose_recipe
 from abd_app.distill.sources.cmi import CmiSettings

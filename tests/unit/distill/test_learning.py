@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from abd_app.distill.assemble import assemble
-from abd_app.distill.device import Compute
+from abd_app.distill.compute.device import Compute
 from abd_app.distill.loop import Distillation
 from abd_app.distill.losses import kl_mean
 from abd_app.distill.recipe import Recipe, choose_recipe

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 import torch
 
-from abd_app.distill import bending, margins, vaccine, voting
 from abd_app.distill.assemble import assemble
-from abd_app.distill.device import Compute
+from abd_app.distill.compute.device import Compute
+from abd_app.distill.defences import vaccine, voting
 from abd_app.distill.loop import Distillation
 from abd_app.distill.recipe import Recipe, choose_recipe
 from abd_app.distill.sources.cmi import CmiSettings
 from abd_app.distill.sources.fast import FastSettings
+from abd_app.distill.unlearning import bending, margins
 from abd_app.errors import RunFailedError
 from abd_app.events import (
     Event,

@@ -10,9 +10,9 @@ import torch
 
 from abd_app.distill import labelling
 from abd_app.distill.answering import Answer, AnsweringTeacher, SecondOpinion
-from abd_app.distill.device import Compute
+from abd_app.distill.compute.device import Compute
+from abd_app.distill.compute.microbatch import Portions
 from abd_app.distill.labelling import Labeller
-from abd_app.distill.microbatch import Portions
 from abd_app.teacher import Teacher
 from tests.unit.distill.opposite import opposite
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from abd_app.distill.answering import Answer
-from abd_app.distill.device import Compute
+from abd_app.distill.compute.device import Compute
 from abd_app.distill.losses import attention_map, attention_transfer, distillation_loss, kl_per_image
 from abd_app.distill.recipe import Recipe
 from abd_app.distill.sources.base import Batch

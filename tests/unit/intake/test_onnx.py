@@ -12,7 +12,7 @@ import torch
 from onnx import TensorProto, helper
 from torch import nn
 
-from abd_app.distill.bounds import bound_activations
+from abd_app.distill.defences.bounds import bound_activations
 from abd_app.distill.observe import batchnorm_distances
 from abd_app.errors import TeacherRefusedError, UsageError
 from abd_app.intake import inspect_teacher, open_teacher

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from abd_app.distill.device import choose_compute
+from abd_app.distill.compute.device import choose_compute
 from abd_app.errors import RunFailedError, UsageError
 from abd_app.events import StepDone
 from abd_app.measure import EvaluationSet, Meter, Trigger, build_trigger

@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 
 from abd_app.distill.answering import AnsweringTeacher
-from abd_app.distill.device import Compute
+from abd_app.distill.compute.device import Compute
 from abd_app.networks.catalog import build
 from abd_app.networks.pixels import PixelNetwork
 from abd_app.teacher import Teacher

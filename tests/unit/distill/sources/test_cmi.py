@@ -12,14 +12,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from abd_app.distill.answering import SecondOpinion
-from abd_app.distill.augment import resized_crops, shift_and_flip
-from abd_app.distill.contrastive import contrastive_loss
-from abd_app.distill.device import Compute
+from abd_app.distill.compute.device import Compute
+from abd_app.distill.defences.vaccine import ShufflingVaccine
 from abd_app.distill.losses import kl_per_image
 from abd_app.distill.observe import batchnorm_distances
+from abd_app.distill.sources.augment import resized_crops, shift_and_flip
 from abd_app.distill.sources.base import GeneratorStep
 from abd_app.distill.sources.cmi import CmiSettings, ContrastiveInversionSource
-from abd_app.distill.vaccine import ShufflingVaccine
+from abd_app.distill.sources.contrastive import contrastive_loss
 from abd_app.teacher import Teacher
 from tests.unit.distill.sources.inversion import MakeTeacher, new_source
 from tests.unit.distill.sources.inversion import new_student as _student

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from abd_app.distill.answering import AnsweringTeacher, SecondOpinion
-from abd_app.distill.device import Compute
+from abd_app.distill.compute.device import Compute
 from abd_app.distill.losses import kl_per_image
 from abd_app.distill.observe import batchnorm_distances
 from abd_app.distill.sources.base import GeneratorStep

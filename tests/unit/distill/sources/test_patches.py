@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from abd_app.distill.answering import AnsweringTeacher
-from abd_app.distill.device import Compute
+from abd_app.distill.compute.device import Compute
+from abd_app.distill.defences.vaccine import ShufflingVaccine
 from abd_app.distill.sources import patches
 from abd_app.distill.sources.patches import PatchSource
-from abd_app.distill.vaccine import ShufflingVaccine
 from abd_app.teacher import Teacher
 
 _STUDENT = nn.Identity()

@@ -12,12 +12,12 @@ from torch import nn
 
 from abd_app.bench.naive import NaiveZskt, shuffled_copies, trainable
 from abd_app.distill.answering import AnsweringTeacher, SecondOpinion
-from abd_app.distill.device import Compute
+from abd_app.distill.compute.device import Compute
+from abd_app.distill.defences.vaccine import ShufflingVaccine
 from abd_app.distill.recipe import Recipe
 from abd_app.distill.sources.base import GeneratorStep
 from abd_app.distill.sources.zskt import STUDENT_STEPS, AdversarialSource
 from abd_app.distill.student import Student
-from abd_app.distill.vaccine import ShufflingVaccine
 from abd_app.networks.catalog import build
 from abd_app.networks.pixels import PixelNetwork
 from abd_app.networks.wide_resnet import WideResNet

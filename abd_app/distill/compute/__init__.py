@@ -1,0 +1,1 @@
+"""How the work is laid on a device: precision, memory, recording, processes, optimisers."""

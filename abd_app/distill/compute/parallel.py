@@ -1,0 +1,132 @@
+"""Several processes, one student: each learns from its slice of every batch, and all of them stay the same.
+
+torchrun starts the processes, ``audit.together`` joins them; with one process nothing here does anything. Data-parallel
+training as in Goyal et al. ("Accurate, Large Minibatch SGD", 2017), with the batch of one process cut into slices
+instead of one batch each: the loss of a slice is its share of the batch's mean, gradients are added up, and BatchNorm
+normalises by the whole batch (:mod:`abd_app.distill.compute.shared_batchnorm`).
+
+Whatever is not split is done by every process alike, from the same seeds: the images, the steps of generators, the
+vaccine's check, the optimisers. What a process decides upon is computed in the same way by
+all of them or gathered from all, so that no one goes another way than the others and waits for them in vain.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import distributed
+
+from abd_app.errors import RunFailedError, first_line
+
+_DRIFT = 1e-3
+"""Of the mean of a batch's pixels, in [0, 1]: what rounding explains is a thousand times less."""
+
+
+def processes() -> int:
+    """How many processes learn together; 1 if this one is alone."""
+    together = distributed.is_available() and distributed.is_initialized()
+    return distributed.get_world_size() if together else 1
+
+
+def leads() -> bool:
+    """Whether this process is the one that measures, writes and speaks."""
+    return processes() == 1 or distributed.get_rank() == 0
+
+
+def own(count: int) -> slice:
+    """The part of ``count`` images that is this process's; parts differ by one image at most.
+
+    Fewer images than processes are not split: each process has them all.
+    """
+    if processes() == 1 or count < processes():
+        return slice(0, count)
+    rank, size = distributed.get_rank(), processes()
+    return slice(count * rank // size, count * (rank + 1) // size)
+
+
+def add_up(tensors: Sequence[torch.Tensor]) -> None:
+    """Replaces tensors of one type and device by their sums over all processes, in one message."""
+    if processes() == 1 or not tensors:
+        return
+    message = torch.cat([tensor.reshape(-1) for tensor in tensors])
+    with _talking():
+        distributed.all_reduce(message)
+    for tensor, total in zip(tensors, message.split([tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(total.view_as(tensor))
+
+
+def agree(tensors: Sequence[torch.Tensor]) -> None:
+    """Replaces what every process has computed alike by the mean: on a GPU backward passes differ in the last bits."""
+    if processes() == 1:
+        return
+    add_up(tensors)
+    for tensor in tensors:
+        tensor.div_(processes())
+
+
+def gather(rows: torch.Tensor, count: int) -> torch.Tensor:
+    """The ``(count, ...)`` rows of all processes, each of which has those of :func:`own`."""
+    if processes() == 1 or count < processes():
+        return rows
+    size, message = processes(), rows.contiguous()
+    message = message.to(torch.uint8) if rows.dtype == torch.bool else message
+    longest = -(-count // size)
+    padded = torch.cat([message, message.new_zeros(longest - len(message), *message.shape[1:])])
+    received = [torch.empty_like(padded) for _ in range(size)]
+    with _talking():
+        distributed.all_gather(received, padded)
+    lengths = [count * (rank + 1) // size - count * rank // size for rank in range(size)]
+    parts = [part[:length] for part, length in zip(received, lengths, strict=True)]
+    return torch.cat(parts).to(rows.dtype)
+
+
+def least(number: int) -> int:
+    """The smallest of the processes' numbers."""
+    if processes() == 1:
+        return number
+    message = torch.tensor([number])
+    with _talking():
+        distributed.all_reduce(message, distributed.ReduceOp.MIN)
+    return int(message)
+
+
+def wait() -> None:
+    """Returns once all processes have come here."""
+    least(0)
+
+
+def check_same(images: torch.Tensor) -> None:
+    """Makes sure that all processes are about to learn from the same batch.
+
+    Raises:
+        RunFailedError: They have drifted apart.
+    """
+    if processes() == 1:
+        return
+    mean = images.float().mean().cpu()
+    span = torch.stack([mean, -mean])
+    with _talking():
+        distributed.all_reduce(span, distributed.ReduceOp.MAX)
+    if not float(span.sum()) < _DRIFT:
+        raise RunFailedError(
+            "The processes of this run no longer see the same images.",
+            why="Their devices or libraries do not compute alike.",
+            remedy="Use GPUs of one kind with the same software, or run in one process.",
+        )
+
+
+@contextlib.contextmanager
+def _talking() -> Iterator[None]:
+    """Turns what a broken connection raises into a message; running out of memory stays what it is."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise RunFailedError(
+            "Another process of this run has ended.",
+            why=first_line(error)[:200],
+            remedy="Its own message, or the system's log, says why; --resume continues from the last checkpoint.",
+        ) from error

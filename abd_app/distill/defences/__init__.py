@@ -1,0 +1,1 @@
+"""Defences that act while a student learns: bounds, vaccine, marks, and the published retrospection."""

@@ -1,0 +1,60 @@
+"""Synthetic images that stay on the device."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from abd_app.distill.compute.device import sent
+
+MOST_BYTES = 2**30
+
+
+def affordable(capacity: int, shape: tuple[int, int, int], *, least: int) -> int:
+    """``capacity`` images of ``shape`` (C, H, W), or fewer where they would take more than a gibibyte."""
+    return min(capacity, max(least, MOST_BYTES // math.prod(shape)))
+
+
+class ImagePool:
+    """A ring of uint8 images on the device; the oldest give way to the newest.
+
+    Args:
+        capacity: Images held at most.
+        shape: (C, H, W).
+        device: Where they live.
+    """
+
+    def __init__(self, capacity: int, shape: tuple[int, int, int], device: torch.device) -> None:
+        self._images = torch.empty(capacity, *shape, dtype=torch.uint8, device=device)
+        self._written = 0
+
+    def __len__(self) -> int:
+        return min(self._written, len(self._images))
+
+    def add(self, images: torch.Tensor) -> torch.Tensor:
+        """Stores ``(N, C, H, W)`` float images in [0, 1]; returns their places, ``(N,)``."""
+        new = torch.arange(self._written, self._written + len(images), device=self._images.device)
+        places = new % len(self._images)
+        self._images[places] = (images * 255).round().to(torch.uint8)
+        self._written += len(images)
+        return places
+
+    def at(self, places: torch.Tensor) -> torch.Tensor:
+        """The uint8 images at ``places``, ``(N, C, H, W)``."""
+        return self._images[places]
+
+    def sample(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        """``(count, C, H, W)`` uint8 images, drawn with replacement from a pool that is not empty."""
+        chosen = torch.randint(len(self), (count,), generator=generator)
+        return self._images[sent(chosen, self._images.device)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The images and the place of the next."""
+        return {"images": self._images[: len(self)].clone(), "written": self._written}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores :meth:`state_dict` of a pool of the same capacity."""
+        self._images[: len(state["images"])] = state["images"]
+        self._written = state["written"]

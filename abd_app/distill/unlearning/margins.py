@@ -1,0 +1,161 @@
+"""Which class a backdoor leads to, asked of the teacher alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from abd_app.distill.answering import AnsweringTeacher, check_numbers
+from abd_app.distill.compute import parallel
+from abd_app.distill.compute.microbatch import Portions
+
+SIGNIFICANT = 0.05
+FEWEST_CLASSES, MOST_CLASSES = 4, 64
+_AT_ONCE, _MOST_STARTS, _FURTHEST, _RATE = 128, 32, 2, 0.05
+_FEW = 10  # classes up to which there are most starts
+_LEAST_SPREAD, _LEAST_MEAN = 0.15, 0.1
+_NEAR = 0.9
+"""Share of the largest margin that a teacher can answer with from which on it may hide how far a class goes."""
+
+
+@dataclass(frozen=True)
+class MarginTest:
+    """How far each class can be driven ahead of all others, and whether one of them goes unusually far.
+
+    Attributes:
+        classes: The classes that were looked at.
+        margins: Of each, the mean of the largest margins that its two furthest starts found, in logits.
+        p_value: Chance that the largest of so many margins is as large as it is, if it is drawn as the others are;
+            1 where there are too few to compare.
+        num_classes: Of the teacher.
+        saturated: Whether the teacher's answers end where the margins did, so that none can stand out.
+    """
+
+    classes: tuple[int, ...]
+    margins: tuple[float, ...]
+    p_value: float
+    num_classes: int
+    saturated: bool = False
+
+    @property
+    def target(self) -> int | None:
+        """The class that a backdoor leads to, if one stands out."""
+        return self.classes[self.margins.index(max(self.margins))] if self.p_value < SIGNIFICANT else None
+
+
+class MarginSearch:
+    """Gradient ascent on images from noise towards the largest margin of each class, then a test for an outlier.
+
+    A backdoor makes its target class reachable far beyond what natural features can add up to, whatever the trigger
+    looks like: Wang, Xiang, Miller and Kesidis ("MM-BD: Post-Training Detection of Backdoor Attacks with Arbitrary
+    Backdoor Pattern Types Using a Maximum Margin Statistic", IEEE S&P 2024). No data are needed.
+
+    Deviations: Adam takes 60 steps where they go on until the margin no longer grows; a class has the mean of its two
+    furthest starts, not the maximum, which a single start can spoil; the null distribution is a gamma distribution
+    fitted by moments to all margins but the largest. Two starts were chosen on two 16-pixel CIFAR-10 teachers: of the
+    mean of all eight a BadNets grid hid in one of three searches, by the maximum a clean teacher had a target in one of
+    two. Of eight starts the two furthest still depended on chance, of 32 they hardly do
+    (docs/defences/retrospection.md).
+
+    Args:
+        shape: (C, H, W) of an image.
+        num_classes: Of the teacher; of more than 64 a random choice is looked at.
+        generator: CPU generator of all randomness.
+        steps: Of the ascent, from 32 starts for each class, or fewer where there are more than ten classes.
+        portions: How many images the teacher takes at a time.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        num_classes: int,
+        generator: torch.Generator,
+        *,
+        steps: int,
+        portions: Portions,
+    ) -> None:
+        chosen = torch.randperm(num_classes, generator=generator)[:MOST_CLASSES].sort().values
+        self._classes = [int(one) for one in chosen]
+        self._num_classes, self._shape, self._random = num_classes, shape, generator
+        self._steps, self._portions = steps, portions
+
+    def run(self, teacher: AnsweringTeacher) -> Generator[dict[str, torch.Tensor], None, MarginTest]:
+        """Yields the mean margin at every step; the result is what it returns.
+
+        Raises:
+            RunFailedError: The teacher answers with something that is not a number.
+        """
+        found = list[torch.Tensor]()
+        wanted = torch.tensor(self._classes).repeat_interleave(starts(self._num_classes))
+        for group in wanted.split(_AT_ONCE):
+            margins = torch.zeros(())
+            for margins in self._ascend(teacher, group.to(teacher.compute.device)):
+                yield {"margin": margins.mean()}
+            found.append(margins)
+        furthest = torch.cat(found).view(len(self._classes), -1).topk(_FURTHEST, dim=1).values
+        means = tuple(furthest.mean(dim=1).tolist())
+        check_numbers(furthest, "search for the class that a backdoor leads to")
+        limit = getattr(teacher.network, "largest_margin", math.inf)
+        return MarginTest(
+            tuple(self._classes), means, outlier_p_value(means), self._num_classes, max(means) > _NEAR * limit
+        )
+
+    def _ascend(self, teacher: AnsweringTeacher, wanted: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Margins of ``(N,)`` classes at every step, one image each."""
+        start = torch.rand(len(wanted), *self._shape, generator=self._random)
+        images = teacher.compute.images(start).clone().requires_grad_()
+        optimizer = torch.optim.Adam([images], _RATE)
+        gradient = torch.zeros_like(images)
+
+        def run(part: slice) -> torch.Tensor:
+            shown = images.detach()[part].requires_grad_()
+            margins = _margins(teacher(shown).logits, wanted[part])
+            (gradient[part],) = torch.autograd.grad(-margins.sum(), [shown])
+            return margins.detach()
+
+        for _ in range(self._steps):
+            gradient.zero_()
+            margins = parallel.gather(torch.cat(self._portions.over(len(wanted), run)), len(wanted))
+            images.grad = parallel.gather(gradient[parallel.own(len(wanted))], len(wanted))
+            optimizer.step()
+            with torch.no_grad():
+                images.clamp_(0, 1)
+            yield margins
+
+
+def starts(num_classes: int) -> int:
+    """Starts of each class that is looked at: 32 of up to ten, fewer of more, where the test has more to go by."""
+    return max(2, min(_MOST_STARTS, int(_MOST_STARTS * (_FEW / num_classes) ** 2)))
+
+
+def groups(num_classes: int) -> int:
+    """How many groups of images a search drives one after the other."""
+    return -(-num_classes * starts(num_classes) // _AT_ONCE)
+
+
+def outlier_p_value(margins: Sequence[float]) -> float:
+    """Chance that the largest of ``margins`` is as large as it is if it comes from the distribution of the others.
+
+    With F the gamma distribution that has the mean and the variance of the others, and K margins: 1 - F(largest)^K.
+    Deviation: the standard deviation counts as 15 % of the mean at least. Of a few classes some happen to be alike, and
+    then the next best would stand out.
+    """
+    if len(margins) < FEWEST_CLASSES:
+        return 1.0
+    ordered = torch.tensor(margins, dtype=torch.float64).sort().values
+    others, largest = ordered[:-1].clamp_min(0), ordered[-1]
+    mean = others.mean()
+    if mean < _LEAST_MEAN:  # hardly any class can be reached at all
+        return 1.0
+    variance = others.var().clamp_min((_LEAST_SPREAD * mean).square())
+    above = torch.special.gammaincc(mean.square() / variance, (largest * mean / variance).clamp_min(0))
+    return float(-torch.expm1(len(margins) * torch.log1p(-above)))
+
+
+def _margins(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """The wanted class's logit less the largest of the others, ``(N,)``."""
+    mine = logits.gather(1, wanted[:, None])
+    return mine[:, 0] - logits.scatter(1, wanted[:, None], -torch.inf).amax(dim=1)

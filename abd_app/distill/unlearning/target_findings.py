@@ -1,0 +1,101 @@
+"""What a reader should know of the search for the class that a backdoor leads to."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from abd_app.distill.unlearning.all_to_all import AllToAllTest
+from abd_app.distill.unlearning.bending import BendTest
+from abd_app.distill.unlearning.margins import FEWEST_CLASSES, MarginTest
+from abd_app.teacher import Finding
+
+Deed = Literal["unlearned", "undone"]
+"""What became of a class that stands out."""
+
+_DEEDS: dict[Deed, str] = {
+    "unlearned": "A copy of the teacher unlearned what leads images there.",
+    "undone": "To unlearn what leads images there would have cost the class nearly all images of its own. So it "
+    "was undone, and other defences are alone: look at this class before you rely on the result.",
+}
+_DEEDS_TO_ALL: dict[Deed, str] = {
+    "unlearned": "A copy of the teacher unlearned what does so.",
+    "undone": "To unlearn it would have cost most answers to images without it. So it was undone, and other defences "
+    "are alone: do not rely on the result.",
+}
+_TRADING = {
+    True: "No picture that is added to images has their classes trade places.",
+    False: "Backdoors that lead to many classes were not looked for: that takes inverted images, as --method fast has "
+    "them, of nearly all classes, 4 to 64 in number.",
+}
+_SHOWN = 4
+
+
+def finding_of_target(
+    margins: MarginTest, bending: BendTest | None, all_to_all: AllToAllTest | None, deed: Deed
+) -> Finding:
+    """One finding.
+
+    Args:
+        margins: On the teacher as it was handed in.
+        bending: On the teacher as it labels; ``None`` where the classes are too few.
+        all_to_all: Likewise; ``None`` also where one class stands out that could be unlearned.
+        deed: What became of the class that stands out.
+    """
+    if margins.num_classes < FEWEST_CLASSES:
+        return Finding(
+            "info",
+            "Too few classes to tell which one a backdoor leads to",
+            f"The teacher has {margins.num_classes}. What labels images unlearned what leads to any of them.",
+        )
+    some = len(margins.classes) < margins.num_classes
+    looked_at = f" {len(margins.classes)} of {margins.num_classes:,} classes were looked at." if some else ""
+    if all_to_all is not None and all_to_all.found:
+        why = f"{_by_trading(all_to_all)} {_DEEDS_TO_ALL[deed]}"
+        return Finding("warning", "A backdoor probably has every class taken for another", why)
+    if bending is not None and bending.target is not None:
+        return _stands_out(bending.target, f"{_by_bending(bending)} {_DEEDS[deed]}{looked_at}")
+    if margins.target is not None:
+        return _stands_out(margins.target, f"{_by_margin(margins)} {_DEEDS[deed]}{looked_at}")
+    if margins.saturated:
+        return Finding(
+            "warning",
+            "Whether a class is the target of a backdoor cannot be told",
+            "The teacher answers with probabilities, which hide how far a class can be driven. Self-Retrospection "
+            "does nothing. If you have the model without its last softmax, open that.",
+        )
+    return Finding(
+        "warning" if some else "info",
+        "No class stands out as the target of a backdoor",
+        f"No class can be driven much further ahead of all others than the rest ({_chance(margins)}), none stands "
+        f"out when images are bent slightly, so Self-Retrospection has nothing to unlearn; other defences go on. "
+        f"{_TRADING[all_to_all is not None]}{looked_at}",
+    )
+
+
+def _stands_out(target: int, why: str) -> Finding:
+    return Finding("warning", f"Class {target} is probably the target of a backdoor", why)
+
+
+def _by_bending(test: BendTest) -> str:
+    second, largest = sorted(test.shares)[-2:]
+    turned = f"turns {largest:.0%} of them to it, and at most {second:.0%} to any other class"
+    return f"Bending images by about half a pixel {turned}."
+
+
+def _by_margin(test: MarginTest) -> str:
+    second, largest = sorted(test.margins)[-2:]
+    times = f"{largest / second:.1f} times as far"
+    return f"Images can be driven {times} towards it as towards the next class ({_chance(test)})."
+
+
+def _by_trading(test: AllToAllTest) -> str:
+    trades = [f"{one} → {other}" for one, other in enumerate(test.mapping) if one != other]
+    shown = ", ".join(trades[:_SHOWN]) + (", …" if len(trades) > _SHOWN else "")
+    return (
+        f"One faint picture that is added to images has {test.share:.0%} of them taken for another class, each class "
+        f"for one of its own ({shown})."
+    )
+
+
+def _chance(test: MarginTest) -> str:
+    return f"p = {test.p_value:.2g}" if test.p_value >= 1e-6 else "p < 1e-6"

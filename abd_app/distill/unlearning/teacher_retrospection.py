@@ -1,0 +1,285 @@
+"""Self-Retrospection in our form: a copy of the teacher unlearns the backdoor before the student starts."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from abd_app.distill.answering import AnsweringTeacher, SecondOpinion, taken_for
+from abd_app.distill.compute import parallel
+from abd_app.distill.compute.microbatch import Portions
+from abd_app.distill.labelling import Labeller
+from abd_app.distill.losses import distillation_loss
+from abd_app.distill.sources.fast import FastSettings
+from abd_app.distill.sources.ood import BalancedPatchSource
+from abd_app.distill.unlearning.adversaries import Adversaries, make_adversaries
+from abd_app.distill.unlearning.bends import Bends
+from abd_app.distill.unlearning.settings import UnlearningSettings
+from abd_app.distill.unlearning.target_findings import Deed, finding_of_target
+from abd_app.distill.unlearning.target_search import TargetSearch
+from abd_app.errors import RunFailedError
+from abd_app.events import Event, FindingMade, TargetSearched
+
+_WARM_UP, _CHECKED, _ENOUGH = 20, 1024, 32  # steps; images; patches of a class, so that it needs no inverted ones
+
+
+class TeacherRetrospection:
+    """Finds the class that a backdoor leads to, then has the teacher unlearn whatever leads any image there.
+
+    The class is one to which bending images slightly leads (:mod:`~abd_app.distill.unlearning.bending`), or else the
+    one with an unusually large maximum margin (:mod:`~abd_app.distill.unlearning.margins`). Where there is none, or
+    where unlearning would cost it its own images, each class may lead to one of its own
+    (:mod:`~abd_app.distill.unlearning.all_to_all`). For what was found, universal adversaries are kept: displacements
+    if bending leads there; else pictures in a small ball that are added to an image (triggers that are blended in),
+    and canvases of which a box is laid over it (triggers that are put on).
+    Every step moves them towards the target class, and the teacher's weights towards its own earlier answers: to the
+    perturbed images those that it gave without the perturbation, and to others those that it gave. All are synthetic,
+    and were labelled before. What came out is asked about images that the teacher, as it was before, takes for the
+    class (optimised ones: the weights all of the way; others: a part of it); about others the teacher is believed.
+    Where each class leads to one of its own, canvases are blended in whole, and the weights, which go further than they
+    came, label all images.
+
+    Deviations from the paper's Self-Retrospection, each mending a flaw of it: it acts on the teacher, which has the
+    features that a student learns late, once and before its labels are used; adversaries start at random, stay in the
+    ball and the pixel box, act on half of the images and lead to the class that is suspected; BatchNorm keeps its
+    statistics. The implicit term of the hypergradient is dropped: adversaries and weights move at the same time.
+
+    Args:
+        teacher: Afterwards copies that unlearned are its second opinion about the class.
+        pool: Makes one that labels with ``teacher``.
+        shape: (C, H, W) of an image.
+        num_classes: Of the teacher.
+        generator: CPU generator of all randomness.
+        settings: Hyper-parameters; ``inverts``: whether the pool inverts images, too.
+
+    Attributes:
+        search: For the class, and what it found.
+        targets: The classes that were unlearned.
+        deed: What became of a class that stands out: ``unlearned``, or ``undone``: unlearned, and taken back.
+    """
+
+    def __init__(
+        self,
+        teacher: AnsweringTeacher,
+        pool: Callable[[], BalancedPatchSource],
+        *,
+        shape: tuple[int, int, int],
+        num_classes: int,
+        generator: torch.Generator,
+        settings: UnlearningSettings,
+        inverts: bool = False,
+    ) -> None:
+        self.search = TargetSearch(
+            teacher, shape=shape, num_classes=num_classes, generator=generator, settings=settings, inverts=inverts
+        )
+        self.targets: tuple[int, ...] = ()
+        self.deed: Deed = "unlearned"
+        weights = sum(parameter.numel() * parameter.element_size() for parameter in teacher.network.parameters())
+        self.portions = Portions(
+            teacher.compute, "The teacher unlearns from", "The gradient is the same.", reserved_bytes=4 * weights
+        )
+        self._teacher, self._make_pool, self._shape, self._num_classes = teacher, pool, shape, num_classes
+        self._random, self._settings, self._inverts = generator, settings, inverts
+
+    def most_steps(self) -> int:
+        """How much :meth:`run` yields at most."""
+        settings = self._settings
+        renewal = 1 + self._inverts * FastSettings.inversion_steps
+        first, unlearning = -(-settings.patches // settings.drawn), settings.renewals * renewal + settings.steps
+        return self.search.most_steps() + first + 2 * unlearning
+
+    def report(self) -> Iterator[Event]:
+        """What came out of :meth:`run`, as events."""
+        if (found := self.search.margins) is not None:
+            shares = () if self.search.bending is None else self.search.bending.shares
+            traded = None if self.search.all_to_all is None else self.search.all_to_all.share
+            target = self.search.target
+            margins, able = (found.p_value, self.targets, found.classes, found.margins), not found.saturated
+            yield TargetSearched(target, *margins, shares, traded, possible=able)
+            yield FindingMade(finding_of_target(found, self.search.bending, self.search.all_to_all, self.deed))
+        for finding in self.portions.findings():
+            yield FindingMade(finding)
+
+    def run(self) -> Iterator[dict[str, torch.Tensor]]:
+        """The search and, if a class stands out, the unlearning; yields the losses of every step.
+
+        How far what is found is unlearned depends on the teacher as it labels: bounds may have disarmed a backdoor
+        already, so that its class clearly does not stand out any more.
+
+        Raises:
+            RunFailedError: A loss is not a number, or memory does not hold the fewest images.
+        """
+        search, random = self.search, self._random
+        yield from search.by_margin()
+        pool, state = self._make_pool(), random.get_state()
+        for step in pool.filled(0):
+            yield step.losses
+        yield from search.on_patches(pool)
+        if not search.targets:
+            random.set_state(state)  # as if the pool had not been needed
+            return
+        yield from self._unlearn_found(pool)
+        if self.deed == "undone" and search.all_to_all is None:
+            # Where each class leads to another one may stand out by chance.
+            pool.distrusted, state = (), random.get_state()
+            yield from search.by_trading(pool)
+            if search.mapping is not None:
+                yield from self._unlearn_found(pool)
+            else:
+                random.set_state(state)
+
+    def _unlearn_found(self, pool: BalancedPatchSource) -> Iterator[dict[str, torch.Tensor]]:
+        """More images, and the unlearning of what the search has found."""
+        search, targets = self.search, self.search.targets
+        if len(targets) == 1 and pool.sizes()[targets[0]] >= _ENOUGH:
+            pool.distrusted = targets  # optimised images of the class may carry what is to be unlearned
+        for step in pool.filled(self._settings.renewals):
+            yield step.losses
+        ways = {"mark": self._settings.how_far[search.disarmed], "bend": 1.0, "blend": self._settings.beyond}
+        how_far = ways[search.kind]
+        two = how_far < 1 and not search.disarmed  # what bounds have disarmed is not to be judged more strictly
+        yield from self._unlearn_or_undo(targets, pool, how_far, two=two)
+
+    def _unlearn_or_undo(
+        self, targets: tuple[int, ...], pool: BalancedPatchSource, how_far: float, *, two: bool
+    ) -> Iterator[dict[str, torch.Tensor]]:
+        """The unlearning, and the second opinion that comes of it: none if the class hardly keeps an image of its own.
+
+        This is looked at early, and at the end; if there are to be two networks, of both: where the strict one has lost
+        the class the other judges all images. The teacher itself is afterwards as it was before.
+        """
+        network, settings = self._teacher.network, self._settings
+        # If the classes are few a student may lose one: none stands out that could be spared.
+        least = 0.0 if self.search.few else settings.least_kept if len(targets) == 1 else settings.least_kept_by_all
+        parameters = list(network.parameters())
+        before = [one.detach().clone() for one in parameters]
+        self.targets, self.deed = targets, "unlearned"
+        strict: dict[str, torch.Tensor] | None = None
+        try:
+            for done, losses in enumerate(self._unlearn(targets, pool), 1):
+                yield losses
+                if done not in (settings.given_up_at, settings.steps):
+                    continue
+                _check_finite(losses)
+                images, answers = pool.balanced(_CHECKED)
+                own = taken_for(answers, targets)
+                if done == settings.steps:
+                    if two and self._kept(images[own], answers[own]) >= least:
+                        strict = copy.deepcopy(network.state_dict())
+                    _go(parameters, before, 1 - how_far)
+                if self._kept(images[own], answers[own]) < least:
+                    self.targets, self.deed = (), "undone"
+                    break
+            if self.deed == "unlearned":
+                self._give_opinion(network.state_dict(), strict)
+        finally:
+            network.requires_grad_(False)
+            _go(parameters, before, 1.0)
+
+    def _kept(self, images: torch.Tensor, before: torch.Tensor) -> float:
+        """The share of images that the teacher takes for the class of its answers before; 1 if there are none."""
+        if not len(images):
+            return 1.0
+        now, _ = Labeller(self._teacher).label(images)
+        return float((now.argmax(dim=1) == before.argmax(dim=1)).float().mean())
+
+    def _unlearn(self, targets: tuple[int, ...], pool: BalancedPatchSource) -> Iterator[dict[str, torch.Tensor]]:
+        settings, device = self._settings, self._teacher.compute.device
+        mapping = self.search.mapping
+        leads = [(target,) * self._num_classes for target in targets] if mapping is None else [mapping]
+        # adversaries of the kind by which the class was found
+        adversaries = make_adversaries(leads, settings, self._shape, device, self._random, kind=self.search.kind)
+        parameters = list(self._teacher.network.requires_grad_().parameters())
+        optimizer = torch.optim.Adam(parameters, settings.rate)
+        for step in range(settings.steps):
+            for group in optimizer.param_groups:
+                group["lr"] = settings.rate * min(1.0, (step + 1) / _WARM_UP) * (1 - step / settings.steps)
+            losses = self._add_gradients(pool, adversaries, parameters)
+            optimizer.step()
+            optimizer.zero_grad()
+            yield losses
+
+    def _add_gradients(
+        self, pool: BalancedPatchSource, adversaries: Adversaries | Bends, parameters: list[nn.Parameter]
+    ) -> dict[str, torch.Tensor]:
+        """The losses of one step, their gradients by the weights in ``parameters``; the adversaries move, too."""
+        settings, count = self._settings, self._settings.batch_size
+        images, answers = pool.balanced(2 * count)
+        perturbed, wanted = adversaries.perturb(images[count:], answers[count:].argmax(dim=1))
+        shown = self._teacher.compute.images(torch.cat([images[:count], perturbed.detach()]))
+        clean = torch.arange(2 * count, device=shown.device) < count
+        targets = torch.cat([wanted, wanted])  # of the clean half none is used
+        # A perturbed image that was of its target class already has nothing to unlearn.
+        attacked = ~clean & (answers.argmax(dim=1) != targets)
+        by_shown = torch.zeros_like(shown)
+        gradients = [torch.zeros_like(parameter) for parameter in parameters]
+
+        def run(part: slice) -> torch.Tensor:
+            given = shown[part].requires_grad_()
+            logits = self._teacher(given).logits
+            attack = (F.cross_entropy(logits, targets[part], reduction="none") * attacked[part]).sum()
+            (by_shown[part],) = torch.autograd.grad(attack, [given], retain_graph=True)
+            per_image = distillation_loss(logits, answers[part], settings.temperature) / count
+            # What an adversary hardly turns is not pushed further away: that would cost the class images of its own.
+            turned = logits.detach().softmax(dim=1).gather(1, targets[part, None])[:, 0] * attacked[part]
+            losses = torch.stack([(per_image * clean[part]).sum(), (per_image * turned).sum()])
+            # A network may have weights that no answer depends on.
+            found = torch.autograd.grad(losses.sum(), parameters, allow_unused=True, materialize_grads=True)
+            torch._foreach_add_(gradients, found)
+            return losses.detach()
+
+        def undo() -> None:
+            torch._foreach_zero_(gradients)
+
+        losses = self.portions.over(2 * count, run, undo)
+        by_adversaries = adversaries.gradients(perturbed, by_shown[count:])
+        total = torch.stack(losses).sum(dim=0)
+        parallel.add_up([total, *by_adversaries, *gradients])
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        adversaries.descend(by_adversaries)
+        return {"retention": total[0], "unlearning": total[1]}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The outcome and, where something was unlearned, the weights of the second opinion's networks."""
+        opinion = self._teacher.second_opinion
+        networks = () if opinion is None else (opinion.network, opinion.strict_network)
+        weights = [None if one is None else one.state_dict() for one in networks] or None
+        return self.search.state_dict() | {"targets": self.targets, "deed": self.deed, "weights": weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores :meth:`state_dict`."""
+        self.search.load_state_dict(state)
+        self.targets, self.deed = tuple(state.get("targets", ())), state.get("deed", "unlearned")
+        if (weights := state.get("weights")) is not None:
+            self._give_opinion(*(weights if isinstance(weights, list) else [weights, None]))  # earlier: one network
+
+    def _give_opinion(self, weights: dict[str, torch.Tensor], strict: dict[str, torch.Tensor] | None) -> None:
+        strict_network = None if strict is None else self._with_weights(strict)
+        self._teacher.second_opinion = SecondOpinion(self._with_weights(weights), self.targets, strict_network)
+
+    def _with_weights(self, weights: dict[str, torch.Tensor]) -> nn.Module:
+        network = copy.deepcopy(self._teacher.network).requires_grad_(False)
+        network.load_state_dict(weights)
+        return network
+
+
+def _check_finite(losses: dict[str, torch.Tensor]) -> None:
+    if not all(bool(loss.isfinite()) for loss in losses.values()):
+        raise RunFailedError(
+            "Self-Retrospection of the teacher came to a loss that is not a number.",
+            why="The computation overflowed.",
+            remedy="Try --precision fp32 or --defense sv; please report the teacher's architecture.",
+        )
+
+
+@torch.no_grad()
+def _go(parameters: list[nn.Parameter], towards: list[torch.Tensor], share: float) -> None:
+    """Moves parameters a share of the way."""
+    for parameter, other in zip(parameters, towards, strict=True):
+        parameter.copy_(other) if share == 1 else parameter.lerp_(other, share)

@@ -1,0 +1,1 @@
+"""Act two: what a run shows while it is on."""

@@ -1,0 +1,180 @@
+"""The bar at the bottom: how far the run is, and what can be done about it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QPushButton, QStackedWidget, QVBoxLayout, QWidget
+
+from abd_app.events import DevicesListed, Event
+from abd_app.gui.live.live_view import REDRAW_INTERVAL_MS
+from abd_app.gui.live.run_clock import RunClock
+from abd_app.gui.look import icons
+from abd_app.gui.look.labels import ElidedLabel, plain_label
+from abd_app.gui.look.wording import byte_size, count, duration, phase_name, role_name
+from abd_app.gui.session import Session, State
+from abd_app.plan import AuditPlan
+from abd_app.text import percent, visible
+
+_PROGRESS_PARTS = 1000
+_HEIGHT_PX = 58
+
+
+class RunBar(QFrame):
+    """Phase, step, time left, speed, memory; pause, stop and keep, cancel (asks, in place)."""
+
+    def __init__(self, session: Session, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self.setObjectName("runBar")
+        self.setMinimumHeight(_HEIGHT_PX)
+        self._session = session
+        self._time = clock
+        self._clock = RunClock()
+        self._devices = ""
+        self.phase = plain_label(role="strong")
+        self.facts = ElidedLabel(mode=Qt.TextElideMode.ElideRight, role="muted")
+        self.progress = QProgressBar()
+        self.progress.setRange(0, _PROGRESS_PARTS)
+        self.progress.setTextVisible(False)
+        self.progress.setAccessibleName(self.tr("Progress of the run"))
+        self.pause = self._button("pause", self.tr("Pause"), session.pause_or_resume)
+        self.stop = self._button("stop", self.tr("Stop and keep"), session.stop_and_keep)
+        self.stop.setToolTip(self.tr("End here and keep the student as it is now"))
+        self.cancel = self._button("cancel", self.tr("Cancel"), self.ask_to_cancel)
+        self.discard = QPushButton(self.tr("Discard"))
+        self.discard.setProperty("role", "danger")
+        self.discard.clicked.connect(session.cancel)
+        self.keep_running = QPushButton(self.tr("Keep running"))
+        self.keep_running.clicked.connect(self._stop_asking)
+        self._buttons = QStackedWidget()
+        self._buttons.addWidget(_row(self.pause, self.stop, self.cancel))
+        self._buttons.addWidget(
+            _row(plain_label(self.tr("Discard this run?"), "strong"), self.keep_running, self.discard)
+        )
+        self._build()
+        self._timer = QTimer(self)
+        self._timer.setInterval(REDRAW_INTERVAL_MS)
+        self._timer.timeout.connect(self.refresh)
+        session.runStarted.connect(self._on_run_started)
+        session.eventHappened.connect(self._on_event)
+        session.stateChanged.connect(self._on_state_changed)
+        self._on_state_changed(session.state)
+
+    def _build(self) -> None:
+        line = QHBoxLayout()
+        line.setSpacing(14)
+        line.addWidget(self.phase)
+        line.addWidget(self.facts, 1)
+        left = QVBoxLayout()
+        left.setSpacing(7)
+        left.addLayout(line)
+        left.addWidget(self.progress)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(18, 10, 14, 10)
+        layout.setSpacing(20)
+        layout.addLayout(left, 1)
+        layout.addWidget(self._buttons)
+
+    def _button(self, meaning: str, text: str, action: object) -> QPushButton:
+        button = QPushButton(text)
+        icons.put(button, meaning)
+        button.clicked.connect(action)
+        return button
+
+    def show_devices(self, event: DevicesListed) -> None:
+        """Says what the engine can run on, once it is up."""
+        names = (
+            visible(name) + (self.tr(" ({size} free)").format(size=byte_size(free)) if free else "")
+            for _, name, free in event.devices
+        )
+        self._devices = "  ·  ".join(names)
+        self.refresh()
+
+    def ask_to_cancel(self) -> None:
+        """Asks in place whether to drop the run."""
+        self._buttons.setCurrentIndex(1)
+        self.keep_running.setFocus()
+
+    def _stop_asking(self) -> None:
+        self._buttons.setCurrentIndex(0)
+
+    def _on_run_started(self, plan: AuditPlan) -> None:
+        self._clock = RunClock(roles=2 if plan.compare else 1, clock=self._time)
+
+    def _on_event(self, event: Event) -> None:
+        self._clock.take(event)
+
+    def _on_state_changed(self, state: State) -> None:
+        running = self._session.running
+        self._clock.pause(state is State.PAUSED)
+        self._stop_asking()
+        self._buttons.setVisible(running)
+        self.progress.setVisible(running)
+        paused = state is State.PAUSED
+        self.pause.setText(self.tr("Resume") if paused else self.tr("Pause"))
+        icons.put(self.pause, "resume" if paused else "pause")
+        self.pause.setEnabled(state in (State.RUNNING, State.PAUSED))
+        self.stop.setEnabled(state in (State.RUNNING, State.PAUSED))
+        self.cancel.setEnabled(running and state is not State.CANCELLING)
+        if running:
+            self._timer.start()
+        else:
+            self._timer.stop()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Shows how far the run is now."""
+        titles = {
+            State.EMPTY: self.tr("No teacher yet"),
+            State.INSPECTING: self.tr("Looking into the file"),
+            State.ASKING: self.tr("Waiting for your answers"),
+            State.READY: self.tr("Ready"),
+            State.REFUSED: self.tr("Not usable"),
+            State.PAUSED: self.tr("Paused"),
+            State.STOPPING: self.tr("Finishing with what there is"),
+            State.CANCELLING: self.tr("Cancelling"),
+            State.FINISHED: self.tr("Finished"),
+            State.FAILED: self.tr("Failed"),
+        }
+        title = titles.get(self._session.state) or phase_name(self._clock.phase) or self.tr("Starting")
+        self.phase.setText(title)
+        if self._session.running:
+            self.facts.set_whole_text(self._run_facts())
+            self.progress.setValue(round(_PROGRESS_PARTS * self._clock.progress))
+        else:
+            self.facts.set_whole_text(self._devices or self.tr("The engine is starting…"))
+
+    def _run_facts(self) -> str:
+        clock = self._clock
+        facts = []
+        if clock.share is not None:
+            facts.append(percent(clock.share, 0))
+        if clock.role == "twin":
+            facts.append(role_name("twin"))
+        if clock.total_steps:
+            facts.append(
+                self.tr("step {step} of {total}").format(step=count(clock.step), total=count(clock.total_steps))
+            )
+        if self._session.state is State.RUNNING:
+            if (left := clock.seconds_left) is not None:
+                facts.append(self.tr("about {time} left").format(time=duration(left)))
+            if (speed := clock.steps_per_s) is not None:
+                facts.append(
+                    self.tr("{speed} steps/s").format(speed=f"{speed:.1f}" if speed < 100 else count(round(speed)))
+                )
+        if clock.memory_bytes:
+            facts.append(self.tr("{size} memory").format(size=byte_size(clock.memory_bytes)))
+        return "  ·  ".join(facts)
+
+
+def _row(*widgets: QWidget) -> QWidget:
+    row = QWidget()
+    layout = QHBoxLayout(row)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(8)
+    layout.addStretch(1)
+    for widget in widgets:
+        layout.addWidget(widget)
+    return row

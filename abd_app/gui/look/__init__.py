@@ -1,0 +1,1 @@
+"""What the window is made of: theme, icons, surfaces, labels, fields, words."""

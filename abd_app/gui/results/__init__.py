@@ -1,0 +1,1 @@
+"""Act three: the result, its files, the history, and two runs compared."""

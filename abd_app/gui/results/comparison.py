@@ -1,0 +1,145 @@
+"""Two finished runs next to each other, without any widget: their students' curves, results, and what was different."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from PySide6.QtCore import QCoreApplication
+
+from abd_app.command import trigger_to_text
+from abd_app.errors import AuditError, RunFailedError
+from abd_app.gui.live.curves import ACCURACY, CurveStore
+from abd_app.gui.look.wording import count, duration, trigger_name
+from abd_app.gui.results.outcome import outcome_of
+from abd_app.history import PastRun
+from abd_app.metrics_file import metrics_from_csv
+from abd_app.plan import AuditPlan
+from abd_app.run_files import METRICS
+from abd_app.text import visible
+
+NOT_KNOWN = "–"
+
+
+class Row(NamedTuple):
+    """What it is, and of each run the value as text."""
+
+    name: str
+    first: str
+    second: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The content of the comparison.
+
+    Attributes:
+        names: What tells the runs apart.
+        curves: Of each run what was measured.
+        results: Of the students.
+        differences: Choices and circumstances that were not the same.
+    """
+
+    names: tuple[str, str]
+    curves: tuple[CurveStore, CurveStore]
+    results: tuple[Row, ...]
+    differences: tuple[Row, ...]
+
+
+def comparison_of(first: PastRun, second: PastRun) -> Comparison:
+    """Reads the files of two finished runs.
+
+    Raises:
+        AuditError: The curves or the plan of one of them cannot be read.
+    """
+    curves = (_curves_of(first), _curves_of(second))
+    results = _joined(_results_of(first, curves[0]), _results_of(second, curves[1]))
+    circumstances = _joined(_circumstances_of(first), _circumstances_of(second))
+    return Comparison(
+        names=(_name_of(first), _name_of(second)),
+        curves=curves,
+        results=results,
+        differences=tuple(row for row in circumstances if row.first != row.second),
+    )
+
+
+def _name_of(run: PastRun) -> str:
+    return f"{visible(run.teacher)}, {run.started[:16].replace('T', ' ')}"
+
+
+def _curves_of(run: PastRun) -> CurveStore:
+    path, store = Path(run.folder) / METRICS, CurveStore()
+    try:
+        for one in metrics_from_csv(path.read_text(encoding="utf-8")):
+            store.take(one)
+    except (OSError, ValueError) as error:
+        raise RunFailedError(
+            _tr("The curves of this run cannot be read."),
+            where=str(path),
+            why=str(getattr(error, "strerror", None) or error),
+            remedy=_tr("Choose another run."),
+        ) from error
+    return store
+
+
+def _results_of(run: PastRun, measured: CurveStore) -> dict[str, str]:
+    """The student's rates and the time, by what they are called."""
+    report = run.result or {}
+    outcome = outcome_of(report, measured)
+    about = "≈ " if outcome.estimated else ""
+    found = {}
+    for column, rate in zip(outcome.columns, outcome.rows["student"], strict=True):
+        name = _tr("Accuracy") if column == ACCURACY else f"ASR {trigger_name(visible(column))}"
+        found[name] = NOT_KNOWN if rate is None else f"{about}{rate.value} {rate.images}".strip()
+    wall_s = report.get("wall_s")
+    return found | {_tr("Time"): duration(wall_s) if isinstance(wall_s, int | float) else NOT_KNOWN}
+
+
+def _circumstances_of(run: PastRun) -> dict[str, str]:
+    """What may explain a difference, by what it is called: as it was in the end, where the plan left it open."""
+    report, plan = run.result or {}, _plan_of(run)
+    teacher, student = report.get("teacher") or {}, report.get("student") or {}
+    facts = (f"{name} {value}" for name, value in vars(plan.facts).items() if value is not None)
+    found: dict[str, Any] = {
+        _tr("Teacher"): f"{run.teacher} ({str(teacher.get('sha256', ''))[:12]})",
+        _tr("What was said of it"): "; ".join(facts),
+        _tr("Image source"): report.get("method", plan.method),
+        _tr("Picture"): plan.picture,
+        _tr("Defence"): plan.defense,
+        _tr("Defences that acted"): ", ".join(report.get("defences", ())),
+        _tr("Student"): student.get("architecture", plan.student),
+        _tr("Steps"): count(report["steps"]) if isinstance(report.get("steps"), int) else None,
+        _tr("Stopped early"): _yes_or_no(bool(report.get("stopped_early"))),
+        _tr("Seed"): plan.seed,
+        _tr("Device"): report.get("device", plan.device),
+        _tr("Precision"): plan.precision,
+        _tr("Labelled images"): plan.data,
+        _tr("Triggers"): ", ".join(map(trigger_to_text, plan.triggers)),
+        _tr("Target class"): plan.target_class,
+        _tr("Undefended twin"): _yes_or_no(plan.compare),
+    }
+    return {name: NOT_KNOWN if value in (None, "") else visible(str(value)) for name, value in found.items()}
+
+
+def _plan_of(run: PastRun) -> AuditPlan:
+    try:
+        return AuditPlan.from_json(json.dumps(run.plan))
+    except AuditError as error:
+        error.where = run.folder
+        raise
+
+
+def _yes_or_no(value: bool) -> str:
+    return _tr("yes") if value else _tr("no")
+
+
+def _joined(first: dict[str, str], second: dict[str, str]) -> tuple[Row, ...]:
+    return tuple(
+        Row(name, first.get(name, NOT_KNOWN), second.get(name, NOT_KNOWN)) for name in dict.fromkeys([*first, *second])
+    )
+
+
+def _tr(text: str) -> str:
+    return QCoreApplication.translate("comparison", text)

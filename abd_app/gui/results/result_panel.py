@@ -1,0 +1,126 @@
+"""The result: one sentence, the numbers, what was not tested, and what to do with the student."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+
+from abd_app.gui.look import icons
+from abd_app.gui.look.card import GAP_PX, PADDING_PX, icon_button
+from abd_app.gui.look.flow_layout import FlowLayout
+from abd_app.gui.look.labels import ElidedLabel, plain_label
+from abd_app.gui.look.wording import role_name
+from abd_app.gui.results.outcome import Outcome, Rate
+from abd_app.text import visible
+
+
+class ResultPanel(QFrame):
+    """Shown above the curves when a run has ended well; the numbers fold away to give the curves room."""
+
+    exportRequested = Signal()
+    reportRequested = Signal()
+    folderRequested = Signal()
+    compareRequested = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("card")
+        self.setAccessibleName(self.tr("Result"))
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(PADDING_PX, PADDING_PX - 2, PADDING_PX, PADDING_PX)
+        layout.setSpacing(GAP_PX + 2)
+        layout.addLayout(self._make_heading())
+        layout.addWidget(self._make_numbers())
+        layout.addLayout(self._make_buttons())
+
+    def _make_heading(self) -> QHBoxLayout:
+        symbol = QLabel()
+        icons.put(symbol, "distill", "accent", 24)
+        self.sentence = plain_label(role="heading", wrap=True)
+        self.sentence.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.estimated = plain_label(self.tr("Estimated"), "badge")
+        self.fold = icon_button("chevron-down", self.tr("Show or hide the numbers"))
+        self.fold.setObjectName("quiet")
+        self.fold.setCheckable(True)
+        self.fold.setChecked(True)
+        self.fold.toggled.connect(self._on_folded)
+        line = QHBoxLayout()
+        line.setSpacing(GAP_PX + 2)
+        line.addWidget(symbol, 0, Qt.AlignmentFlag.AlignTop)
+        line.addWidget(self.sentence, 1)
+        for widget in (self.estimated, self.fold):
+            line.addWidget(widget, 0, Qt.AlignmentFlag.AlignTop)
+        return line
+
+    def _make_numbers(self) -> QWidget:
+        self._numbers = QWidget()
+        self._grid = QGridLayout()
+        self._grid.setHorizontalSpacing(26)
+        self._grid.setVerticalSpacing(5)
+        self.not_tested = plain_label(role="muted", wrap=True)
+        numbers = QVBoxLayout(self._numbers)
+        numbers.setContentsMargins(0, 0, 0, 0)
+        numbers.setSpacing(GAP_PX)
+        numbers.addLayout(self._grid)
+        numbers.addWidget(self.not_tested)
+        return self._numbers
+
+    def _make_buttons(self) -> FlowLayout:
+        self.export = QPushButton(self.tr("Export ONNX"))
+        self.export.setProperty("role", "primary")
+        icons.put(self.export, "export", "on_accent")
+        self.save_report = QPushButton(self.tr("Save report"))
+        icons.put(self.save_report, "report")
+        self.open_folder = QPushButton(self.tr("Open folder"))
+        icons.put(self.open_folder, "folder")
+        self.compare = QPushButton(self.tr("Compare"))
+        self.compare.setToolTip(self.tr("Choose an earlier run in the history."))
+        icons.put(self.compare, "compare")
+        self.export.clicked.connect(self.exportRequested)
+        self.save_report.clicked.connect(self.reportRequested)
+        self.open_folder.clicked.connect(self.folderRequested)
+        self.compare.clicked.connect(self.compareRequested)
+        self._notes = ElidedLabel(mode=Qt.TextElideMode.ElideRight, role="small")
+        self._notes.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+        line = FlowLayout(GAP_PX)
+        for button in (self.export, self.save_report, self.open_folder, self.compare):
+            line.addWidget(button)
+        line.addWidget(self._notes)
+        return line
+
+    def show_outcome(self, outcome: Outcome) -> None:
+        """Shows a result."""
+        self.sentence.setText(outcome.sentence or self.tr("The student is ready."))
+        self.estimated.setVisible(outcome.estimated)
+        self.not_tested.setText(self.tr("Not tested: {what}").format(what=" ".join(outcome.not_tested)))
+        self._notes.set_whole_text(" · ".join(outcome.notes))
+        while (item := self._grid.takeAt(0)) is not None:
+            if (widget := item.widget()) is not None:
+                widget.deleteLater()
+        accuracy = self.tr("Agreement") if outcome.estimated else self.tr("Accuracy")
+        for column, trigger in enumerate(outcome.columns, start=1):
+            heading = ElidedLabel(f"ASR {visible(trigger)}" if trigger else accuracy, role="small")
+            self._grid.addWidget(heading, 0, column)
+            self._grid.setColumnStretch(column, 1)
+        for row, (role, rates) in enumerate(outcome.rows.items(), start=1):
+            self._grid.addWidget(plain_label(role_name(role), "strong" if role == "student" else ""), row, 0)
+            for column, rate in enumerate(rates, start=1):
+                self._grid.addWidget(self._rate_label(rate, strong=role == "student"), row, column)
+        self.fold.setChecked(True)
+
+    def _rate_label(self, rate: Rate | None, *, strong: bool) -> QWidget:
+        if rate is None:
+            return plain_label("–", "muted")
+        cell = QWidget()
+        line = QHBoxLayout(cell)
+        line.setContentsMargins(0, 0, 0, 0)
+        line.setSpacing(7)
+        value: QLabel = plain_label(rate.value, "strong" if strong else "")
+        line.addWidget(value)
+        line.addWidget(ElidedLabel(rate.images, Qt.TextElideMode.ElideRight, "small"), 1)
+        return cell
+
+    def _on_folded(self, opened: bool) -> None:
+        self._numbers.setVisible(opened)
+        icons.put(self.fold, "chevron-down" if opened else "chevron-right", "muted", 18)

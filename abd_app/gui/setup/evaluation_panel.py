@@ -1,0 +1,186 @@
+"""Evaluation: labelled images, the triggers to measure, the attacker's class."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QSignalBlocker, Qt
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
+
+from abd_app.events import Event, FindingMade, Measured
+from abd_app.gui.file_chooser import FileChooser
+from abd_app.gui.look import icons
+from abd_app.gui.look.card import Card, icon_button, labelled
+from abd_app.gui.look.findings_list import FindingsList
+from abd_app.gui.look.labels import ElidedLabel, plain_label
+from abd_app.gui.look.number_box import WholeNumberBox
+from abd_app.gui.look.wording import file_name, tooltip, trigger_name
+from abd_app.gui.setup.draft import Draft
+from abd_app.gui.setup.trigger_row import TriggerRow
+from abd_app.plan import ALL_TO_ALL, BUILT_IN_TRIGGERS, TriggerSpec
+from abd_app.teacher import Finding, TeacherCard
+from abd_app.text import visible
+
+
+class EvaluationPanel(Card):
+    """Edits ``data``, ``triggers`` and ``target_class`` of the draft."""
+
+    def __init__(self, draft: Draft, chooser: FileChooser) -> None:
+        super().__init__(self.tr("Evaluation"), "images")
+        self._draft = draft
+        self._chooser = chooser
+        self._class_names: tuple[str, ...] = ()
+        self.body.addWidget(self._make_data_row())
+        self._note = plain_label(role="small", wrap=True)
+        self.body.addWidget(self._note)
+        self._warnings: tuple[Finding, ...] = ()
+        self._measured = False
+        self._findings = FindingsList()
+        self.body.addWidget(self._findings)
+        self._trigger_rows = QVBoxLayout()
+        self._trigger_rows.setSpacing(6)
+        self.body.addWidget(plain_label(self.tr("Triggers to measure"), "small"))
+        self.body.addLayout(self._trigger_rows)
+        self.add_trigger = QPushButton(self.tr("Add a trigger"))
+        icons.put(self.add_trigger, "add")
+        self.add_trigger.setMenu(self._make_trigger_menu())
+        self.body.addWidget(self.add_trigger)
+        self.target = WholeNumberBox(0, 99_999)
+        self.target.valueChanged.connect(self._on_target_changed)
+        self._target_name = ElidedLabel(mode=Qt.TextElideMode.ElideRight, role="muted")
+        self.body.addWidget(labelled(self.tr("Class the attacker wants (counts from 0)"), self.target))
+        self.body.addWidget(self._target_name)
+        self.all_to_all = QCheckBox(self.tr("Each class for the next (all-to-all)"))
+        self.all_to_all.toggled.connect(self._on_target_changed)
+        self.body.addWidget(self.all_to_all)
+        draft.replaced.connect(self._show)
+        self._show()
+
+    def show_card(self, card: TeacherCard | None) -> None:
+        """Learns how many classes there are, and their names."""
+        self._class_names = card.class_names if card is not None else ()
+        if card is not None and card.num_classes:
+            self.target.setMaximum(card.num_classes - 1)
+        self._name_target()
+
+    def choose_data(self, path: str) -> None:
+        """Uses labelled images: a folder per class, an ``.npz``, or "" for none."""
+        self._draft.choose(data=path or None)
+        self._show_data()
+
+    def clear_warnings(self) -> None:
+        """Another run or other images: what was said about the last ones is over."""
+        self._warnings, self._measured = (), False
+        self._findings.show_findings(())
+
+    def take(self, event: Event) -> None:
+        """Shows the warnings of a run about its images; they come before it first measures on them."""
+        about_images = bool(self._data()) and not self._measured
+        if isinstance(event, Measured):
+            self._measured = True
+        elif isinstance(event, FindingMade) and event.finding.severity != "info" and about_images:
+            self._warnings += (event.finding,)
+            self._findings.show_findings(self._warnings)
+
+    def add_triggers(self, *triggers: TriggerSpec) -> None:
+        """Adds triggers that are not in the list yet."""
+        names = {trigger.name for trigger in self._draft["triggers"]}
+        self._set_triggers((*self._draft["triggers"], *(one for one in triggers if one.name not in names)))
+
+    def _make_data_row(self) -> QWidget:
+        row = QWidget()
+        layout = QHBoxLayout(row)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(6)
+        self._data_name = ElidedLabel(role="strong")
+        self.choose_images = QPushButton(self.tr("Choose labelled images"))
+        icons.put(self.choose_images, "open")
+        menu = QMenu(self.choose_images)
+        menu.addAction(self.tr("A folder per class…"), self._on_folder_wanted)
+        menu.addAction(
+            self.tr("An .npz file…"), lambda: self.choose_data(self._chooser.image_archive() or self._data())
+        )
+        self.choose_images.setMenu(menu)
+        self._clear_data = icon_button("remove", self.tr("Use no labelled images"))
+        self._clear_data.clicked.connect(lambda: self.choose_data(""))
+        layout.addWidget(self._data_name, 1)
+        layout.addWidget(self.choose_images)
+        layout.addWidget(self._clear_data)
+        self._data_layout = layout
+        return row
+
+    def _make_trigger_menu(self) -> QMenu:
+        menu = QMenu(self.add_trigger)
+        for name in BUILT_IN_TRIGGERS:
+            action = QAction(trigger_name(name), menu)
+            action.triggered.connect(lambda _=False, name=name: self.add_triggers(TriggerSpec(name)))
+            menu.addAction(action)
+        menu.addSeparator()
+        menu.addAction(self.tr("A picture…"), self._on_picture_wanted)
+        return menu
+
+    def _on_folder_wanted(self) -> None:
+        self.choose_data(self._chooser.folder(self.tr("Choose a folder with one folder per class")) or self._data())
+
+    def _on_picture_wanted(self) -> None:
+        path = self._chooser.picture()
+        if path:
+            self.add_triggers(TriggerSpec(path))
+
+    def _data(self) -> str:
+        return self._draft["data"] or ""
+
+    def _show(self) -> None:
+        target = self._draft["target_class"]
+        with QSignalBlocker(self.all_to_all):
+            self.all_to_all.setChecked(target == ALL_TO_ALL)
+        if target != ALL_TO_ALL:
+            self.target.setValue(target)
+        self._name_target()
+        self._show_data()
+        self._show_triggers()
+
+    def _show_data(self) -> None:
+        self.clear_warnings()
+        path = self._data()
+        self._data_name.setVisible(bool(path))
+        self._data_name.set_whole_text(file_name(path))
+        self._data_name.setToolTip(tooltip(visible(path)))
+        self._clear_data.setVisible(bool(path))
+        self.choose_images.setText("" if path else self.tr("Choose labelled images"))
+        self.choose_images.setAccessibleName(self.tr("Choose labelled images"))
+        self.choose_images.setToolTip(self.tr("Choose labelled images"))
+        self._data_layout.setStretchFactor(self.choose_images, 0 if path else 1)
+        self._note.setVisible(not path)
+        self._note.setText(self.tr("Without them, accuracy is estimated on synthetic images, and the result says so."))
+
+    def _show_triggers(self) -> None:
+        while (item := self._trigger_rows.takeAt(0)) is not None:
+            if (widget := item.widget()) is not None:
+                widget.deleteLater()
+        for trigger in self._draft["triggers"]:
+            row = TriggerRow(trigger)
+            row.removed.connect(lambda name=trigger.name: self._on_removed(name))
+            row.edited.connect(self._on_edited)
+            self._trigger_rows.addWidget(row)
+
+    def _on_removed(self, name: str) -> None:
+        self._set_triggers(tuple(one for one in self._draft["triggers"] if one.name != name))
+
+    def _on_edited(self, edited: TriggerSpec) -> None:
+        triggers = (edited if one.name == edited.name else one for one in self._draft["triggers"])
+        self._draft.choose(triggers=tuple(triggers))
+
+    def _set_triggers(self, triggers: tuple[TriggerSpec, ...]) -> None:
+        self._draft.choose(triggers=triggers)
+        self._show_triggers()
+
+    def _on_target_changed(self) -> None:
+        self._draft.choose(target_class=ALL_TO_ALL if self.all_to_all.isChecked() else self.target.value())
+        self._name_target()
+
+    def _name_target(self) -> None:
+        self.target.setEnabled(not self.all_to_all.isChecked())
+        value = self.target.value()
+        name = self._class_names[value] if value < len(self._class_names) else ""
+        self._target_name.set_whole_text(visible(name))
+        self._target_name.setVisible(bool(name) and not self.all_to_all.isChecked())

@@ -1,0 +1,77 @@
+"""The pictures behind ``ood``: the user's own, or procedural ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from abd_app.distill.sources import pictures
+from abd_app.distill.sources.pictures import load_picture, procedural_patches, procedural_pictures
+from abd_app.errors import UsageError
+from abd_app.teacher import ImageSpec
+
+
+def _save(path: Path, height: int, width: int) -> str:
+    pixels = np.zeros((height, width, 3), dtype=np.uint8)
+    pixels[:, : width // 2] = (255, 0, 0)
+    Image.fromarray(pixels).save(path)
+    return str(path)
+
+
+def test_the_centre_square_of_the_picture_is_taken(tmp_path: Path) -> None:
+    loaded = load_picture(_save(tmp_path / "wide.png", 20, 60), channels=3, smallest_px=8)
+    assert loaded.shape == (1, 3, 20, 20) and loaded.dtype == torch.uint8
+    assert loaded[0, 0, :, :10].unique().tolist() == [255] and loaded[0, 0, :, 10:].unique().tolist() == [0]
+    assert loaded[0, 1:].unique().tolist() == [0]
+
+
+def test_a_grey_teacher_gets_luminance(tmp_path: Path) -> None:
+    loaded = load_picture(_save(tmp_path / "wide.png", 20, 20), channels=1, smallest_px=8)
+    assert loaded.shape == (1, 1, 20, 20)
+    assert loaded.unique().tolist() == [0, 76]  # 0.299 of red
+
+
+def test_a_huge_picture_is_made_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "LARGEST_SIDE_PX", 32)
+    assert load_picture(_save(tmp_path / "big.png", 90, 70), channels=3, smallest_px=8).shape == (1, 3, 32, 32)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n broken"])
+def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "file.png"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match="cannot be read") as caught:
+        load_picture(str(path), channels=3, smallest_px=8)
+    assert caught.value.where == str(path) and caught.value.why and caught.value.remedy
+
+
+def test_a_cut_off_picture_and_a_wrong_path_are_refused(tmp_path: Path) -> None:
+    whole = Path(_save(tmp_path / "whole.png", 64, 64))
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(whole.read_bytes()[:-40])
+    for path in (cut, tmp_path / "absent.png", tmp_path):
+        with pytest.raises(UsageError, match="cannot be read"):
+            load_picture(str(path), channels=3, smallest_px=8)
+
+
+def test_a_picture_smaller_than_two_patches_is_refused(tmp_path: Path) -> None:
+    path = _save(tmp_path / "small.png", 15, 100)
+    with pytest.raises(UsageError, match="too small: 100 x 15"):
+        load_picture(path, channels=3, smallest_px=8)
+    assert load_picture(path, channels=3, smallest_px=7).shape == (1, 3, 15, 15)
+
+
+def test_procedural_pictures_are_large_enough_and_patches_deterministic(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "PROCEDURAL_SIDE_PX", 32)
+    monkeypatch.setattr(pictures, "PROCEDURAL_PICTURES", 2)
+    assert procedural_pictures(channels=3, seed=91, smallest_px=8).shape == (2, 3, 32, 32)
+    assert procedural_pictures(channels=1, seed=92, smallest_px=10).shape == (2, 1, 40, 40)
+    spec = ImageSpec(8, 6, 1, 4, (0.5,), (0.5,))
+    first = procedural_patches(11, spec, seed=93)
+    assert first.shape == (11, 1, 8, 6) and first.dtype == torch.uint8
+    assert torch.equal(first, procedural_patches(11, spec, seed=93))
+    assert not torch.equal(first, procedural_patches(11, spec, seed=94))

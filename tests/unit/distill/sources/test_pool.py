@@ -1,0 +1,67 @@
+"""The ring of images: the oldest give way to the newest."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from abd_app.distill.sources import pool as module
+from abd_app.distill.sources.pool import ImagePool, affordable
+
+
+def _grey(*values: int) -> torch.Tensor:
+    return torch.tensor(values).view(-1, 1, 1, 1).expand(-1, 3, 2, 2) / 255
+
+
+def _held(pool: ImagePool) -> set[int]:
+    return set(pool.at(torch.arange(len(pool)))[:, 0, 0, 0].tolist())
+
+
+def _pool(capacity: int = 4) -> ImagePool:
+    return ImagePool(capacity, (3, 2, 2), torch.device("cpu"))
+
+
+def test_the_oldest_give_way_and_places_tell_where_images_are() -> None:
+    pool = _pool()
+    assert len(pool) == 0
+    assert pool.add(_grey(1, 2, 3)).tolist() == [0, 1, 2]
+    assert len(pool) == 3
+    places = pool.add(_grey(4, 5))
+    assert places.tolist() == [3, 0]
+    assert len(pool) == 4
+    assert _held(pool) == {2, 3, 4, 5}
+    assert pool.at(places)[:, 0, 0, 0].tolist() == [4, 5]
+
+
+def test_pixels_are_rounded_not_cut() -> None:
+    pool = _pool()
+    pool.add(torch.full((1, 3, 2, 2), 0.999))
+    assert pool.at(torch.tensor([0])).unique().tolist() == [255]
+
+
+def test_samples_come_from_what_is_held_and_from_the_seed() -> None:
+    pool = _pool()
+    pool.add(_grey(1, 2))
+    drawn = pool.sample(50, torch.Generator().manual_seed(0))
+    assert drawn.shape == (50, 3, 2, 2) and drawn.dtype == torch.uint8
+    assert set(drawn.unique().tolist()) == {1, 2}
+    assert torch.equal(drawn, pool.sample(50, torch.Generator().manual_seed(0)))
+
+
+def test_a_restored_pool_goes_on_where_the_first_stopped() -> None:
+    first, second = _pool(), _pool()
+    first.add(_grey(1, 2, 3, 4, 5))
+    second.load_state_dict(first.state_dict())
+    for pool in (first, second):
+        pool.add(_grey(6))
+    assert _held(first) == _held(second) == {3, 4, 5, 6}
+    assert torch.equal(first.at(torch.arange(4)), second.at(torch.arange(4)))
+
+
+def test_large_images_make_the_pool_smaller_but_not_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_BYTES", 1200)
+    shape = (3, 2, 2)
+    assert affordable(50, shape, least=4) == 50
+    assert affordable(500, shape, least=4) == 100
+    assert affordable(500, (3, 20, 20), least=4) == 4
+    assert affordable(2, (3, 20, 20), least=4) == 2

@@ -1,0 +1,38 @@
+"""Universal adversaries stay where they may be."""
+
+from __future__ import annotations
+
+import torch
+
+from abd_app.distill.compute.device import Compute
+from abd_app.distill.unlearning.adversaries import Adversaries
+
+
+def test_adversaries_stay_in_the_ball_and_in_the_pixel_box(compute: Compute) -> None:
+    random, size = torch.Generator().manual_seed(0), {"ball": 0.07, "boxes": (0.1, 0.5), "climb": 0.9}
+    adversaries = Adversaries([(1, 1, 1), (3, 3, 3)], 4, (3, 8, 8), compute.device, random, **size)
+    images, before = torch.rand(60, 3, 8, 8), adversaries._canvases.detach().clone()
+    for _ in range(5):
+        perturbed, wanted = adversaries.perturb(images, torch.arange(60) % 3)
+        assert perturbed.min() >= 0 and perturbed.max() <= 1 and set(wanted.tolist()) == {1, 3}
+        adversaries.descend(adversaries.gradients(perturbed, torch.randn_like(perturbed)))
+        assert adversaries._pictures.abs().max() <= 0.07 + 1e-6
+        assert adversaries._canvases.min() >= 0 and adversaries._canvases.max() <= 1
+    assert not torch.equal(before, adversaries._canvases.detach())
+
+
+def test_an_image_is_led_from_its_own_class(compute: Compute) -> None:
+    random, size = torch.Generator().manual_seed(0), {"ball": 0.07, "boxes": (0.1, 0.5), "climb": 0.9}
+    adversaries = Adversaries([(2, 0, 1)], 2, (3, 8, 8), compute.device, random, **size)
+    _, wanted = adversaries.perturb(torch.rand(6, 3, 8, 8), torch.tensor([0, 1, 2, 2, 1, 0]))
+    assert wanted.tolist() == [2, 0, 1, 1, 0, 2]
+
+
+def test_canvases_are_blended_in_whole_where_opacities_are_given(compute: Compute) -> None:
+    random, kept = torch.Generator().manual_seed(0), {"ball": 0.0, "boxes": (0.1, 0.5), "climb": 0.9}
+    adversaries = Adversaries([(0, 0)], 1, (3, 8, 8), compute.device, random, **kept, opacities=(0.1, 0.3))
+    perturbed, _ = adversaries.perturb(torch.zeros(200, 3, 8, 8), torch.zeros(200, dtype=torch.long))
+    shares = (perturbed / adversaries._canvases.detach()).detach().flatten(1)
+    assert torch.allclose(shares, shares[:, :1].expand_as(shares), atol=1e-4), "all of a canvas, everywhere alike"
+    shown = shares[shares[:, 0] > 0, 0]
+    assert 60 < len(shown) < 140 and 0.1 <= shown.min() < 0.13 and 0.27 < shown.max() <= 0.3 + 1e-6
