@@ -192,6 +192,7 @@ class TargetSearched(Event):
         all_to_all: The share of images that one picture, added to them, has taken for another class, each class for one
             of its own, in [0, 1]; ``None`` where it was not looked for.
         possible: Whether the teacher's answers tell how far a class can be driven: probabilities do not.
+        undone: Whether something was found, and its unlearning taken back.
     """
 
     target: int | None
@@ -202,6 +203,7 @@ class TargetSearched(Event):
     bends: tuple[float, ...] = ()
     all_to_all: float | None = None
     possible: bool = True
+    undone: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import get_args
 
 from abd_app.events import Measured, Role
 
+_PLAIN = ("step", "role", "accuracy", "images", "estimated")
 _ASR, _ASR_IMAGES = "asr:", "asr_images:"
 
 
@@ -22,7 +23,7 @@ def metrics_to_csv(measurements: Sequence[Measured]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     per_trigger = [column for name in triggers for column in (_ASR + name, _ASR_IMAGES + name)]
-    writer.writerow(["step", "role", "accuracy", "images", "estimated", *per_trigger])
+    writer.writerow([*_PLAIN, *per_trigger])
     for one in measurements:
         rates = [cell for name in triggers for cell in (_cell(one.asr.get(name)), one.asr_images.get(name, ""))]
         writer.writerow([one.step, one.role, _cell(one.accuracy), one.images, int(one.estimated), *rates])
@@ -42,6 +43,8 @@ def _measurements(text: str) -> Iterator[Measured]:
     table = csv.DictReader(io.StringIO(text), strict=True)
     try:
         columns = table.fieldnames or ()
+        if tuple(columns[: len(_PLAIN)]) != _PLAIN:
+            raise KeyError(columns)
         triggers = [column.removeprefix(_ASR) for column in columns if column.startswith(_ASR)]
         for row in table:
             role: Role = next(role for role in get_args(Role) if role == row["role"])
@@ -52,7 +55,7 @@ def _measurements(text: str) -> Iterator[Measured]:
                 float(row["accuracy"] or math.nan),
                 int(row["images"]),
                 {name: float(row[_ASR + name]) for name in measured},
-                {name: int(row[_ASR_IMAGES + name]) for name in measured},
+                {name: int(row[_ASR_IMAGES + name] or 0) for name in measured},
                 estimated=row["estimated"] == "1",
             )
     except (KeyError, TypeError, StopIteration, csv.Error) as error:

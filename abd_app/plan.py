@@ -231,7 +231,7 @@ class AuditPlan:
         """
         try:
             plan: AuditPlan = from_parsed(cls, json.loads(text))
-        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise UsageError(
                 "This is not an audit plan.", why=str(error), remedy="Use a plan.json of this app."
             ) from error

@@ -26,10 +26,11 @@ def from_parsed(kind: type[Any], raw: dict[str, Any]) -> Any:
         raw: A value for each field, as ``json.loads`` gives it; those with a default may be missing.
 
     Raises:
-        TypeError: A value has the wrong type, or one without a default is missing.
-        ValueError: A field is unknown, or a value is none of its literals.
+        TypeError: A value has the wrong type, or one without a default is missing; the message names the field.
+        ValueError: A field is unknown, or a value is out of range or none of its literals.
     """
     hints = _hints_of(kind)
+    raw = _typed(dict, raw)
     if unknown := set(raw) - set(hints):
         raise ValueError(f"unknown keys: {', '.join(sorted(unknown))}")
     return kind(**{name: _restore_field(name, hints[name], value) for name, value in raw.items()})
@@ -40,7 +41,7 @@ def _restore_field(name: str, hint: Any, value: Any) -> Any:
         return _restore(hint, value)
     except TypeError as error:
         raise TypeError(f"{name}: {error}") from error
-    except ValueError as error:
+    except (ValueError, LookupError, OverflowError) as error:
         raise ValueError(f"{name}: {error}") from error
 
 
@@ -57,11 +58,11 @@ def _restore(hint: Any, value: Any) -> Any:
     if origin is tuple:
         return _restore_tuple(get_args(hint), value)
     if origin is dict:
-        return {_typed(str, key): _restore(get_args(hint)[1], item) for key, item in value.items()}
+        return {_typed(str, key): _restore(get_args(hint)[1], item) for key, item in _typed(dict, value).items()}
     if origin is np.ndarray:
         return _restore_array(value)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return from_parsed(hint, _typed(dict, value))
+        return from_parsed(hint, value)
     return _typed(hint, value)
 
 
@@ -84,7 +85,8 @@ def _restore_tuple(hints: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
     return tuple(_restore(hint, item) for hint, item in zip(hints, items, strict=True))
 
 
-def _restore_array(value: dict[str, Any]) -> npt.NDArray[Any]:
+def _restore_array(value: Any) -> npt.NDArray[Any]:
+    value = _typed(dict, value)
     dtype, shape = np.dtype(value["dtype"]), tuple(_typed(int, side) for side in value["shape"])
     if dtype.kind not in "buif" or min(shape, default=0) < 0:
         raise ValueError(f"array of {dtype} {shape}")

@@ -15,7 +15,7 @@ from torch import nn
 from abd_app.audit.opening import OpenAudit
 from abd_app.audit.scoring import MEASUREMENTS
 from abd_app.distill.assemble import assemble, build_student
-from abd_app.distill.compute.parallel import leads
+from abd_app.distill.compute.parallel import is_main_process
 from abd_app.distill.defences.vaccine import VaccineError
 from abd_app.distill.loop import Distillation
 from abd_app.distill.recipe import Recipe
@@ -132,13 +132,11 @@ def _watched(audit: OpenAudit, distillation: Distillation, role: Role, wishes: W
     network, last_step, saved = distillation.student.network, distillation.step, time.monotonic()
     every = max(1, audit.recipe.steps // MEASUREMENTS)
     for event in distillation.run():
-        yield event
+        yield from audit.note(event.finding) if isinstance(event, FindingMade) else (event,)
         if isinstance(event, VaccineChecked):
             audit.record.vaccine = event
         elif isinstance(event, TargetSearched):
             audit.record.target_search = event
-        elif isinstance(event, FindingMade):
-            audit.note(event.finding)
         if isinstance(event, StepDone) and wishes.stop():
             audit.record.stopped_early = True
             return
@@ -149,7 +147,7 @@ def _watched(audit: OpenAudit, distillation: Distillation, role: Role, wishes: W
             yield from audit.measure(network, role, event.step, live=True)
             yield DeviceUsed(audit.record.device, _memory_bytes(audit.compute.device))
         ends = event.step >= event.total_steps  # what comes then takes its time, too
-        if leads() and (ends or wishes.checkpoint() or time.monotonic() - saved > CHECKPOINT_EVERY_S):
+        if is_main_process() and (ends or wishes.checkpoint() or time.monotonic() - saved > CHECKPOINT_EVERY_S):
             _save(audit, distillation, role)
             saved = time.monotonic()
             yield CheckpointSaved(role, event.step)

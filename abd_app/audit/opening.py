@@ -13,10 +13,10 @@ from abd_app.audit.choices import choose_effort, choose_method, choose_student
 from abd_app.audit.folder import RunFolder
 from abd_app.audit.pace import steps_within
 from abd_app.audit.rehearsal import measure_pace
-from abd_app.audit.scoring import Bystander, Scorer, check_measures
+from abd_app.audit.scoring import NullScorer, Scorer, check_measures
 from abd_app.audit.summary import Record
 from abd_app.distill.compute.device import Compute, choose_compute, device_name
-from abd_app.distill.compute.parallel import leads, wait
+from abd_app.distill.compute.parallel import barrier, is_main_process
 from abd_app.distill.recipe import Recipe, choose_recipe
 from abd_app.distill.sources.pictures import load_picture
 from abd_app.errors import UsageError
@@ -44,7 +44,7 @@ class OpenAudit:
     teacher: Teacher
     network: nn.Module
     recipe: Recipe
-    scorer: Scorer | Bystander
+    scorer: Scorer | NullScorer
     folder: RunFolder
     record: Record
     checkpoint: dict[str, Any] | None
@@ -97,11 +97,11 @@ def open_audit(plan: AuditPlan, folder: RunFolder) -> Generator[Event, None, Ope
     network = compute.place(teacher.network)
     if plan.data is not None:
         yield PhaseStarted("measuring", "teacher", 0)
-    scorer = Scorer(plan, teacher, network, compute) if leads() else Bystander()
+    scorer = Scorer(plan, teacher, network, compute) if is_main_process() else NullScorer()
     effort = _effort(plan, teacher, compute, checkpoint)
     recipe = _recipe(plan, method, effort, teacher, student_name, compute, checkpoint)
-    wait()  # until all have looked into the folder, which is refused once something is in it
-    if leads():
+    barrier()  # until all have looked into the folder, which is refused once something is in it
+    if is_main_process():
         folder.begin()
     yield _began(plan, checkpoint)
     device = device_name(compute.device)

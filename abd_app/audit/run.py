@@ -9,7 +9,7 @@ from abd_app.audit.folder import RunFolder
 from abd_app.audit.learning import Wishes, learn
 from abd_app.audit.opening import open_audit
 from abd_app.audit.purifying import purify
-from abd_app.distill.compute.parallel import leads, wait
+from abd_app.distill.compute.parallel import barrier, is_main_process
 from abd_app.events import AuditFinished, Event, RunBegan
 from abd_app.plan import PURIFIED, AuditPlan
 
@@ -48,6 +48,6 @@ def run_audit(
         student = yield from purify(audit) if plan.student == PURIFIED else learn(audit, "student", wishes)
         if plan.compare and not audit.record.stopped_early:
             yield from learn(audit, "twin", wishes)
-        if leads():
+        if is_main_process():
             yield from export_student(audit, student)
-        wait()
+        barrier()

@@ -107,7 +107,7 @@ def _search(plan: AuditPlan, teacher: Teacher, network: nn.Module, compute: Comp
     return UniversalTriggerSearch(network, images, classes, seed=plan.seed, precision=compute.precision)
 
 
-class Bystander:
+class NullScorer:
     """Stands where a :class:`Scorer` stands, in a process that learns along while another one measures."""
 
     findings: tuple[Finding, ...] = ()

@@ -49,7 +49,7 @@ def joined(plan: AuditPlan) -> Iterator[bool]:
     try:
         _compare("plan", plan.to_json(), "their options differ", "Give all of them the same command line.")
         _compare("device", _kind(device), "their devices differ", "Use GPUs of one kind, or --device cpu.")
-        yield parallel.leads()
+        yield parallel.is_main_process()
     finally:
         distributed.destroy_process_group()
 
@@ -121,7 +121,7 @@ def _kind(device: torch.device) -> str:
 
 def _compare(what: str, mine: str, why: str, remedy: str) -> None:
     """Makes sure that this process and the first have the same."""
-    if parallel.leads():
+    if parallel.is_main_process():
         _store().set(what, mine)
     elif _store().get(what).decode() != mine:
         raise UsageError("The processes of this run do not fit together.", why=f"Of two, {why}.", remedy=remedy)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from abd_app.distill.compute.device import Compute
-from abd_app.distill.compute.microbatch import Portions
+from abd_app.distill.compute.microbatch import Microbatches
 from abd_app.distill.defences.bounds import ActivationBounds
 from abd_app.distill.losses import attention_map
 from abd_app.errors import RunFailedError
@@ -83,7 +83,7 @@ class AnsweringTeacher:
     Attributes:
         bounds: As given; without them, none.
         recordable: As given.
-        portions: How many images are labelled at a time.
+        microbatches: How many images are labelled at a time.
         second_opinion: ``None`` until there is one.
     """
 
@@ -103,7 +103,7 @@ class AnsweringTeacher:
         self.bounds = bounds or ActivationBounds()
         self.compute = compute
         self.second_opinion: SecondOpinion | None = None
-        self.portions = Portions(compute, "The teacher labels", "The labels are the same.")
+        self.microbatches = Microbatches(compute, "The teacher labels", "The labels are the same.")
         self._block_names, self._temperature, self._leeway = tuple(block_names), temperature, leeway
         self._outputs: dict[str, torch.Tensor] = {}
         self._trunk = ""

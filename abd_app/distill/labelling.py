@@ -42,18 +42,18 @@ class Labeller:
         """
         teacher, images = self._teacher, self._teacher.compute.images(images)
         judges = vaccine, teacher.second_opinion
-        if judges != self._judges or teacher.portions.most is not None:
+        if judges != self._judges or teacher.microbatches.most is not None:
             self._judges, self._recorded = judges, {}
-        if teacher.portions.most is None:
+        if teacher.microbatches.most is None:
             kind = len(images), optimized and teacher.second_opinion is not None
             if kind not in self._recorded:
                 run = functools.partial(_judge, teacher, vaccine, optimized)
                 self._recorded[kind] = RecordedPass(run, teacher.compute, allowed=teacher.recordable)
             if (replayed := self._recorded[kind].replay(images)) is not None:
                 return replayed[0], replayed[1]
-        parts = teacher.portions.over(len(images), lambda part: _judge(teacher, vaccine, optimized, images[part]))
+        parts = teacher.microbatches.over(len(images), lambda part: _judge(teacher, vaccine, optimized, images[part]))
         logits, suspicious = (torch.cat(one) for one in zip(*parts, strict=True))
-        return parallel.gather(logits, len(images)), parallel.gather(suspicious, len(images))
+        return parallel.all_gather(logits, len(images)), parallel.all_gather(suspicious, len(images))
 
 
 def _judge(

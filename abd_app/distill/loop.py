@@ -98,8 +98,8 @@ class Distillation:
             losses = self._learn(item)
             self.step += 1
             yield self._step_done(losses)
-            for portions in (self._teacher.portions, self.student.portions):
-                for finding in portions.findings():
+            for microbatches in (self._teacher.microbatches, self.student.microbatches):
+                for finding in microbatches.findings():
                     yield FindingMade(finding)
             if self.step % DRAW_EVERY == 1:
                 yield self._show()

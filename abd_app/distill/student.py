@@ -10,7 +10,7 @@ from torch import nn
 
 from abd_app.distill.compute import parallel
 from abd_app.distill.compute.device import Compute
-from abd_app.distill.compute.microbatch import Portions
+from abd_app.distill.compute.microbatch import Microbatches
 from abd_app.distill.compute.muon import MuonAdam, inner_convolutions
 from abd_app.distill.compute.optimizers import make_adam, make_rate, restore_optimizer, set_rate
 from abd_app.distill.compute.recorded import RecordedPass
@@ -32,7 +32,7 @@ class Student:
 
     Attributes:
         network: As given, in training mode.
-        portions: How many images it sees at a time.
+        microbatches: How many images it sees at a time.
     """
 
     def __init__(self, network: nn.Module, compute: Compute, recipe: Recipe, block_names: tuple[str, ...] = ()) -> None:
@@ -40,7 +40,7 @@ class Student:
         self._compute, self._recipe = compute, recipe
         self._block_names = block_names if recipe.attention else ()
         self.restart_optimizer()
-        self.portions = Portions(
+        self.microbatches = Microbatches(
             compute,
             "The student learns from",
             "The gradient is that of the whole batch; BatchNorm normalises by the statistics of each portion.",
@@ -50,7 +50,7 @@ class Student:
 
     def learn(self, batch: Batch, step: int) -> torch.Tensor:
         """One optimiser step on a batch; returns the distillation loss before it. ``step`` counts from 0."""
-        if batch.suspicious is None and self.portions.most is None:
+        if batch.suspicious is None and self.microbatches.most is None:
             maps = batch.answer.attention if self._block_names else ()
             set_rate(self._optimizer, self.rate(step))
             replayed = self._whole_step.replay(batch.images, batch.answer.logits, *maps)
@@ -64,7 +64,7 @@ class Student:
         return loss
 
     def add_gradient(self, batch: Batch) -> torch.Tensor:
-        """Adds the gradient of the distillation loss, in as many portions as memory asks for; returns the loss.
+        """Adds the gradient of the distillation loss, in as many microbatches as memory asks for; returns the loss.
 
         Of several processes each adds the gradient of its own slice.
         """
@@ -82,8 +82,8 @@ class Student:
             for buffer, value in zip(buffers, before, strict=True):
                 buffer.copy_(value)
 
-        loss = torch.stack(self.portions.over(len(batch.images), run, undo)).sum()
-        parallel.add_up([loss])
+        loss = torch.stack(self.microbatches.over(len(batch.images), run, undo)).sum()
+        parallel.all_reduce_sum([loss])
         return loss
 
     def loss(self, batch: Batch, part: slice | None = None) -> torch.Tensor:
@@ -124,7 +124,9 @@ class Student:
 
     def apply_gradients(self, step: int, *, clip: bool = True) -> None:
         """One optimiser step with the gradients that have been added up; ``step`` counts from 0 and sets the rate."""
-        parallel.add_up([parameter.grad for parameter in self.network.parameters() if parameter.grad is not None])
+        parallel.all_reduce_sum(
+            [parameter.grad for parameter in self.network.parameters() if parameter.grad is not None]
+        )
         set_rate(self._optimizer, self.rate(step))
         self._descend(clip=clip)
 
@@ -159,7 +161,7 @@ class Student:
         return {
             "network": self.network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
-            "at_a_time": self.portions.most,
+            "at_a_time": self.microbatches.most,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -170,7 +172,7 @@ class Student:
             self._optimizer.load_state_dict(state["optimizer"])
         else:
             restore_optimizer(self._optimizer, state["optimizer"])
-        self.portions.most = state.get("at_a_time")  # not in checkpoints of earlier versions
+        self.microbatches.most = state.get("at_a_time")  # not in checkpoints of earlier versions
 
     def _make_optimizer(self, rate: float) -> torch.optim.Optimizer | MuonAdam:
         parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]

@@ -99,6 +99,8 @@ class EngineThread(QThread):
             if order is None:
                 return False
             if isinstance(order, _NumberedJob):
+                if self._waiting is not None:
+                    self.eventsArrived.emit(self._waiting.number, [AuditCancelled()])
                 self._waiting, self._meanwhile = order, []
             elif self._waiting is None:
                 engine.command(order)

@@ -11,7 +11,7 @@ from abd_app.intake import onnx_data, onnx_graph, onnx_network, onnx_parity, onn
 from abd_app.intake.candidate import Candidate
 from abd_app.intake.memory_limit import limited_memory
 from abd_app.intake.onnx_batch import OneByOne
-from abd_app.intake.private_copy import PrivateCopy
+from abd_app.intake.private_copy import PrivateCopy, rewritten
 from abd_app.intake.sniff import FileKind
 from abd_app.intake.stated import StatedFacts
 from abd_app.teacher import DataFile, Finding
@@ -38,6 +38,9 @@ def from_onnx(copy: PrivateCopy) -> Candidate:
     model = onnx_graph.parse(copy.path, copy.original)
     copy, data_files = onnx_data.take_in_data(model, copy)
     onnx_graph.check(model, copy.original)
+    softmax_removed = onnx_graph.remove_last_softmax(model)
+    if softmax_removed:
+        copy = rewritten(copy, model.SerializeToString())
     facts = onnx_graph.read_facts(model, copy.original)
     size_bytes = copy.size_bytes + sum(file.size_bytes for file in data_files)
     images = max(onnx_parity.MOST_IMAGES, facts.batch or 1)
@@ -52,9 +55,9 @@ def from_onnx(copy: PrivateCopy) -> Candidate:
         detail = "An output changes with the other images of its batch: some operator in the graph mixes images."
         findings.append(Finding("warning", "Outputs depend on the rest of the batch", detail))
     probabilities = bool((answers >= 0).all() and (abs(answers.sum(axis=1) - 1) < 1e-3).all())
-    if softmax := onnx_graph.last_softmax(model.graph) is not None:
-        findings.append(Finding("info", "The last softmax was taken away", "What it is given are the logits."))
-    elif probabilities:
+    if softmax_removed:
+        findings.append(Finding("info", "The last softmax was taken away", "What it was given are the logits."))
+    if probabilities:
         findings.append(Finding("info", "The outputs are probabilities", "Their logarithm is used as logits."))
     return Candidate(
         FileKind.ONNX,
@@ -65,8 +68,8 @@ def from_onnx(copy: PrivateCopy) -> Candidate:
         num_classes=answers.shape[1],
         channels=facts.channels,
         fixed_size=facts.size,
-        answers="probabilities" if probabilities and not softmax else "logits",
-        softmax_removed=softmax,
+        answers="probabilities" if probabilities else "logits",
+        softmax_removed=softmax_removed,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         data_files=data_files,
     )
@@ -80,21 +83,14 @@ def _converted(
     original: Path,
 ) -> tuple[onnx_network.OnnxNetwork, npt.NDArray[np.float32]]:
     """The graph as a network for any number of images, and the file's answers on random ones."""
-
-    def checked(network: onnx_network.OnnxNetwork) -> npt.NDArray[np.float32]:
-        """The network has no softmax at its end, but the file may."""
-        ends = onnx_graph.last_softmax(model.graph) is not None
-        whole = nn.Sequential(network, nn.Softmax(dim=1)) if ends else network
-        return onnx_parity.check_parity(whole, reference, shape, original)
-
     try:
         network = onnx_network.convert(model, facts.batch, original)
-        return network, checked(network)
+        return network, onnx_parity.check_parity(network, reference, shape, original)
     except TeacherRefusedError:
         if facts.batch is None:
             raise
     network = OneByOne(onnx_network.convert(model, None, original), facts.batch)
-    return network, checked(network)
+    return network, onnx_parity.check_parity(network, reference, shape, original)
 
 
 def _onnx_findings(network: nn.Module, facts: onnx_graph.GraphFacts, data_files: tuple[DataFile, ...]) -> list[Finding]:

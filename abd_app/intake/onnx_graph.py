@@ -95,15 +95,28 @@ def constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
     return {tensor.name: tensor for tensor in graph.initializer} | values
 
 
-def last_softmax(graph: onnx.GraphProto) -> onnx.NodeProto | None:
-    """The node that turns logits, one row per image, into the graph's answer; ``None`` if it ends otherwise."""
-    answer = graph.output[0].name
-    node = next((node for node in graph.node if answer in node.output), None)
-    if node is None or node.op_type != "Softmax":
-        return None
-    over_classes = all(one.i in (1, -1) for one in node.attribute if one.name == "axis")
-    read_again = any(answer in other.input for other in graph.node)
-    return node if over_classes and not read_again else None
+def remove_last_softmax(model: onnx.ModelProto) -> bool:
+    """Makes a graph that turns logits, one row per image, into probabilities at its end answer the logits.
+
+    Returns:
+        Whether it did.
+    """
+    graph = model.graph
+    answer = graph.output[0].name if len(graph.output) == 1 else ""
+    softmax = next((node for node in graph.node if answer in node.output), None)
+    if softmax is None or softmax.op_type != "Softmax" or len(_dimensions(graph.output[0])) not in (0, 2):
+        return False
+    over_classes = all(one.i in (1, -1) for one in softmax.attribute if one.name == "axis")
+    logits = softmax.input[0]
+    computed = any(logits in node.output for node in graph.node)
+    if not (over_classes and computed) or any(answer in node.input for node in graph.node):
+        return False
+    graph.node.remove(softmax)
+    graph.output[0].name = logits
+    others = [value for value in graph.value_info if value.name != logits]
+    del graph.value_info[:]
+    graph.value_info.extend(others)
+    return True
 
 
 def is_external(tensor: onnx.TensorProto) -> bool:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from abd_app.errors import TeacherRefusedError
-from abd_app.intake.onnx_graph import constants, last_softmax
+from abd_app.intake.onnx_graph import constants
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -24,7 +24,7 @@ _BATCH = "batch"
 
 
 class OnnxNetwork(nn.Module):
-    """``(N, C, H, W)`` float images as the graph expects them -> ``(N, num_classes)``, whatever the graph ends in.
+    """``(N, C, H, W)`` float images as the graph expects them -> ``(N, num_classes)``, whatever the graph answers.
 
     Args:
         converted: What onnx2pytorch made of the graph.
@@ -53,7 +53,7 @@ class OnnxNetwork(nn.Module):
 
 
 def convert(model: onnx.ModelProto, fixed_batch: int | None, original: Path) -> OnnxNetwork:
-    """A network in eval mode with frozen weights, for any batch size; it answers what a last softmax is given.
+    """A network in eval mode with frozen weights, for any batch size.
 
     Args:
         model: A checked graph; it is left as it is.
@@ -68,9 +68,6 @@ def convert(model: onnx.ModelProto, fixed_batch: int | None, original: Path) -> 
 
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    if (softmax := last_softmax(copy.graph)) is not None:
-        copy.graph.output[0].name = softmax.input[0]
-        copy.graph.node.remove(softmax)
     if fixed_batch is not None:
         _free_batch(copy, fixed_batch)
     for node in copy.graph.node:

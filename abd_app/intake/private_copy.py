@@ -86,7 +86,7 @@ def rewritten(copy: PrivateCopy, content: bytes) -> PrivateCopy:
     Raises:
         RunFailedError: The temporary folder has no room for it.
     """
-    target = copy.path.with_name("rewritten")
+    target = copy.path.with_name(f"{copy.path.name}-rewritten")
     with _written(target) as descriptor:
         _write(descriptor, content, copy.original)
     return replace(copy, path=target)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from abd_app.errors import AuditError, TeacherRefusedError, first_line
+from abd_app.errors import AuditError, RunFailedError, TeacherRefusedError, first_line
 from abd_app.intake.candidate import Candidate
 from abd_app.intake.from_onnx import from_onnx
 from abd_app.intake.from_weights import from_weights
@@ -23,6 +23,7 @@ def read_candidate(copy: PrivateCopy, facts: TeacherFacts) -> Candidate:
     Raises:
         TeacherRefusedError: The file is not a usable teacher.
         UsageError: ``facts.architecture`` does not fit the weights.
+        RunFailedError: The system has no room for it, or no handle.
     """
     try:
         return _read(copy, facts)
@@ -32,6 +33,13 @@ def read_candidate(copy: PrivateCopy, facts: TeacherFacts) -> Candidate:
         raise
     except AuditError:
         raise
+    except OSError as error:
+        raise RunFailedError(
+            "The file cannot be read now.",
+            where=str(copy.original),
+            why=error.strerror or str(error),
+            remedy="Free some space or close other programs, and try again.",
+        ) from error
     except Exception as error:  # A file may be odd in ways that nobody has thought of.
         if is_for_lack_of_memory(error):
             raise

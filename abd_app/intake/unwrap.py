@@ -88,7 +88,11 @@ def unwrap(content: object, original: Path) -> Weights:
 
 def _is_state_dict(content: object) -> bool:
     """Whether most of it is tensors, and the weights are not one level below, with mean and std beside them."""
-    return _has_tensors(content) and not any(_has_tensors(content.get(name)) for name in _WRAPPERS)
+    if not _has_tensors(content):
+        return False
+    below = {name: value for name, value in content.items() if _has_tensors(value)}
+    own = len(content) - len(below)
+    return not any(name in _WRAPPERS or len(value) > own for name, value in below.items())
 
 
 def _has_tensors(content: object) -> TypeGuard[Mapping[str, object]]:

@@ -41,7 +41,7 @@ def decode(data: bytes) -> Any:
     try:
         raw = json.loads(data)
         return from_parsed(_KINDS[raw.pop("kind")], raw)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise CodecError(f"not a message: {type(error).__name__}: {error}") from error
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PySide6.QtCore import QItemSelectionModel
@@ -19,7 +20,7 @@ from abd_app.gui.results.compare_dialog import CompareDialog
 from abd_app.gui.results.comparison import Row, comparison_of
 from abd_app.gui.results.history_dialog import HistoryDialog
 from abd_app.metrics_file import metrics_to_csv
-from abd_app.plan import AuditPlan, TriggerSpec
+from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec
 from tests.gui.conftest import StandInEngine
 from tests.gui.test_window import make_ready
 
@@ -47,7 +48,9 @@ def _finished(folder: Path, plan: AuditPlan, rates: list[float], *, method: str,
 def two_runs(tmp_path: Path) -> tuple[Path, Path]:
     plan = AuditPlan("teacher.pth", "out", seed=3, triggers=(TriggerSpec("sig"),))
     _finished(tmp_path / "earlier", plan, [0.2, 0.5], method="ood", started_s=1_000_000)
-    _finished(tmp_path / "later", replace(plan, seed=4), [0.3, 0.6, 0.7], method="fast", started_s=2_000_000)
+    _finished(
+        tmp_path / "later", replace(plan, seed=4, effort="quick"), [0.3, 0.6, 0.7], method="fast", started_s=2_000_000
+    )
     return tmp_path / "earlier", tmp_path / "later"
 
 
@@ -66,6 +69,7 @@ def test_results_and_what_was_different_are_told(two_runs: tuple[Path, Path]) ->
     )
     assert comparison.differences == (
         Row("Image source", "ood", "fast"),
+        Row("Effort", "auto", "quick"),
         Row("Steps", "20", "30"),
         Row("Seed", "3", "4"),
     )
@@ -93,9 +97,10 @@ def test_two_finished_runs_are_chosen_and_their_curves_drawn(
         == "Step 25   ·   A: accuracy 50.0 %, ASR sig 10.0 %   ·   B: accuracy 70.0 %, ASR sig 10.0 %"
     )
     names = [shown.table.item(row, 0) for row in range(shown.table.rowCount())]
-    assert [cell.text() for cell in names if cell is not None][-4:] == [
+    assert [cell.text() for cell in names if cell is not None][-5:] == [
         "What was different",
         "Image source",
+        "Effort",
         "Steps",
         "Seed",
     ]
@@ -136,3 +141,33 @@ def test_files_that_cannot_be_read_are_named(
     _select_both(dialog)
     dialog.compare.click()
     assert said.rsplit(maxsplit=1)[-1] in window.banner.text and not window.findChildren(CompareDialog)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"student": {"accuracy": "high", "asr": {}}}, {"defences": None}, {"student": {"accuracy": 0.5, "asr": [1]}}],
+)
+def test_a_report_that_somebody_else_wrote_is_named(two_runs: tuple[Path, Path], odd: dict[str, Any]) -> None:
+    report = json.loads((two_runs[0] / "report.json").read_text())
+    (two_runs[0] / "report.json").write_text(json.dumps(report | odd))
+    with pytest.raises(AuditError, match="report of this run cannot be read") as raised:
+        comparison_of(*history.past_runs())
+    assert raised.value.where == str(two_runs[0] / "report.json")
+
+
+def test_every_choice_of_a_plan_can_be_told_apart(two_runs: tuple[Path, Path]) -> None:
+    """But for those that say where something is written, and how long a run was to take: steps tell how long it did."""
+    (run, _) = history.past_runs()
+    plan = AuditPlan.from_json(json.dumps(run.plan))
+    other: dict[str, Any] = {
+        "teacher_file": "another.pth", "facts": TeacherFacts(num_classes=3), "defense": "sv", "effort": "paper",
+        "seed": 9, "precision": "fp32", "data": "d.npz", "triggers": (), "target_class": 7, "compare": True,
+        "picture": "p.png",
+    }  # fmt: skip
+    told_by_the_report = {"method", "student", "device"}
+    assert {field.name for field in fields(AuditPlan)} == {
+        *other, *told_by_the_report, "out", "resume", "steps", "minutes"
+    }  # fmt: skip
+    for name, value in other.items():
+        changed = replace(run, plan=replace(plan, **{name: value}).to_dict())
+        assert len(comparison_of(run, changed).differences) == 1, name

@@ -52,4 +52,8 @@ def test_a_store_sorts_measurements_into_curves_with_denominators() -> None:
     assert store.roles == ["teacher", "student"]
     assert store.at("student", 15) == {ACCURACY: 0.5, "sig": 0.2}
     assert store.at("student", 5) == {}
-    assert [one.step for one in store.measurements] == [0, 10, 20, 0]
+    assert [(one.role, one.images) for one in store.measurements] == [
+        ("student", 1000),
+        ("student", 1000),
+        ("teacher", 5000),
+    ]

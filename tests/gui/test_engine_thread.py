@@ -85,3 +85,15 @@ def test_a_process_that_cannot_be_started_is_a_failure_of_the_job(
     qtbot.waitUntil(
         lambda: any(one == last and isinstance(event, AuditFinished) for one, event in seen), timeout=20_000
     )
+
+
+def test_of_two_that_wait_the_newer_is_taken_and_nothing_of_the_older_is_left(
+    engine: EngineThread, seen: Seen, tmp_path: Path, qtbot: QtBot
+) -> None:
+    _busy_with_another(engine, tmp_path)
+    older = engine.submit(_audit(tmp_path, 100_000))
+    engine.command("pause")
+    newer = engine.submit(_audit(tmp_path, 5))
+    qtbot.waitUntil(lambda: _finished(seen, newer), timeout=20_000)
+    assert [event for number, event in seen if number == older] == [AuditCancelled()]
+    assert (newer, PauseChanged(True)) not in seen, "the pause was for the other"

@@ -69,15 +69,15 @@ def normalised() -> dict[str, torch.Tensor]:
     images = torch.randn(7, 3, 4, 4, dtype=torch.float64, generator=random) * 3 + 5
     wanted = torch.randn(7, 3, 4, 4, dtype=torch.float64, generator=random)
     layer = nn.BatchNorm2d(3).double()
-    part = parallel.own(len(images))
+    part = parallel.own_slice(len(images))
     own = images[part].requires_grad_()
     with SharedBatchNorm():
         output = layer(own)
     loss = (output * wanted[part]).square().sum()
     loss.backward()
     assert layer.weight.grad is not None and layer.bias.grad is not None and own.grad is not None
-    parallel.add_up([layer.weight.grad, layer.bias.grad])
-    found = {"output": parallel.gather(output.detach(), 7), "by images": parallel.gather(own.grad, 7)}
+    parallel.all_reduce_sum([layer.weight.grad, layer.bias.grad])
+    found = {"output": parallel.all_gather(output.detach(), 7), "by images": parallel.all_gather(own.grad, 7)}
     found |= {"by weight": layer.weight.grad, "by bias": layer.bias.grad}
     return found | {name: buffer for name, buffer in layer.named_buffers() if buffer.is_floating_point()}
 
@@ -92,7 +92,7 @@ def main() -> None:
     found = normalised()
     for method in STEPS:
         found |= learned(method, teacher)
-    if parallel.leads():
+    if parallel.is_main_process():
         torch.save(found, out)
     if distributed.is_initialized():
         distributed.destroy_process_group()

@@ -28,9 +28,16 @@ def test_a_rate_that_is_not_a_number_is_an_empty_cell() -> None:
     assert math.isnan(read.accuracy) and read.asr == {} == read.asr_images
 
 
+def test_a_rate_whose_images_nobody_counted_is_read_again() -> None:
+    (read,) = metrics_from_csv(metrics_to_csv([Measured("student", 1, 0.5, 4, {"sig": 0.5}, {})]))
+    assert (read.asr, read.asr_images) == ({"sig": 0.5}, {"sig": 0})
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        "",
+        "<html>\n",
         "step,role\n1,student\n",
         "step,role,accuracy,images,estimated\n1,nobody,0.5,3,0\n",
         "step,role,accuracy,images,estimated\n1,student\n",

@@ -39,7 +39,7 @@ class Compute:
         return images.to(self.device, memory_format=torch.channels_last)
 
     def synchronize(self) -> None:
-        """Waits until the device has done what it was asked for; a clock read before that tells nothing."""
+        """Waits until the device has done what it was asked for; a time taken before that means nothing."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 

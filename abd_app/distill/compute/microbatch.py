@@ -58,11 +58,11 @@ class CudaMemory:
         return torch.cuda.mem_get_info(self._device)[0]
 
 
-class Portions:
-    """Runs a pass over a batch in portions, each process over its own slice.
+class Microbatches:
+    """Runs a pass over a batch in microbatches, each process over its own slice.
 
     On a CUDA device the first pass is measured: its peak memory on 8 and on 16 images gives the memory of an image, and
-    the free memory how many images go at a time. When memory runs out all the same, on any device, portions are halved
+    the free memory how many images go at a time. When memory runs out all the same, on any device, they are halved
     and the batch begins again.
 
     Args:
@@ -106,7 +106,7 @@ class Portions:
         Raises:
             RunFailedError: The smallest portion is too large for the memory, or one of several processes has run out.
         """
-        own = parallel.own(count)
+        own = parallel.own_slice(count)
         if self._memory is not None and not self._measured:
             self._measured = True
             self._measure(self._memory, own, run, undo)
@@ -145,8 +145,8 @@ class Portions:
         self._note("Memory ran out: ")
 
     def _refuse_alone(self, error: torch.OutOfMemoryError) -> None:
-        """Of several processes that wait for each other none can go on with smaller portions by itself."""
-        if parallel.processes() > 1:
+        """Of several processes that wait for each other none can go on with smaller ones by itself."""
+        if parallel.world_size() > 1:
             raise RunFailedError(
                 "A device ran out of memory.",
                 why=_first_line(error),
@@ -166,7 +166,7 @@ class Portions:
             except torch.OutOfMemoryError as error:
                 self._refuse_alone(error)
             undo()
-        fitting = parallel.least(images_that_fit(memory.free_bytes() - self._reserved_bytes, peaks))
+        fitting = parallel.all_reduce_min(images_that_fit(memory.free_bytes() - self._reserved_bytes, peaks))
         if fitting < (self.most or count):
             self.most = max(self._fewest, fitting)
             self._note("Measured before the first step: ")

@@ -24,31 +24,31 @@ _DRIFT = 1e-3
 """Of the mean of a batch's pixels, in [0, 1]: what rounding explains is a thousand times less."""
 
 
-def processes() -> int:
+def world_size() -> int:
     """How many processes learn together; 1 if this one is alone."""
     together = distributed.is_available() and distributed.is_initialized()
     return distributed.get_world_size() if together else 1
 
 
-def leads() -> bool:
+def is_main_process() -> bool:
     """Whether this process is the one that measures, writes and speaks."""
-    return processes() == 1 or distributed.get_rank() == 0
+    return world_size() == 1 or distributed.get_rank() == 0
 
 
-def own(count: int) -> slice:
+def own_slice(count: int) -> slice:
     """The part of ``count`` images that is this process's; parts differ by one image at most.
 
     Fewer images than processes are not split: each process has them all.
     """
-    if processes() == 1 or count < processes():
+    if world_size() == 1 or count < world_size():
         return slice(0, count)
-    rank, size = distributed.get_rank(), processes()
+    rank, size = distributed.get_rank(), world_size()
     return slice(count * rank // size, count * (rank + 1) // size)
 
 
-def add_up(tensors: Sequence[torch.Tensor]) -> None:
+def all_reduce_sum(tensors: Sequence[torch.Tensor]) -> None:
     """Replaces tensors of one type and device by their sums over all processes, in one message."""
-    if processes() == 1 or not tensors:
+    if world_size() == 1 or not tensors:
         return
     message = torch.cat([tensor.reshape(-1) for tensor in tensors])
     with _talking():
@@ -57,20 +57,20 @@ def add_up(tensors: Sequence[torch.Tensor]) -> None:
         tensor.copy_(total.view_as(tensor))
 
 
-def agree(tensors: Sequence[torch.Tensor]) -> None:
+def all_reduce_mean(tensors: Sequence[torch.Tensor]) -> None:
     """Replaces what every process has computed alike by the mean: on a GPU backward passes differ in the last bits."""
-    if processes() == 1:
+    if world_size() == 1:
         return
-    add_up(tensors)
+    all_reduce_sum(tensors)
     for tensor in tensors:
-        tensor.div_(processes())
+        tensor.div_(world_size())
 
 
-def gather(rows: torch.Tensor, count: int) -> torch.Tensor:
-    """The ``(count, ...)`` rows of all processes, each of which has those of :func:`own`."""
-    if processes() == 1 or count < processes():
+def all_gather(rows: torch.Tensor, count: int) -> torch.Tensor:
+    """The ``(count, ...)`` rows of all processes, each of which has those of :func:`own_slice`."""
+    if world_size() == 1 or count < world_size():
         return rows
-    size, message = processes(), rows.contiguous()
+    size, message = world_size(), rows.contiguous()
     message = message.to(torch.uint8) if rows.dtype == torch.bool else message
     longest = -(-count // size)
     padded = torch.cat([message, message.new_zeros(longest - len(message), *message.shape[1:])])
@@ -82,9 +82,9 @@ def gather(rows: torch.Tensor, count: int) -> torch.Tensor:
     return torch.cat(parts).to(rows.dtype)
 
 
-def least(number: int) -> int:
+def all_reduce_min(number: int) -> int:
     """The smallest of the processes' numbers."""
-    if processes() == 1:
+    if world_size() == 1:
         return number
     message = torch.tensor([number])
     with _talking():
@@ -92,9 +92,9 @@ def least(number: int) -> int:
     return int(message)
 
 
-def wait() -> None:
+def barrier() -> None:
     """Returns once all processes have come here."""
-    least(0)
+    all_reduce_min(0)
 
 
 def check_same(images: torch.Tensor) -> None:
@@ -103,7 +103,7 @@ def check_same(images: torch.Tensor) -> None:
     Raises:
         RunFailedError: They have drifted apart.
     """
-    if processes() == 1:
+    if world_size() == 1:
         return
     mean = images.float().mean().cpu()
     span = torch.stack([mean, -mean])

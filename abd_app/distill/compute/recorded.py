@@ -68,7 +68,7 @@ class RecordedPass:
         self._graph, self._runs, self._inputs, self._outputs = None, 0, (), ()
 
     def _suits(self, inputs: tuple[torch.Tensor, ...]) -> bool:
-        if not self._allowed or parallel.processes() > 1:
+        if not self._allowed or parallel.world_size() > 1:
             return False
         shapes = tuple(one.shape for one in inputs)
         if not self._runs:

@@ -25,7 +25,7 @@ class SharedBatchNorm(TorchFunctionMode):
         self, func: Callable[..., Any], types: Sequence[type], args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         options = kwargs or {}
-        if func is F.batch_norm and options.get("training") and parallel.processes() > 1:
+        if func is F.batch_norm and options.get("training") and parallel.world_size() > 1:
             images, running_mean, running_var = args
             normalised, mean, variance, count = _Normalise.apply(
                 images, options["weight"], options["bias"], options["eps"]
@@ -65,7 +65,7 @@ class _Normalise(torch.autograd.Function):
         by_bias = slope.sum(dim=dims)
         by_weight = (slope * centred).sum(dim=dims) * inverse
         totals = torch.stack([by_bias, by_weight])
-        parallel.add_up([totals])
+        parallel.all_reduce_sum([totals])
         slope_mean, slope_h = totals / count
         scale = inverse if weight is None else inverse * weight
         by_images = slope - slope_mean.view(channels) - centred * (inverse * slope_h).view(channels)
@@ -86,8 +86,8 @@ def _statistics(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch
     dims = [dim for dim in range(images.dim()) if dim != 1]
     variance, mean = torch.var_mean(_exact(images), dim=dims, correction=0)
     count = torch.full_like(mean, images.numel() / images.shape[1])
-    size = parallel.processes()
-    counts, means, variances = parallel.gather(torch.stack([count, mean, variance])[None], size).unbind(1)
+    size = parallel.world_size()
+    counts, means, variances = parallel.all_gather(torch.stack([count, mean, variance])[None], size).unbind(1)
     total = counts.sum(dim=0)
     mean = (counts * means).sum(dim=0) / total
     variance = (counts * (variances + (means - mean).square())).sum(dim=0) / total

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from abd_app.distill.boxes import random_spans
 from abd_app.distill.compute.device import sent
-from abd_app.distill.sources.augment import random_spans
 
 BLENDED_SHARE, MOST_OPACITY = 1 / 3, 0.25
 

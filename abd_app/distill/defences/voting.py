@@ -105,7 +105,7 @@ def _why_not(share: float, chance: float) -> str:
         return f"{kept}, and only more than {FEWEST:.1%} would tell of a backdoor"
     if share >= MOST:
         return f"{kept}, which is too many to single any out"
-    return f"{kept}, and {chance:.1%} would by chance alone"
+    return f"{kept}, and only more than {TIMES_CHANCE} times the {chance:.1%} of chance alone would tell of a backdoor"
 
 
 def chance_share(votes: torch.Tensor, classes: torch.Tensor, num_classes: int, needed: int) -> float:

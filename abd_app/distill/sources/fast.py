@@ -61,7 +61,7 @@ class InvertedPatchSource(BalancedPatchSource):
     has edges, textures and shading already, or from an earlier inverted one, so that few steps are enough; they start
     a generator from a meta-learned point. There is no prior for smoothness.
 
-    Args: as of :class:`BalancedPatchSource`; the teacher must have BatchNorm statistics.
+    Args: as for :class:`BalancedPatchSource`; the teacher must have BatchNorm statistics.
     """
 
     _settings: FastSettings
@@ -82,7 +82,7 @@ class InvertedPatchSource(BalancedPatchSource):
             try:
                 yield from self._inverted(student, count)
             except torch.OutOfMemoryError:
-                if count <= _FEWEST or parallel.processes() > 1:
+                if count <= _FEWEST or parallel.world_size() > 1:
                     raise
                 self._at_once, self._inversion = count // 2, None
             else:
@@ -145,7 +145,7 @@ class Inversion:
         with batchnorm_distances(self._teacher.network) as distances, frozen:
             losses = torch.stack(list(self._losses(distances)))
         gradients = torch.autograd.grad(losses.sum(), [self.images])
-        parallel.agree(gradients)
+        parallel.all_reduce_mean(gradients)
         give_gradients([self.images], gradients)
         self._optimizer.step()
         with torch.no_grad():

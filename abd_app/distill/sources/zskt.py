@@ -121,7 +121,7 @@ class AdversarialSource:
         parameters = list(self.generator.parameters())
         # Only the generator's gradients: the student's own optimiser must not see this pass.
         gradients = torch.autograd.grad(loss, parameters)
-        parallel.agree(gradients)
+        parallel.all_reduce_mean(gradients)
         give_gradients(parameters, gradients)
         nn.utils.clip_grad_norm_(parameters, CLIP)
         self._optimizer.step()

@@ -7,8 +7,8 @@ from typing import Literal
 
 import torch
 
+from abd_app.distill.boxes import random_boxes
 from abd_app.distill.compute.device import sent
-from abd_app.distill.sources.augment import random_boxes
 from abd_app.distill.unlearning.bends import Bends
 from abd_app.distill.unlearning.settings import UnlearningSettings
 

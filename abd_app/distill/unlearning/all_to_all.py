@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from abd_app.distill.answering import AnsweringTeacher, check_numbers
 from abd_app.distill.compute import parallel
-from abd_app.distill.compute.microbatch import Portions
+from abd_app.distill.compute.microbatch import Microbatches
 from abd_app.distill.labelling import Labeller
 from abd_app.distill.sources.ood import BalancedPatchSource
 
@@ -70,7 +70,7 @@ class AllToAllSearch:
         num_classes: Of the teacher, 4 to 64.
         generator: CPU generator of all randomness.
         ball: Bound of the picture, in pixels of [0, 1].
-        portions: How many images the teacher takes at a time.
+        microbatches: How many images the teacher takes at a time.
     """
 
     def __init__(
@@ -80,10 +80,10 @@ class AllToAllSearch:
         generator: torch.Generator,
         *,
         ball: float,
-        portions: Portions,
+        microbatches: Microbatches,
     ) -> None:
         self._shape, self._num_classes, self._random = shape, num_classes, generator
-        self._ball, self._portions = ball, portions
+        self._ball, self._microbatches = ball, microbatches
 
     def run(
         self, teacher: AnsweringTeacher, pool: BalancedPatchSource
@@ -141,9 +141,9 @@ class AllToAllSearch:
             inside = (moved[part] >= 0) & (moved[part] <= 1)
             return (slope * inside).sum(dim=0, keepdim=True), loss.detach()
 
-        slopes, losses = zip(*self._portions.over(len(moved), run), strict=True)
+        slopes, losses = zip(*self._microbatches.over(len(moved), run), strict=True)
         slope, loss = torch.stack(slopes).sum(dim=0), torch.stack(losses).sum()
-        parallel.add_up([slope, loss])
+        parallel.all_reduce_sum([slope, loss])
         return slope, loss
 
     @torch.no_grad()

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from abd_app.distill.answering import AnsweringTeacher, check_numbers
 from abd_app.distill.compute import parallel
-from abd_app.distill.compute.microbatch import Portions
+from abd_app.distill.compute.microbatch import Microbatches
 from abd_app.distill.labelling import Labeller
 from abd_app.distill.sources.ood import BalancedPatchSource
 from abd_app.distill.unlearning.bends import Bends
@@ -53,13 +53,13 @@ class BendSearch:
         classes: To be looked at, two or more.
         size: (height, width) of an image, pixels.
         generator: CPU generator of all randomness.
-        portions: How many images the teacher takes at a time.
+        microbatches: How many images the teacher takes at a time.
     """
 
     def __init__(
-        self, classes: Sequence[int], size: tuple[int, int], generator: torch.Generator, *, portions: Portions
+        self, classes: Sequence[int], size: tuple[int, int], generator: torch.Generator, *, microbatches: Microbatches
     ) -> None:
-        self._classes, self._size, self._random, self._portions = tuple(classes), size, generator, portions
+        self._classes, self._size, self._random, self._microbatches = tuple(classes), size, generator, microbatches
 
     def run(
         self, teacher: AnsweringTeacher, pool: BalancedPatchSource
@@ -99,9 +99,9 @@ class BendSearch:
             (by_shown,) = torch.autograd.grad(loss, [shown])
             return [loss.detach(), *bends.gradients(bent, by_shown)]
 
-        done = self._portions.over(len(images), run)
+        done = self._microbatches.over(len(images), run)
         loss, *gradients = (torch.stack(one).sum(dim=0) for one in zip(*done, strict=True))
-        parallel.add_up([loss, *gradients])
+        parallel.all_reduce_sum([loss, *gradients])
         return gradients, loss
 
     @torch.no_grad()

@@ -10,7 +10,7 @@ import torch
 
 from abd_app.distill.answering import AnsweringTeacher, check_numbers
 from abd_app.distill.compute import parallel
-from abd_app.distill.compute.microbatch import Portions
+from abd_app.distill.compute.microbatch import Microbatches
 
 SIGNIFICANT = 0.05
 FEWEST_CLASSES, MOST_CLASSES = 4, 64
@@ -65,7 +65,7 @@ class MarginSearch:
         num_classes: Of the teacher; of more than 64 a random choice is looked at.
         generator: CPU generator of all randomness.
         steps: Of the ascent, from 32 starts for each class, or fewer where there are more than ten classes.
-        portions: How many images the teacher takes at a time.
+        microbatches: How many images the teacher takes at a time.
     """
 
     def __init__(
@@ -75,12 +75,12 @@ class MarginSearch:
         generator: torch.Generator,
         *,
         steps: int,
-        portions: Portions,
+        microbatches: Microbatches,
     ) -> None:
         chosen = torch.randperm(num_classes, generator=generator)[:MOST_CLASSES].sort().values
         self._classes = [int(one) for one in chosen]
         self._num_classes, self._shape, self._random = num_classes, shape, generator
-        self._steps, self._portions = steps, portions
+        self._steps, self._microbatches = steps, microbatches
 
     def run(self, teacher: AnsweringTeacher) -> Generator[dict[str, torch.Tensor], None, MarginTest]:
         """Yields the mean margin at every step; the result is what it returns.
@@ -118,8 +118,8 @@ class MarginSearch:
 
         for _ in range(self._steps):
             gradient.zero_()
-            margins = parallel.gather(torch.cat(self._portions.over(len(wanted), run)), len(wanted))
-            images.grad = parallel.gather(gradient[parallel.own(len(wanted))], len(wanted))
+            margins = parallel.all_gather(torch.cat(self._microbatches.over(len(wanted), run)), len(wanted))
+            images.grad = parallel.all_gather(gradient[parallel.own_slice(len(wanted))], len(wanted))
             optimizer.step()
             with torch.no_grad():
                 images.clamp_(0, 1)

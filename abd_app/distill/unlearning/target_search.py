@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from abd_app.distill.answering import AnsweringTeacher
-from abd_app.distill.compute.microbatch import Portions
+from abd_app.distill.compute.microbatch import Microbatches
 from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.sources.ood import BalancedPatchSource
 from abd_app.distill.unlearning import all_to_all
@@ -59,7 +59,7 @@ class TargetSearch:
         self.bending: BendTest | None = None
         self.all_to_all: AllToAllTest | None = None
         self.disarmed = False
-        self._portions = Portions(teacher.compute, "The teacher is searched with", "The result is the same.")
+        self._microbatches = Microbatches(teacher.compute, "The teacher is searched with", "The result is the same.")
         self._teacher, self._shape, self._num_classes = teacher, shape, num_classes
         self._random, self._settings = generator, settings
         self._may_trade = inverts and num_classes <= MOST_CLASSES
@@ -113,7 +113,9 @@ class TargetSearch:
             RunFailedError: The teacher answers with something that is not a number.
         """
         steps = self._settings.search_steps
-        search = MarginSearch(self._shape, self._num_classes, self._random, steps=steps, portions=self._portions)
+        search = MarginSearch(
+            self._shape, self._num_classes, self._random, steps=steps, microbatches=self._microbatches
+        )
         with self._teacher.bounds.lifted():
             self.margins = yield from search.run(self._teacher)
         if self._teacher.bounds and self.margins.target is not None:
@@ -131,7 +133,7 @@ class TargetSearch:
         if self.few or self.margins is None:
             return
         state = self._random.get_state()
-        bends = BendSearch(self.margins.classes, self._shape[1:], self._random, portions=self._portions)
+        bends = BendSearch(self.margins.classes, self._shape[1:], self._random, microbatches=self._microbatches)
         self.bending = yield from bends.run(self._teacher, pool)
         if self.target is None:
             yield from self.by_trading(pool)
@@ -148,7 +150,7 @@ class TargetSearch:
         for step in pool.filled(self._renewals):
             yield step.losses
         size, ball = self._num_classes, self._settings.ball
-        pictures = AllToAllSearch(self._shape, size, self._random, ball=ball, portions=self._portions)
+        pictures = AllToAllSearch(self._shape, size, self._random, ball=ball, microbatches=self._microbatches)
         self.all_to_all = yield from pictures.run(self._teacher, pool)
 
     def state_dict(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from torch import nn
 
 from abd_app.distill.answering import AnsweringTeacher, SecondOpinion, taken_for
 from abd_app.distill.compute import parallel
-from abd_app.distill.compute.microbatch import Portions
+from abd_app.distill.compute.microbatch import Microbatches
 from abd_app.distill.labelling import Labeller
 from abd_app.distill.losses import distillation_loss
 from abd_app.distill.sources.fast import FastSettings
@@ -80,7 +80,7 @@ class TeacherRetrospection:
         self.targets: tuple[int, ...] = ()
         self.deed: Deed = "unlearned"
         weights = sum(parameter.numel() * parameter.element_size() for parameter in teacher.network.parameters())
-        self.portions = Portions(
+        self.microbatches = Microbatches(
             teacher.compute, "The teacher unlearns from", "The gradient is the same.", reserved_bytes=4 * weights
         )
         self._teacher, self._make_pool, self._shape, self._num_classes = teacher, pool, shape, num_classes
@@ -100,9 +100,9 @@ class TeacherRetrospection:
             traded = None if self.search.all_to_all is None else self.search.all_to_all.share
             target = self.search.target
             margins, able = (found.p_value, self.targets, found.classes, found.margins), not found.saturated
-            yield TargetSearched(target, *margins, shares, traded, possible=able)
+            yield TargetSearched(target, *margins, shares, traded, possible=able, undone=self.deed == "undone")
             yield FindingMade(finding_of_target(found, self.search.bending, self.search.all_to_all, self.deed))
-        for finding in self.portions.findings():
+        for finding in self.microbatches.findings():
             yield FindingMade(finding)
 
     def run(self) -> Iterator[dict[str, torch.Tensor]]:
@@ -171,7 +171,7 @@ class TeacherRetrospection:
                 if done == settings.steps:
                     if two and self._kept(images[own], answers[own]) >= least:
                         strict = copy.deepcopy(network.state_dict())
-                    _go(parameters, before, 1 - how_far)
+                    _interpolate(parameters, before, 1 - how_far)
                 if self._kept(images[own], answers[own]) < least:
                     self.targets, self.deed = (), "undone"
                     break
@@ -179,7 +179,7 @@ class TeacherRetrospection:
                 self._give_opinion(network.state_dict(), strict)
         finally:
             network.requires_grad_(False)
-            _go(parameters, before, 1.0)
+            _interpolate(parameters, before, 1.0)
 
     def _kept(self, images: torch.Tensor, before: torch.Tensor) -> float:
         """The share of images that the teacher takes for the class of its answers before; 1 if there are none."""
@@ -236,10 +236,10 @@ class TeacherRetrospection:
         def undo() -> None:
             torch._foreach_zero_(gradients)
 
-        losses = self.portions.over(2 * count, run, undo)
+        losses = self.microbatches.over(2 * count, run, undo)
         by_adversaries = adversaries.gradients(perturbed, by_shown[count:])
         total = torch.stack(losses).sum(dim=0)
-        parallel.add_up([total, *by_adversaries, *gradients])
+        parallel.all_reduce_sum([total, *by_adversaries, *gradients])
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         adversaries.descend(by_adversaries)
@@ -279,7 +279,7 @@ def _check_finite(losses: dict[str, torch.Tensor]) -> None:
 
 
 @torch.no_grad()
-def _go(parameters: list[nn.Parameter], towards: list[torch.Tensor], share: float) -> None:
+def _interpolate(parameters: list[nn.Parameter], towards: list[torch.Tensor], share: float) -> None:
     """Moves parameters a share of the way."""
     for parameter, other in zip(parameters, towards, strict=True):
         parameter.copy_(other) if share == 1 else parameter.lerp_(other, share)

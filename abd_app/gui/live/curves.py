@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -70,7 +71,7 @@ class CurveStore:
     """All measured curves of a run, rates in [0, 1].
 
     Attributes:
-        measurements: As they came.
+        measurements: As they came, but of the teacher the last alone.
         estimated: True if the measurements are estimates on synthetic images.
         denominators: (images behind the rate, by curve), of the last measurement.
     """
@@ -94,17 +95,19 @@ class CurveStore:
     def at(self, role: str, step: float) -> dict[str, float]:
         """What was last measured of a model at ``step`` or before: rates in [0, 1] by trigger, or ``ACCURACY``."""
         found = {key.trigger: curve.at(step) for key, curve in self.curves.items() if key.role == role}
-        return {trigger: rate for trigger, rate in found.items() if rate is not None}
+        return {trigger: rate for trigger, rate in found.items() if rate is not None and math.isfinite(rate)}
 
     def take(self, event: Measured) -> None:
         """Adds one measurement."""
+        if event.role == "teacher":  # it does not change: the last measurement is the closest
+            self.measurements = [one for one in self.measurements if one.role != "teacher"]
         self.measurements.append(event)
         self.estimated = self.estimated or event.estimated
         rates = {ACCURACY: event.accuracy, **event.asr}
         images = {ACCURACY: event.images, **event.asr_images}
         for trigger, rate in rates.items():
             key = CurveKey(event.role, trigger)
-            if event.role == "teacher":  # it does not change: the last measurement is the closest
+            if event.role == "teacher":
                 self.curves[key] = Curve()
             self.curves.setdefault(key, Curve()).append(event.step, rate)
             self.denominators[key] = images.get(trigger, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from abd_app.gui.results.outcome import outcome_of
 from abd_app.history import PastRun
 from abd_app.metrics_file import metrics_from_csv
 from abd_app.plan import AuditPlan
-from abd_app.run_files import METRICS
+from abd_app.run_files import METRICS, REPORT
 from abd_app.text import visible
 
 NOT_KNOWN = "–"
@@ -55,8 +56,8 @@ def comparison_of(first: PastRun, second: PastRun) -> Comparison:
         AuditError: The curves or the plan of one of them cannot be read.
     """
     curves = (_curves_of(first), _curves_of(second))
-    results = _joined(_results_of(first, curves[0]), _results_of(second, curves[1]))
-    circumstances = _joined(_circumstances_of(first), _circumstances_of(second))
+    results = _joined(*(_read(_results_of, run, store) for run, store in zip((first, second), curves, strict=True)))
+    circumstances = _joined(*(_read(_circumstances_of, run, _plan_of(run)) for run in (first, second)))
     return Comparison(
         names=(_name_of(first), _name_of(second)),
         curves=curves,
@@ -84,6 +85,19 @@ def _curves_of(run: PastRun) -> CurveStore:
     return store
 
 
+def _read(read: Callable[[PastRun, Any], dict[str, str]], run: PastRun, more: CurveStore | AuditPlan) -> dict[str, str]:
+    """What ``read`` finds in a report, which anybody may have written."""
+    try:
+        return read(run, more)
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        raise RunFailedError(
+            _tr("The report of this run cannot be read."),
+            where=str(Path(run.folder) / REPORT),
+            why=f"{type(error).__name__}: {error}",
+            remedy=_tr("Choose another run."),
+        ) from error
+
+
 def _results_of(run: PastRun, measured: CurveStore) -> dict[str, str]:
     """The student's rates and the time, by what they are called."""
     report = run.result or {}
@@ -97,9 +111,9 @@ def _results_of(run: PastRun, measured: CurveStore) -> dict[str, str]:
     return found | {_tr("Time"): duration(wall_s) if isinstance(wall_s, int | float) else NOT_KNOWN}
 
 
-def _circumstances_of(run: PastRun) -> dict[str, str]:
+def _circumstances_of(run: PastRun, plan: AuditPlan) -> dict[str, str]:
     """What may explain a difference, by what it is called: as it was in the end, where the plan left it open."""
-    report, plan = run.result or {}, _plan_of(run)
+    report = run.result or {}
     teacher, student = report.get("teacher") or {}, report.get("student") or {}
     facts = (f"{name} {value}" for name, value in vars(plan.facts).items() if value is not None)
     found: dict[str, Any] = {
@@ -110,6 +124,7 @@ def _circumstances_of(run: PastRun) -> dict[str, str]:
         _tr("Defence"): plan.defense,
         _tr("Defences that acted"): ", ".join(report.get("defences", ())),
         _tr("Student"): student.get("architecture", plan.student),
+        _tr("Effort"): plan.effort,
         _tr("Steps"): count(report["steps"]) if isinstance(report.get("steps"), int) else None,
         _tr("Stopped early"): _yes_or_no(bool(report.get("stopped_early"))),
         _tr("Seed"): plan.seed,

@@ -69,5 +69,5 @@ def new_retrospection(compute: Compute, *, backdoor: bool = True, most: int | No
         generator=random,
         settings=UnlearningSettings(**(how | changes)),
     )
-    retrospection.portions.most = most
+    retrospection.microbatches.most = most
     return retrospection, network

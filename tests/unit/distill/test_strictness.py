@@ -11,7 +11,7 @@ import torch
 from abd_app.distill import labelling
 from abd_app.distill.answering import Answer, AnsweringTeacher, SecondOpinion
 from abd_app.distill.compute.device import Compute
-from abd_app.distill.compute.microbatch import Portions
+from abd_app.distill.compute.microbatch import Microbatches
 from abd_app.distill.labelling import Labeller
 from abd_app.teacher import Teacher
 from tests.unit.distill.opposite import opposite
@@ -95,8 +95,8 @@ def test_what_is_held_back_counts_beside_the_vaccine(
 def test_in_portions_all_are_judged_alike(answering: AnsweringTeacher, images: torch.Tensor) -> None:
     _doubt(answering, images)
     whole, _ = Labeller(answering).label(images, optimized=True)
-    answering.portions = Portions(answering.compute, "The teacher labels", "The labels are the same.")
-    answering.portions.most = 7
+    answering.microbatches = Microbatches(answering.compute, "The teacher labels", "The labels are the same.")
+    answering.microbatches.most = 7
     found, _ = Labeller(answering).label(images, optimized=True)
     torch.testing.assert_close(found, whole)
 

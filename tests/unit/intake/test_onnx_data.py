@@ -267,3 +267,15 @@ def test_more_than_the_format_holds_is_not_copied(tmp_path: Path) -> None:
             copy_beside(copy, "weights.bin", copy.path.parent, max_bytes=431)
         assert "2 GB" in caught.value.why
         assert not (copy.path.parent / "weights.bin").exists()
+
+
+def test_a_last_softmax_goes_where_the_weights_are_in_another_file_too(tmp_path: Path) -> None:
+    model = _model()
+    model.graph.node[-1].output[0] = "logits"
+    model.graph.node.append(helper.make_node("Softmax", ["logits"], ["y"], axis=1))
+    (tmp_path / "with").mkdir()
+    teacher = open_teacher(_external(model, tmp_path / "with"), PLAIN)
+    plain = open_teacher(_external(_model(), tmp_path), PLAIN)
+    images = torch.rand(3, 3, 8, 8)
+    assert teacher.card.answers == "logits" and len(teacher.card.data_files) == 1
+    assert torch.allclose(teacher.network(images), plain.network(images), atol=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from abd_app.errors import TeacherRefusedError, UsageError
+from abd_app.errors import RunFailedError, TeacherRefusedError, UsageError
 from abd_app.intake import inspect_teacher, open_teacher, reading
 from abd_app.networks import catalog
 from abd_app.networks.pixels import PixelNetwork
@@ -137,3 +138,14 @@ def test_a_network_that_fails_without_a_word_is_told_by_its_kind_of_error(
     with pytest.raises(UsageError, match="cannot take 32x32 images") as caught:
         open_teacher(saved(wrn.state_dict()), facts)
     assert caught.value.why == "AssertionError"
+
+
+def test_a_system_without_room_is_not_the_files_fault(saved: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_handle(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(reading, "load_weights_only", no_handle)
+    file = saved({"conv.weight": torch.ones(4, 3, 3, 3)})
+    with pytest.raises(RunFailedError, match="cannot be read now") as caught:
+        inspect_teacher(file, TeacherFacts())
+    assert (caught.value.where, caught.value.why) == (file, "Too many open files")

@@ -284,3 +284,10 @@ def test_files_older_than_the_counters_of_batchnorm_get_them() -> None:
 def test_layers_of_densenet_have_the_names_of_today() -> None:
     old = {"features.denseblock1.denselayer2.norm.1.weight": torch.ones(2), **_weights()}
     assert set(unwrap(old, HERE).tensors) == {"features.denseblock1.denselayer2.norm1.weight", *_weights()}
+
+
+@pytest.mark.parametrize("name", ["state_dict", "weights", "checkpoint", "my net"])
+def test_mean_and_std_beside_the_weights_are_not_weights(name: str) -> None:
+    inner = {f"conv{index}.weight": torch.ones(4, 3, 3, 3) for index in range(5)}
+    weights = unwrap({name: inner, "mean": torch.full((3,), 0.5), "std": torch.full((3,), 0.25)}, HERE)
+    assert weights.tensors.keys() == inner.keys()

@@ -26,6 +26,7 @@ from abd_app.events import (
     TeacherInspected,
 )
 from abd_app.plan import AuditPlan, TeacherFacts
+from abd_app.worker import engine as engine_module
 from abd_app.worker.engine import JOB_ENDS, EngineProcess
 from abd_app.worker.messages import AuditJob, InspectionFinished, InspectJob, PauseChanged
 
@@ -294,5 +295,22 @@ def test_a_child_that_still_loads_its_engine_is_not_ended_by_a_cancel(
         assert isinstance(seen[-1], AuditCancelled) and not any(isinstance(event, StepDone) for event in seen)
         engine.submit(audit(tmp_path, steps=5))
         assert isinstance(drain(engine)[-1], AuditFinished) and engine.pid == pid
+    finally:
+        engine.close()
+
+
+def test_a_child_that_hangs_while_it_loads_its_engine_is_ended_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    monkeypatch.setattr(engine_module, "_START_GRACE_S", 0.3)
+    engine = EngineProcess("tests.unit.worker.slow_runner", cancel_grace_s=0.1)
+    try:
+        engine.submit(audit(tmp_path))
+        pid = engine.pid
+        assert pid is not None
+        engine.command("cancel")
+        assert drain(engine, limit_s=1.5) == [AuditCancelled()], "its engine takes two seconds"
+        assert is_gone(pid)
     finally:
         engine.close()

@@ -13,7 +13,7 @@ from torch import nn
 from abd_app.distill.answering import Answer, AnsweringTeacher
 from abd_app.distill.assemble import assemble
 from abd_app.distill.compute.device import Compute
-from abd_app.distill.compute.microbatch import Portions, images_that_fit
+from abd_app.distill.compute.microbatch import Microbatches, images_that_fit
 from abd_app.distill.defences import vaccine, voting
 from abd_app.distill.labelling import Labeller
 from abd_app.distill.recipe import Recipe, choose_recipe
@@ -86,12 +86,12 @@ def test_portions_add_up_to_the_loss_and_the_gradient_of_the_batch(
     expected, found = whole.add_gradient(batch), parts.add_gradient(batch)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(_gradient(parts), _gradient(whole), rtol=1e-4, atol=1e-6)
-    assert parts.portions.most == 3 and whole.portions.most is None
+    assert parts.microbatches.most == 3 and whole.microbatches.most is None
 
 
 def test_a_pass_that_ran_out_of_memory_leaves_no_trace_in_batchnorm(compute: Compute) -> None:
     planned, surprised = _student(compute, frozen=False), _student(compute, frozen=False)
-    planned.portions.most = 3
+    planned.microbatches.most = 3
     _limit_backward(surprised.network, 5)
     for student in (planned, surprised):
         student.add_gradient(_batch())
@@ -105,10 +105,10 @@ def test_the_size_found_goes_on_with_the_run(compute: Compute) -> None:
     _limit(student.network, 4)
     student.add_gradient(_batch())
     later.load_state_dict(student.state_dict())
-    assert later.portions.most == student.portions.most == 3
+    assert later.microbatches.most == student.microbatches.most == 3
     earlier_version = {name: value for name, value in student.state_dict().items() if name != "at_a_time"}
     later.load_state_dict(earlier_version)
-    assert later.portions.most is None
+    assert later.microbatches.most is None
 
 
 def test_too_little_memory_for_the_smallest_portion_is_a_message(compute: Compute) -> None:
@@ -168,7 +168,7 @@ class _MadeUpMemory:
 @pytest.mark.parametrize(("free", "most"), [(10_000, None), (400, 30), (10, 1)])
 def test_the_first_size_is_what_a_trial_says_fits(compute: Compute, free: int, most: int | None) -> None:
     memory = _MadeUpMemory(free)
-    portions = Portions(compute, "It takes", "", memory=memory)
+    microbatches = Microbatches(compute, "It takes", "", memory=memory)
     done: list[slice] = []
     undone: list[int] = []
 
@@ -177,12 +177,12 @@ def test_the_first_size_is_what_a_trial_says_fits(compute: Compute, free: int, m
         done.append(part)
         return memory.seen
 
-    assert sum(portions.over(100, run, lambda: undone.append(len(done)))) == 100
+    assert sum(microbatches.over(100, run, lambda: undone.append(len(done)))) == 100
     assert done[:2] == [slice(0, 8), slice(0, 16)] and undone == [1, 2], "the trial leaves nothing behind"
-    assert portions.most == most
+    assert microbatches.most == most
     titles = {None: [], 30: ["It takes 30 images at a time"], 1: ["It takes 1 image at a time"]}
-    assert [finding.title for finding in portions.findings()] == titles[most]
-    portions.over(100, run)
+    assert [finding.title for finding in microbatches.findings()] == titles[most]
+    microbatches.over(100, run)
     assert done.count(slice(0, 8)) == 1, "measured once"
 
 

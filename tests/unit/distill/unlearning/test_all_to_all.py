@@ -12,7 +12,7 @@ from torch import nn
 
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.compute.device import Compute
-from abd_app.distill.compute.microbatch import Portions
+from abd_app.distill.compute.microbatch import Microbatches
 from abd_app.distill.sources.base import GeneratorStep
 from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
 from abd_app.distill.unlearning import all_to_all, target_search
@@ -76,9 +76,9 @@ def _filled(teacher: AnsweringTeacher) -> BalancedPatchSource:
 def _search(
     teacher: AnsweringTeacher, pool: BalancedPatchSource, most: int | None = None, seed: int = 0
 ) -> AllToAllTest | None:
-    portions, random = Portions(teacher.compute, "It takes", ""), torch.Generator().manual_seed(seed)
+    portions, random = Microbatches(teacher.compute, "It takes", ""), torch.Generator().manual_seed(seed)
     portions.most = most
-    steps = AllToAllSearch((3, _SIDE, _SIDE), _CLASSES, random, ball=0.2, portions=portions).run(teacher, pool)
+    steps = AllToAllSearch((3, _SIDE, _SIDE), _CLASSES, random, ball=0.2, microbatches=portions).run(teacher, pool)
     losses, found = drained(steps)
     assert all(one.keys() == {"all to all"} for one in losses)
     return found
@@ -124,8 +124,8 @@ def test_a_teacher_that_was_taught_none_trades_no_classes(compute: Compute, seed
 
 
 def test_a_picture_moves_images_away_from_their_class_where_it_can(compute: Compute) -> None:
-    teacher, portions = _teacher(compute), Portions(compute, "It takes", "")
-    search = AllToAllSearch((3, _SIDE, _SIDE), _CLASSES, torch.Generator(), ball=0.2, portions=portions)
+    teacher, portions = _teacher(compute), Microbatches(compute, "It takes", "")
+    search = AllToAllSearch((3, _SIDE, _SIDE), _CLASSES, torch.Generator(), ball=0.2, microbatches=portions)
     images, own = 0.2 + 0.6 * torch.rand(5, 3, _SIDE, _SIDE), torch.tensor([0, 1, 2, 3, 4])
     images[:, :, 0], images[:, :, 1] = 1.1, -0.1  # where a picture has left the pixel box already
     for wanted, targets, sign in ((None, own, -1), (torch.tensor(_TRADES), own + 1, 1)):

@@ -11,7 +11,7 @@ from torch import nn
 
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.compute.device import Compute
-from abd_app.distill.compute.microbatch import Portions
+from abd_app.distill.compute.microbatch import Microbatches
 from abd_app.distill.sources.base import GeneratorStep
 from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
 from abd_app.distill.unlearning import bending, margins
@@ -98,18 +98,18 @@ def _retrospection(teacher: AnsweringTeacher) -> TeacherRetrospection:
     )
 
 
-def _portions(compute: Compute) -> Portions:
-    return Portions(compute, "It takes", "")
+def _microbatches(compute: Compute) -> Microbatches:
+    return Microbatches(compute, "It takes", "")
 
 
 @pytest.mark.parametrize("most", [None, 7])
 @pytest.mark.parametrize("backdoor", [True, False])
 def test_the_class_that_bending_leads_to_stands_out(compute: Compute, backdoor: bool, most: int | None) -> None:
-    teacher, portions = _teacher(compute, backdoor=backdoor), _portions(compute)
+    teacher, portions = _teacher(compute, backdoor=backdoor), _microbatches(compute)
     portions.most = most
     pool = _pool(teacher)
     list(pool.filled(0))
-    search = BendSearch(range(_CLASSES), (_SIDE, _SIDE), torch.Generator().manual_seed(0), portions=portions)
+    search = BendSearch(range(_CLASSES), (_SIDE, _SIDE), torch.Generator().manual_seed(0), microbatches=portions)
     losses, found = drained(search.run(teacher, pool))
     assert all(one.keys() == {"bending"} for one in losses) and len(found.shares) == _CLASSES
     if backdoor:
@@ -228,6 +228,8 @@ def test_a_teacher_that_answers_with_no_number_is_refused_not_accused(compute: C
     list(pool.filled(0))
     with torch.no_grad():
         teacher.network.colours.bias.fill_(torch.nan)
-    search = BendSearch(range(_CLASSES), (_SIDE, _SIDE), torch.Generator().manual_seed(0), portions=_portions(compute))
+    search = BendSearch(
+        range(_CLASSES), (_SIDE, _SIDE), torch.Generator().manual_seed(0), microbatches=_microbatches(compute)
+    )
     with pytest.raises(RunFailedError, match="every image with a number"):
         list(search.run(teacher, pool))

@@ -11,7 +11,7 @@ from torch import nn
 
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.compute.device import Compute
-from abd_app.distill.compute.microbatch import Portions
+from abd_app.distill.compute.microbatch import Microbatches
 from abd_app.distill.unlearning import margins as margins_module
 from abd_app.distill.unlearning.margins import MarginSearch, MarginTest, outlier_p_value
 from abd_app.distill.unlearning.target_findings import Deed, finding_of_target
@@ -39,9 +39,9 @@ class _Reachable(nn.Module):
 def _search(
     network: nn.Module, compute: Compute, *, classes: int = 10, steps: int = 40, most: int | None = None
 ) -> tuple[MarginTest, list[float]]:
-    portions = Portions(compute, "It takes", "")
-    portions.most = most
-    search = MarginSearch(_SHAPE, classes, torch.Generator().manual_seed(1), steps=steps, portions=portions)
+    microbatches = Microbatches(compute, "It takes", "")
+    microbatches.most = most
+    search = MarginSearch(_SHAPE, classes, torch.Generator().manual_seed(1), steps=steps, microbatches=microbatches)
     return _run(search, AnsweringTeacher(network, compute))
 
 

@@ -15,7 +15,7 @@ from abd_app.distill.defences.bounds import ActivationBounds
 from abd_app.distill.unlearning import margins
 from abd_app.distill.unlearning.teacher_retrospection import TeacherRetrospection
 from abd_app.errors import RunFailedError
-from abd_app.events import FindingMade
+from abd_app.events import FindingMade, TargetSearched
 from tests.unit.distill.planted import CLASSES, TARGET, coloured_images, new_retrospection
 
 
@@ -193,7 +193,7 @@ def test_memory_that_runs_out_on_the_way_gives_the_weights_of_the_whole_and_a_fi
         network.register_forward_hook(lambda m, i, logits, limit=limit: _checked(logits, limit))
         list(retrospection.run())
         networks.append(_unlearned(retrospection))
-        findings.append([one.title for one in retrospection.portions.findings()])
+        findings.append([one.title for one in retrospection.microbatches.findings()])
     for one, other in zip(*(network.parameters() for network in networks), strict=True):
         torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-4)
     assert findings[0] == []
@@ -220,6 +220,7 @@ def test_an_unlearning_that_costs_the_class_its_own_images_is_undone(
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     findings = [event.finding for event in retrospection.report() if isinstance(event, FindingMade)]
     assert "undone" in findings[0].detail
+    assert [event.undone for event in retrospection.report() if isinstance(event, TargetSearched)] == [True]
 
 
 @pytest.mark.parametrize(("kept", "deed"), [([0.5, 0.05], "undone"), ([0.5, 0.5], "unlearned")])
