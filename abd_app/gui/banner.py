@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout
 
 from abd_app.gui.look import icons
-from abd_app.gui.look.card import icon_button
+from abd_app.gui.look.card import empty, icon_button
 from abd_app.gui.look.labels import plain_label
 from abd_app.teacher import Severity
 
@@ -60,9 +60,7 @@ class Banner(QFrame):
         self._text.setText(text)
         self._text.setVisible(bool(text))
         self.setAccessibleName(f"{title} {text}")
-        while (item := self._buttons.takeAt(0)) is not None:
-            if (widget := item.widget()) is not None:
-                widget.deleteLater()
+        empty(self._buttons)
         for label, action in (buttons or {}).items():
             button = QPushButton(label)
             button.clicked.connect(lambda _=False, action=action: action())

@@ -27,6 +27,14 @@ _SHOWN_DATA_FILES = 4
 _UNIT_RANGE_STD = 2.0
 """A graph that divides pixels by more than this, or subtracts more from them, expects them in [0, 255]."""
 
+_MIXES_IMAGES = Finding(
+    "warning",
+    "Outputs depend on the rest of the batch",
+    "An output changes with the other images of its batch: some operator in the graph mixes images.",
+)
+_SOFTMAX_REMOVED = Finding("info", "The last softmax was taken away", "What it was given are the logits.")
+_PROBABILITIES = Finding("info", "The outputs are probabilities", "Their logarithm is used as logits.")
+
 
 def from_onnx(copy: PrivateCopy) -> Candidate:
     """The graph as a network that answers as onnxruntime does.
@@ -50,15 +58,10 @@ def from_onnx(copy: PrivateCopy) -> Candidate:
         shape = (facts.channels, *onnx_parity.image_size(reference, facts))
         network, answers = _converted(model, facts, reference, shape, copy.original)
         mixes_images = onnx_parity.mixes_images(reference, shape)
-    findings = _onnx_findings(network, facts, data_files)
-    if mixes_images:
-        detail = "An output changes with the other images of its batch: some operator in the graph mixes images."
-        findings.append(Finding("warning", "Outputs depend on the rest of the batch", detail))
     probabilities = bool((answers >= 0).all() and (abs(answers.sum(axis=1) - 1) < 1e-3).all())
-    if softmax_removed:
-        findings.append(Finding("info", "The last softmax was taken away", "What it was given are the logits."))
-    if probabilities:
-        findings.append(Finding("info", "The outputs are probabilities", "Their logarithm is used as logits."))
+    findings = _onnx_findings(network, facts, data_files)
+    found = {_MIXES_IMAGES: mixes_images, _SOFTMAX_REMOVED: softmax_removed, _PROBABILITIES: probabilities}
+    findings += [finding for finding, holds in found.items() if holds]
     return Candidate(
         FileKind.ONNX,
         _onnx_normalisation(facts, findings),

@@ -6,6 +6,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QLabel, QWidget
 
 from abd_app.gui.look import icons
+from abd_app.gui.look.card import empty
 from abd_app.gui.look.labels import plain_label
 from abd_app.teacher import Finding
 from abd_app.text import visible
@@ -27,9 +28,7 @@ class FindingsList(QWidget):
 
     def show_findings(self, findings: tuple[Finding, ...]) -> None:
         """Replaces what is shown."""
-        while (item := self._grid.takeAt(0)) is not None:
-            if (widget := item.widget()) is not None:
-                widget.deleteLater()
+        empty(self._grid)
         for row, finding in enumerate(sorted(findings, key=lambda one: _ORDER[one.severity])):
             symbol = QLabel()
             icons.put(symbol, finding.severity, _COLOURS[finding.severity], 18)

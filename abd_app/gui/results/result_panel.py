@@ -6,7 +6,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from abd_app.gui.look import icons
-from abd_app.gui.look.card import GAP_PX, PADDING_PX, icon_button
+from abd_app.gui.look.card import GAP_PX, PADDING_PX, empty, icon_button
 from abd_app.gui.look.flow_layout import FlowLayout
 from abd_app.gui.look.labels import ElidedLabel, plain_label
 from abd_app.gui.look.wording import role_name
@@ -95,9 +95,7 @@ class ResultPanel(QFrame):
         self.estimated.setVisible(outcome.estimated)
         self.not_tested.setText(self.tr("Not tested: {what}").format(what=" ".join(outcome.not_tested)))
         self._notes.set_whole_text(" · ".join(outcome.notes))
-        while (item := self._grid.takeAt(0)) is not None:
-            if (widget := item.widget()) is not None:
-                widget.deleteLater()
+        empty(self._grid)
         accuracy = self.tr("Agreement") if outcome.estimated else self.tr("Accuracy")
         for column, trigger in enumerate(outcome.columns, start=1):
             heading = ElidedLabel(f"ASR {visible(trigger)}" if trigger else accuracy, role="small")

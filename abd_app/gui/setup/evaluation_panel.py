@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QMenu, QPushButton, QVBoxL
 from abd_app.events import Event, FindingMade, Measured
 from abd_app.gui.file_chooser import FileChooser
 from abd_app.gui.look import icons
-from abd_app.gui.look.card import Card, icon_button, labelled
+from abd_app.gui.look.card import Card, empty, icon_button, labelled
 from abd_app.gui.look.findings_list import FindingsList
 from abd_app.gui.look.labels import ElidedLabel, plain_label
 from abd_app.gui.look.number_box import WholeNumberBox
@@ -154,9 +154,7 @@ class EvaluationPanel(Card):
         self._note.setText(self.tr("Without them, accuracy is estimated on synthetic images, and the result says so."))
 
     def _show_triggers(self) -> None:
-        while (item := self._trigger_rows.takeAt(0)) is not None:
-            if (widget := item.widget()) is not None:
-                widget.deleteLater()
+        empty(self._trigger_rows)
         for trigger in self._draft["triggers"]:
             row = TriggerRow(trigger)
             row.removed.connect(lambda name=trigger.name: self._on_removed(name))

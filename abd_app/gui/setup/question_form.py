@@ -6,6 +6,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame, QPushButton, QVBoxLayout
 
 from abd_app.errors import UsageError
+from abd_app.gui.look.card import empty
 from abd_app.gui.look.labels import plain_label
 from abd_app.gui.setup.answer_field import AnswerField
 from abd_app.gui.setup.answers import with_answers
@@ -43,9 +44,7 @@ class QuestionForm(QFrame):
         """Shows the questions, guesses filled in."""
         self._facts = facts
         self._fields = {}
-        while (item := self._rows.takeAt(0)) is not None:
-            if (widget := item.widget()) is not None:
-                widget.deleteLater()
+        empty(self._rows)
         required = any(question.required for question in questions)
         self._title.setText(
             self.tr("The file does not say this:")

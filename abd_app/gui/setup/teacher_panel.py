@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QApplication, QGridLayout, QProgressBar, QVBoxLayout, QWidget
 
-from abd_app.gui.look.card import Card, icon_button
+from abd_app.gui.look.card import Card, empty, icon_button
 from abd_app.gui.look.findings_list import FindingsList
 from abd_app.gui.look.labels import ElidedLabel, plain_label
 from abd_app.gui.look.wording import byte_size, count, file_name, tooltip
@@ -92,9 +92,7 @@ class _FactGrid(QWidget):
 
     def show_card(self, card: TeacherCard) -> None:
         """Replaces the facts shown."""
-        while (item := self._grid.takeAt(0)) is not None:
-            if (widget := item.widget()) is not None:
-                widget.deleteLater()
+        empty(self._grid)
         for row, (name, value) in enumerate(self._facts_of(card)):
             known = value or self.tr("not said")
             label = ElidedLabel(visible(known), Qt.TextElideMode.ElideRight, "" if value else "warning")

@@ -1,15 +1,11 @@
 from __future__ import annotations
 
-import errno
-import gc
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import pytest
@@ -20,52 +16,14 @@ from abd_app.events import (
     AuditFinished,
     CostEstimated,
     DevicesListed,
-    Event,
     Measured,
     StepDone,
     TeacherInspected,
 )
-from abd_app.plan import AuditPlan, TeacherFacts
-from abd_app.worker import engine as engine_module
+from abd_app.plan import TeacherFacts
 from abd_app.worker.engine import JOB_ENDS, EngineProcess
-from abd_app.worker.messages import AuditJob, InspectionFinished, InspectJob, PauseChanged
-
-ROOT = Path(__file__).parents[3]
-RUNNER = "tests.gui.fake_runner"
-
-
-@pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[EngineProcess]:
-    monkeypatch.syspath_prepend(str(ROOT))  # the child inherits it and finds the runner
-    engine = EngineProcess(RUNNER)
-    yield engine
-    engine.close()
-    assert not engine.alive
-
-
-def audit(tmp_path: Path, name: str = "ready.pth", steps: int = 100_000) -> AuditJob:
-    return AuditJob(AuditPlan(str(tmp_path / name), str(tmp_path / "out"), steps=steps))
-
-
-def drain(
-    engine: EngineProcess, until: type[Event] | tuple[type[Event], ...] = JOB_ENDS, limit_s: float = 20.0
-) -> list[Event]:
-    """The events up to the first ``until``, which must come within ``limit_s``."""
-    seen: list[Event] = []
-    end_s = time.monotonic() + limit_s
-    while time.monotonic() < end_s:
-        seen += engine.poll(0.05)
-        if any(isinstance(event, until) for event in seen):
-            return seen
-    raise AssertionError(f"no {until} among {seen[-5:]}")
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
+from abd_app.worker.messages import InspectionFinished, InspectJob, PauseChanged
+from tests.unit.worker.engines import ROOT, RUNNER, audit, drain, is_gone
 
 
 def test_it_lists_devices_inspects_and_runs_with_one_end_each(engine: EngineProcess, tmp_path: Path) -> None:
@@ -255,62 +213,3 @@ def test_what_a_child_that_was_ended_by_force_leaves_in_the_temporary_folder_goe
     drain(engine, limit_s=1.5)
     assert not list(temporary.iterdir())
     engine.close()
-
-
-def test_a_child_that_cannot_be_started_leaves_nothing_and_the_next_one_can(
-    engine: EngineProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "ready.pth").write_bytes(b"x")
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
-    (tmp_path / "scratch").mkdir()
-    handles = Path("/proc/self/fd")
-    pipes = len(list(handles.iterdir())) if handles.exists() else 0
-
-    def no_room(process: object) -> None:
-        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
-
-    with monkeypatch.context() as full:
-        full.setattr(SpawnProcess, "start", no_room)
-        with pytest.raises(BlockingIOError):
-            engine.submit(audit(tmp_path, steps=5))
-    assert not engine.alive and not engine.busy and not list((tmp_path / "scratch").iterdir())
-    if pipes:
-        gc.collect()
-        assert len(list(handles.iterdir())) == pipes
-    engine.close()
-    engine.submit(audit(tmp_path, steps=5))
-    assert isinstance(drain(engine)[-1], AuditFinished)
-
-
-def test_a_child_that_still_loads_its_engine_is_not_ended_by_a_cancel(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(str(ROOT))
-    engine = EngineProcess("tests.unit.worker.slow_runner", cancel_grace_s=0.3)
-    try:
-        engine.submit(audit(tmp_path))
-        pid = engine.pid
-        engine.command("cancel")
-        seen = drain(engine)
-        assert isinstance(seen[-1], AuditCancelled) and not any(isinstance(event, StepDone) for event in seen)
-        engine.submit(audit(tmp_path, steps=5))
-        assert isinstance(drain(engine)[-1], AuditFinished) and engine.pid == pid
-    finally:
-        engine.close()
-
-
-def test_a_child_that_hangs_while_it_loads_its_engine_is_ended_in_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(str(ROOT))
-    monkeypatch.setattr(engine_module, "_START_GRACE_S", 0.3)
-    engine = EngineProcess("tests.unit.worker.slow_runner", cancel_grace_s=0.1)
-    try:
-        engine.submit(audit(tmp_path))
-        pid = engine.pid
-        assert pid is not None
-        engine.command("cancel")
-        assert drain(engine, limit_s=1.5) == [AuditCancelled()], "its engine takes two seconds"
-        assert is_gone(pid)
-    finally:
-        engine.close()
