@@ -14,6 +14,7 @@ from pytestqt.qtbot import QtBot
 from abd_app.events import AuditFinished, FindingMade
 from abd_app.gui.live.classes_view import ClassesView
 from abd_app.gui.live.findings_view import FindingsView
+from abd_app.gui.look.findings_list import FindingsList
 from abd_app.gui.look.theme import Theme
 from abd_app.teacher import Finding
 
@@ -93,3 +94,12 @@ def test_the_window_shows_both_and_a_new_run_clears_them(theme: Theme, tmp_path:
     stage.engine.play(AuditFinished(str(tmp_path), {"summary": "So."}))
     stage.window.close()
     stage.window.deleteLater()
+
+
+def test_findings_that_are_replaced_leave_the_screen_at_once(theme: Theme) -> None:
+    shown = FindingsList()
+    shown.show()
+    shown.show_findings((Finding("warning", "Old", "Why."), Finding("info", "Older", "")))
+    shown.show_findings((Finding("info", "New", ""),))
+    assert [label.text() for label in shown.findChildren(QLabel) if label.isVisible() and label.text()] == ["New"]
+    shown.close()
