@@ -96,10 +96,12 @@ def test_the_window_shows_both_and_a_new_run_clears_them(theme: Theme, tmp_path:
     stage.window.deleteLater()
 
 
-def test_findings_that_are_replaced_leave_the_screen_at_once(theme: Theme) -> None:
+def test_findings_that_are_replaced_leave_the_screen_at_once(theme: Theme, qapp: QApplication) -> None:
     shown = FindingsList()
     shown.show()
     shown.show_findings((Finding("warning", "Old", "Why."), Finding("info", "Older", "")))
+    qapp.processEvents()
     shown.show_findings((Finding("info", "New", ""),))
+    qapp.processEvents()
     assert [label.text() for label in shown.findChildren(QLabel) if label.isVisible() and label.text()] == ["New"]
     shown.close()

@@ -63,3 +63,24 @@ def test_a_phase_without_steps_shows_how_far_it_is(theme: Theme, tmp_path: Path)
         stage.window.close()
         stage.window.deleteLater()
         QApplication.processEvents()
+
+
+def test_in_a_low_window_with_large_text_the_result_is_whole_and_the_curves_are_scrolled_to(
+    theme: Theme, tmp_path: Path, qapp: QApplication
+) -> None:
+    before = (theme.name, theme.scale)
+    theme.choose(scale=1.5)
+    stage = make_screenshots.Stage(theme, make_screenshots.SIZES["1024x700"], tmp_path)
+    try:
+        STATES["finished-several-triggers"](stage)
+        for _ in range(5):
+            qapp.processEvents()
+        result, live = stage.window.result, stage.window.live
+        assert result.height() >= result.heightForWidth(result.width()), "no number is cut off"
+        buttons = (result.export, result.save_report, result.open_folder, result.compare)
+        assert all(button.width() >= button.sizeHint().width() for button in buttons)
+        assert live.height() >= 15 * live.fontMetrics().height(), "curves that can be read"
+    finally:
+        stage.engine.play(AuditFailed("", "", "", "", 4))
+        stage.window.close()
+        theme.choose(*before)
