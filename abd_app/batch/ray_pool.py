@@ -13,7 +13,7 @@ from typing import Any
 from abd_app.batch.child import RunningAudit
 from abd_app.batch.outcome import AuditEnded, AuditStarted, failed
 from abd_app.batch.tasks import AuditTask
-from abd_app.errors import UsageError
+from abd_app.errors import UsageError, first_line
 from abd_app.events import AuditFailed
 from abd_app.worker.engine import TORCH_RUNNER
 
@@ -145,7 +145,7 @@ def _connected(address: str) -> Any:
         raise UsageError(
             "The Ray cluster does not answer.",
             where=f"--ray {address}",
-            why=(str(error).splitlines() or [type(error).__name__])[0],
+            why=first_line(error),
             remedy="Give HOST:PORT of its head node (ray start --head prints it), or local for this machine alone.",
         ) from error
     return ray

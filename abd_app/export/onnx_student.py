@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from abd_app.errors import RunFailedError
+from abd_app.errors import RunFailedError, first_line
 from abd_app.export.files import replacing
 from abd_app.teacher import ImageSpec
 
@@ -105,7 +105,7 @@ def _converted(network: nn.Module, spec: ImageSpec) -> Any:
     except Exception as error:  # the exporter raises its own tree, torch.export's and plain RuntimeErrors
         raise RunFailedError(
             "The student could not be converted to ONNX.",
-            why=f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}",
+            why=f"{type(error).__name__}: {first_line(error)}",
             remedy="Choose another student architecture; student.safetensors holds the weights.",
         ) from error
 

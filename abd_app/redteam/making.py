@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from abd_app.distill.compute.device import Compute, choose_compute, device_name
-from abd_app.errors import UsageError
+from abd_app.errors import UsageError, first_line
 from abd_app.events import Event, FindingMade, Measured, PhaseStarted, TeacherMade
 from abd_app.export.files import check_new_folder
 from abd_app.measure import Meter, Scores, Trigger, build_trigger
@@ -120,7 +120,7 @@ def _network(order: TeacherOrder, spec: ImageSpec, compute: Compute) -> PixelNet
         raise UsageError(
             f"{order.architecture} does not take images of {spec.height}x{spec.width} pixels.",
             where="--arch, --size",
-            why=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+            why=f"{type(error).__name__}: {first_line(error)}",
             remedy="Give another architecture or the size that it was made for, e.g. --size 224x224.",
         ) from error
     assert answer.shape == (2, spec.num_classes)

@@ -15,6 +15,7 @@ import torch
 
 from abd_app.distill.compute import parallel
 from abd_app.distill.compute.device import Compute
+from abd_app.errors import first_line
 
 WARM_UPS = 2
 _MOST_VALUES = 2**21
@@ -86,7 +87,7 @@ class RecordedPass:
         except RuntimeError as error:  # out of memory included
             self._allowed, self._inputs = False, ()
             _abandon(stream)
-            _log.warning("A pass is not recorded as a CUDA graph: %s", (str(error).splitlines() or [""])[0])
+            _log.warning("A pass is not recorded as a CUDA graph: %s", first_line(error))
             return False
         self._graph = graph
         return True
