@@ -230,12 +230,27 @@ class AuditPlan:
             UsageError: The text is not a plan, or one of its values is out of range.
         """
         try:
-            plan: AuditPlan = from_parsed(cls, json.loads(text))
+            raw = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise _no_plan(error) from error
+        return cls.from_dict(raw)
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> AuditPlan:
+        """Reads what :meth:`to_dict` gave, also after its way through JSON, which makes lists of tuples.
+
+        Raises:
+            UsageError: As :meth:`from_json`.
+        """
+        try:
+            plan: AuditPlan = from_parsed(cls, raw)
         except (ValueError, TypeError, RecursionError) as error:
-            raise UsageError(
-                "This is not an audit plan.", why=str(error), remedy="Use a plan.json of this app."
-            ) from error
+            raise _no_plan(error) from error
         return plan
+
+
+def _no_plan(error: Exception) -> UsageError:
+    return UsageError("This is not an audit plan.", why=str(error), remedy="Use a plan.json of this app.")
 
 
 def _said(value: Any) -> str:

@@ -77,7 +77,7 @@ def _restore_union(hints: list[Any], value: Any) -> Any:
 
 
 def _restore_tuple(hints: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
-    items = _typed(list, value)
+    items = value if isinstance(value, tuple) else _typed(list, value)  # JSON has lists alone
     if len(hints) == 2 and hints[1] is Ellipsis:
         return tuple(_restore(hints[0], item) for item in items)
     if len(items) != len(hints):

@@ -61,7 +61,7 @@ class BatchFolder:
         stored = self.path / _BATCH
         try:
             content = json.loads(stored.read_text(encoding="utf-8"))
-            before = AuditPlan.from_json(json.dumps(content["options"]))
+            before = AuditPlan.from_dict(content["options"])
             files, seeds = list(content["files"]), list(content["seeds"])
         except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
             raise UsageError(
@@ -93,7 +93,7 @@ def earlier_outcome(task: AuditTask) -> Outcome | None:
     """What an earlier run of the batch has finished; ``None``: the audit is still to be run."""
     report = finished_report(Path(task.plan.out))
     try:
-        if report is None or task.plan.changes_since(AuditPlan.from_json(json.dumps(report["plan"]))):
+        if report is None or task.plan.changes_since(AuditPlan.from_dict(report["plan"])):
             return None
         outcome = done(task, report)
         changed = changed_file(task.plan.teacher_file, report["teacher"])

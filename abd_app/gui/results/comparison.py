@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,7 +139,7 @@ def _circumstances_of(run: PastRun, plan: AuditPlan) -> dict[str, str]:
 
 def _plan_of(run: PastRun) -> AuditPlan:
     try:
-        return AuditPlan.from_json(json.dumps(run.plan))
+        return AuditPlan.from_dict(run.plan)
     except AuditError as error:
         error.where = run.folder
         raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -203,7 +202,7 @@ class HistoryDialog(QDialog):
         if run is None:
             return None
         try:
-            return AuditPlan.from_json(json.dumps(run.plan))
+            return AuditPlan.from_dict(run.plan)
         except AuditError as error:
             self.failed.emit(error)
             return None
