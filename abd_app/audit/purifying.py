@@ -31,10 +31,7 @@ def purify(audit: OpenAudit) -> Generator[Event, None, nn.Module]:
     for event in retrospection.report():
         if isinstance(event, TargetSearched):
             audit.record.target_search = event
-        if isinstance(event, FindingMade):
-            yield from audit.note(event.finding)
-        else:
-            yield event
+        yield from audit.note(event.finding) if isinstance(event, FindingMade) else (event,)
     answering.adopt_second_opinion()
     network = answering.bounds.built_into(answering.network)
     audit.record.steps = steps

@@ -134,7 +134,7 @@ class EngineProcess:
             while len(received) < _BATCH and self._answers.poll(timeout_s if not received else 0):
                 event: Event = decode(self._answers.recv_bytes(MAX_MESSAGE_BYTES))
                 received.append(event)
-                self._is_ready()
+                self._mark_ready()
                 if isinstance(event, JOB_ENDS):
                     self._job_over()
         except (EOFError, OSError, CodecError):
@@ -160,7 +160,7 @@ class EngineProcess:
             return [AuditCancelled()]
         return [failure_of_exit(exit_code, pid=pid)] if was_busy or exit_code != TOLD_EXIT_CODE else []
 
-    def _is_ready(self) -> None:
+    def _mark_ready(self) -> None:
         """The child has said something: from now on it can answer a cancel."""
         if not self._ready and self._cancel_deadline_s is not None:
             self._cancel_deadline_s = time.monotonic() + self._grace_s

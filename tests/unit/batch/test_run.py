@@ -28,6 +28,7 @@ from abd_app.batch import (
 from abd_app.batch.folder import BatchFolder
 from abd_app.errors import UsageError
 from abd_app.plan import AuditPlan
+from tests.unit.worker.engines import is_gone
 
 RUNNER = "tests.unit.batch.fake_runner"
 MakeBatch = Callable[..., BatchPlan]
@@ -52,14 +53,6 @@ def seen(plan: BatchPlan, name: str) -> dict[str, Any]:
 def summary(plan: BatchPlan) -> list[dict[str, str]]:
     with (Path(plan.out) / "summary.csv").open(newline="") as file:
         return list(csv.DictReader(file))
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 def test_one_that_is_refused_or_killed_does_not_stop_the_others(make_batch: MakeBatch) -> None:
