@@ -1,6 +1,7 @@
-"""Rivals on one poisoned teacher: as it is, bounded and purified (ours, no student), pruned (CLP), fused (OTBR), KD.
+"""Rivals on one poisoned teacher: as it is, bounded and purified (ours, no student), CLP, OTBR, DHBE and plain KD.
 
-    python benchmarks/rivals.py --teacher TEACHER.pth --images TEST.npz --trigger badnets-grid [--own TRAIN.npz]
+    python benchmarks/rivals.py --teacher TEACHER.pth --images TEST.npz --trigger badnets-grid [--dhbe 1000] \
+        [--own TRAIN.npz]
 
 Prints rows for the table of ``cifar10.py``, which reads ``--images`` in the same forms; ``--own`` reads them too.
 "Labels" are what a student is told: the bounded teacher's answers, and about images of a class that stands out those of
@@ -24,6 +25,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 from cifar10 import facts_of, print_rows  # noqa: E402
 from cifar10_npz import load_images  # noqa: E402
 from rivals.clp import prune_channels  # noqa: E402
+from rivals.dhbe import AUTHORS_ROUNDS, erased  # noqa: E402
 from rivals.otbr import GAMMAS, repaired, weight_changes  # noqa: E402
 from rivals.plain_kd import distil_on_images  # noqa: E402
 
@@ -61,6 +63,9 @@ def main() -> None:
         rows.append((f"CLP, u = {u:g}", meter.measure(network)))
     for gamma, network in _fused(teacher, compute.device, options):
         rows.append((f"OTBR, gamma = {gamma:g}", meter.measure(network)))
+    if options.dhbe:
+        network = erased(teacher, compute, seed=options.seed, rounds=options.dhbe)
+        rows.append((f"DHBE, {options.dhbe} rounds", meter.measure(network)))
     if options.own is not None:
         images = _tensor(load_images(Path(options.own), options.size)[0][: options.own_images])
         kept = {"student_name": options.student, "compute": compute, "seed": options.seed, "steps": options.steps}
@@ -90,6 +95,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--stds", type=float, nargs="*", default=[BOUND_STDS], help="widths of the activation bounds")
     parser.add_argument("--u", type=float, nargs="+", default=[3.0], help="thresholds of CLP, in standard deviations")
     parser.add_argument("--gamma", type=float, nargs="*", default=GAMMAS, help="shares of neurons that OTBR prunes")
+    parser.add_argument(
+        "--dhbe",
+        type=int,
+        default=0,
+        help=f"rounds of DHBE, seven steps each (authors: {AUTHORS_ROUNDS:,}); 0: none",
+    )
     parser.add_argument("--own", help="images of one's own for plain KD; without them it is left out")
     parser.add_argument("--own-images", type=int, default=2500, help="how many of them, from the first")
     parser.add_argument("--student", default="wrn-16-1")
