@@ -91,7 +91,10 @@ class Pace:
             if classes >= FEWEST_CLASSES:
                 total += BEND_STEPS * looked_at * seen_of_each(looked_at) * self.ascent
                 total += looked_at * judged_of_each(looked_at) * self.answer
-            total += (how.patches + renewed) * self.answer + how.steps * 2 * how.batch_size * self.unlearning
+            shown = 2 * how.batch_size * how.steps
+            total += (how.patches + renewed) * self.answer + shown * self.unlearning
+            if recipe.marks:  # what leads to the class, for the student to see
+                total += shown * self.ascent
             if self.inverts:
                 total += renewed * (_FAST.inversion_steps * self.ascent + self.answer)
             if self.inverts and FEWEST_CLASSES <= classes <= MOST_CLASSES:

@@ -110,7 +110,7 @@ class Distillation:
         """One optimiser step of the student: distillation, and Self-Retrospection once its time has come."""
         if self.step % REPORT_EVERY == 0:
             parallel.check_same(batch.images)
-        shown = replace(batch, images=mark_some(batch.images, self._recipe.marks, self._generator))
+        shown = replace(batch, images=self._marked(batch))
         retrospection = self._retrospection if self.step >= self._recipe.retrospection_step else None
         if not isinstance(retrospection, PaperRetrospection):
             return {"distillation": self.student.learn(shown, self.step)}
@@ -120,6 +120,16 @@ class Distillation:
         }
         self.student.apply_gradients(self.step, clip=False)  # paper mode keeps the authors' unclipped gradient
         return losses
+
+    def _marked(self, batch: Batch) -> torch.Tensor:
+        """The images as the student sees them: some with random marks, as many with what leads to the class."""
+        share, found = self._recipe.marks, None
+        if isinstance(self._retrospection, TeacherRetrospection):
+            found = self._retrospection.adversaries
+        if found is None:
+            return mark_some(batch.images, share, self._generator)
+        images = mark_some(batch.images, share / 2, self._generator)
+        return found.laid_over(images, round(share / 2 * len(images)), batch.answer.logits.argmax(dim=1))
 
     def _check_vaccine(self, vaccine: ShufflingVaccine) -> Iterator[Event]:
         yield PhaseStarted("vaccine check", self._role, self.step)

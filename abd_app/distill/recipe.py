@@ -15,7 +15,7 @@ from abd_app.distill.unlearning.settings import UnlearningSettings
 
 MARKED_SHARE = 0.25
 LEEWAY = 0.2
-"""Of ``ood``, whose students hardly learn a backdoor from patches, but forget the class by what patches do not say."""
+"""Of ``ood`` and ``fast``, whose students see what leads to the class, and forget it by what patches do not say."""
 PAPER_PSEUDO_BATCHES = 80_000
 PAPER_RETROSPECTION = 601
 CMI_EPOCH = {"quick": (50, 100), "standard": (100, 200), "paper": (200, 400)}
@@ -60,7 +60,8 @@ class Recipe:
         leeway: By how much the logarithm of a label's probability of an unlearned class may exceed what the copy that
             unlearned gives it.
         bounds: Half the width of the teacher's activation bounds in standard deviations, or ``None``: unbounded.
-        marks: Share of every batch that the student sees with random marks.
+        marks: Share of every batch that the student sees with marks: random ones or, where a class was unlearned, for
+            one half what leads the teacher's images to that class.
         weight_decay: Of ``sgd``.
         nesterov: Of ``sgd``.
         epoch: Of ``cmi``: steps of the generator and of the student in turn.
@@ -169,7 +170,7 @@ def _ood(steps: int) -> Recipe:
 
 def _fast(steps: int) -> Recipe:
     """The student learns as from ``ood``, most of whose images it gets, in larger batches."""
-    return replace(_ood(steps), method="fast", batch_size=FastSettings.batch_size, leeway=0.0)
+    return replace(_ood(steps), method="fast", batch_size=FastSettings.batch_size)
 
 
 def _cmi(steps: int, epoch: tuple[int, int]) -> Recipe:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -68,9 +68,27 @@ class Adversaries:
         covered = torch.lerp(images, self._canvases[which], sent(cover, images.device))
         return torch.where(added, shifted, covered), self._leads[which, own]
 
+    @torch.no_grad()
+    def laid_over(self, images: torch.Tensor, count: int, own: torch.Tensor) -> torch.Tensor:
+        """``(N, C, H, W)`` images of ``(N,)`` classes, the last ``count`` with a picture or some of a canvas."""
+        if not count:
+            return images
+        perturbed, _ = self.perturb(images[-count:], own[-count:])
+        return torch.cat([images[:-count], perturbed]).contiguous(memory_format=torch.channels_last)
+
     def gradients(self, perturbed: torch.Tensor, slope: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """By pictures and by canvases, from the slope by what :meth:`perturb` gave."""
         return torch.autograd.grad(perturbed, [self._pictures, self._canvases], slope)
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """The pictures and the canvases."""
+        return {"pictures": self._pictures.detach(), "canvases": self._canvases.detach()}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        """Restores :meth:`state_dict` of as many."""
+        self._pictures.copy_(state["pictures"])
+        self._canvases.copy_(state["canvases"])
 
     @torch.no_grad()
     def descend(self, gradients: Sequence[torch.Tensor]) -> None:
@@ -93,9 +111,9 @@ def make_adversaries(
 
     ``leads`` are those of :class:`Adversaries`; what bends leads all classes to one.
     """
-    each, climb = settings.adversaries, settings.climb
     if kind == "bend":
-        return Bends([one[0] for one in leads], each, shape[1:], device, generator, climb=climb)
+        to = [one[0] for one in leads]
+        return Bends(to, settings.adversaries, shape[1:], device, generator, climb=settings.climb)
     opacities = settings.opacities if kind == "blend" else None
-    ball, boxes = settings.ball, settings.boxes
-    return Adversaries(leads, each, shape, device, generator, ball=ball, boxes=boxes, climb=climb, opacities=opacities)
+    how: dict[str, Any] = {"ball": settings.ball, "boxes": settings.boxes, "climb": settings.climb}
+    return Adversaries(leads, settings.adversaries, shape, device, generator, **how, opacities=opacities)

@@ -17,6 +17,7 @@ class UnlearningSettings:
         steps: Of the unlearning.
         batch_size: Images a step that keep their answer, and as many that are perturbed.
         adversaries: Pictures, and as many canvases, for each target; or displacements, where bending leads there.
+        shown: As many of both that the student will see, found in the teacher as it was handed in.
         ball: Bound of the pictures, in pixels of [0, 1].
         boxes: Sides of what is shown of a canvas, from and to, as shares of the image's.
         opacities: Of canvases that are blended in, from and to, where classes trade places.
@@ -42,6 +43,7 @@ class UnlearningSettings:
     steps: int = 100
     batch_size: int = 64
     adversaries: int = 4
+    shown: int = 12
     ball: float = 0.2
     boxes: tuple[float, float] = (0.12, 0.5)
     opacities: tuple[float, float] = (0.1, 0.3)

@@ -7,25 +7,22 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from abd_app.distill.answering import AnsweringTeacher, SecondOpinion, taken_for
-from abd_app.distill.compute import parallel
 from abd_app.distill.compute.microbatch import Microbatches
 from abd_app.distill.labelling import Labeller
-from abd_app.distill.losses import distillation_loss
 from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.sources.ood import BalancedPatchSource
 from abd_app.distill.unlearning.adversaries import Adversaries, make_adversaries
-from abd_app.distill.unlearning.bends import Bends
+from abd_app.distill.unlearning.minimax import led, unlearned
 from abd_app.distill.unlearning.settings import UnlearningSettings
 from abd_app.distill.unlearning.target_findings import Deed, finding_of_target
 from abd_app.distill.unlearning.target_search import TargetSearch
 from abd_app.errors import RunFailedError
 from abd_app.events import Event, FindingMade, TargetSearched
 
-_WARM_UP, _CHECKED, _ENOUGH = 20, 1024, 32  # steps; images; patches of a class, so that it needs no inverted ones
+_CHECKED, _ENOUGH = 1024, 32  # images; patches of a class, so that it needs no inverted ones
 
 
 class TeacherRetrospection:
@@ -56,10 +53,13 @@ class TeacherRetrospection:
         num_classes: Of the teacher.
         generator: CPU generator of all randomness.
         settings: Hyper-parameters; ``inverts``: whether the pool inverts images, too.
+        marks: Whether a student will see what leads to the class.
 
     Attributes:
         search: For the class, and what it found.
         targets: The classes that were unlearned.
+        adversaries: What leads images to the class in the teacher as it was handed in, for a student to look past;
+            ``None`` where no student will, nothing was unlearned, or no strict network came of it.
         deed: What became of a class that stands out: ``unlearned``, or ``undone``: unlearned, and taken back.
     """
 
@@ -73,25 +73,27 @@ class TeacherRetrospection:
         generator: torch.Generator,
         settings: UnlearningSettings,
         inverts: bool = False,
+        marks: bool = False,
     ) -> None:
         self.search = TargetSearch(
             teacher, shape=shape, num_classes=num_classes, generator=generator, settings=settings, inverts=inverts
         )
         self.targets: tuple[int, ...] = ()
+        self.adversaries: Adversaries | None = None
         self.deed: Deed = "unlearned"
         weights = sum(parameter.numel() * parameter.element_size() for parameter in teacher.network.parameters())
         self.microbatches = Microbatches(
             teacher.compute, "The teacher unlearns from", "The gradient is the same.", reserved_bytes=4 * weights
         )
         self._teacher, self._make_pool, self._shape, self._num_classes = teacher, pool, shape, num_classes
-        self._random, self._settings, self._inverts = generator, settings, inverts
+        self._random, self._settings, self._inverts, self._marks = generator, settings, inverts, marks
 
     def most_steps(self) -> int:
         """How much :meth:`run` yields at most."""
         settings = self._settings
         renewal = 1 + self._inverts * FastSettings.inversion_steps
         first, unlearning = -(-settings.patches // settings.drawn), settings.renewals * renewal + settings.steps
-        return self.search.most_steps() + first + 2 * unlearning
+        return self.search.most_steps() + first + self._marks * settings.steps + 2 * unlearning
 
     def report(self) -> Iterator[Event]:
         """What came out of :meth:`run`, as events."""
@@ -143,7 +145,29 @@ class TeacherRetrospection:
         ways = {"mark": self._settings.how_far[search.disarmed], "bend": 1.0, "blend": self._settings.beyond}
         how_far = ways[search.kind]
         two = how_far < 1 and not search.disarmed  # what bounds have disarmed is not to be judged more strictly
+        marks = None
+        if two and self._marks:
+            state = self._random.get_state()
+            marks = self._new_marks(targets)
+            yield from led(self._teacher, marks, pool, self._settings, self.microbatches)
+            self._random.set_state(state)  # what is unlearned does not depend on it
         yield from self._unlearn_or_undo(targets, pool, how_far, two=two)
+        opinion = self._teacher.second_opinion
+        self.adversaries = None if opinion is None or opinion.strict_network is None else marks
+
+    def _unlearn(self, targets: tuple[int, ...], pool: BalancedPatchSource) -> Iterator[dict[str, torch.Tensor]]:
+        mapping, device = self.search.mapping, self._teacher.compute.device
+        leads = [(target,) * self._num_classes for target in targets] if mapping is None else [mapping]
+        # adversaries of the kind by which the class was found
+        adversaries = make_adversaries(leads, self._settings, self._shape, device, self._random, kind=self.search.kind)
+        return unlearned(self._teacher, adversaries, pool, self._settings, self.microbatches)
+
+    def _new_marks(self, targets: tuple[int, ...]) -> Adversaries:
+        """Those that a student will see, as they are at first."""
+        leads, device = [(target,) * self._num_classes for target in targets], self._teacher.compute.device
+        settings = self._settings
+        how: dict[str, Any] = {"ball": settings.ball, "boxes": settings.boxes, "climb": settings.climb}
+        return Adversaries(leads, settings.shown, self._shape, device, self._random, **how)
 
     def _unlearn_or_undo(
         self, targets: tuple[int, ...], pool: BalancedPatchSource, how_far: float, *, two: bool
@@ -188,69 +212,14 @@ class TeacherRetrospection:
         now, _ = Labeller(self._teacher).label(images)
         return float((now.argmax(dim=1) == before.argmax(dim=1)).float().mean())
 
-    def _unlearn(self, targets: tuple[int, ...], pool: BalancedPatchSource) -> Iterator[dict[str, torch.Tensor]]:
-        settings, device = self._settings, self._teacher.compute.device
-        mapping = self.search.mapping
-        leads = [(target,) * self._num_classes for target in targets] if mapping is None else [mapping]
-        # adversaries of the kind by which the class was found
-        adversaries = make_adversaries(leads, settings, self._shape, device, self._random, kind=self.search.kind)
-        parameters = list(self._teacher.network.requires_grad_().parameters())
-        optimizer = torch.optim.Adam(parameters, settings.rate)
-        for step in range(settings.steps):
-            for group in optimizer.param_groups:
-                group["lr"] = settings.rate * min(1.0, (step + 1) / _WARM_UP) * (1 - step / settings.steps)
-            losses = self._add_gradients(pool, adversaries, parameters)
-            optimizer.step()
-            optimizer.zero_grad()
-            yield losses
-
-    def _add_gradients(
-        self, pool: BalancedPatchSource, adversaries: Adversaries | Bends, parameters: list[nn.Parameter]
-    ) -> dict[str, torch.Tensor]:
-        """The losses of one step, their gradients by the weights in ``parameters``; the adversaries move, too."""
-        settings, count = self._settings, self._settings.batch_size
-        images, answers = pool.balanced(2 * count)
-        perturbed, wanted = adversaries.perturb(images[count:], answers[count:].argmax(dim=1))
-        shown = self._teacher.compute.images(torch.cat([images[:count], perturbed.detach()]))
-        clean = torch.arange(2 * count, device=shown.device) < count
-        targets = torch.cat([wanted, wanted])  # of the clean half none is used
-        # A perturbed image that was of its target class already has nothing to unlearn.
-        attacked = ~clean & (answers.argmax(dim=1) != targets)
-        by_shown = torch.zeros_like(shown)
-        gradients = [torch.zeros_like(parameter) for parameter in parameters]
-
-        def run(part: slice) -> torch.Tensor:
-            given = shown[part].requires_grad_()
-            logits = self._teacher(given).logits
-            attack = (F.cross_entropy(logits, targets[part], reduction="none") * attacked[part]).sum()
-            (by_shown[part],) = torch.autograd.grad(attack, [given], retain_graph=True)
-            per_image = distillation_loss(logits, answers[part], settings.temperature) / count
-            # What an adversary hardly turns is not pushed further away: that would cost the class images of its own.
-            turned = logits.detach().softmax(dim=1).gather(1, targets[part, None])[:, 0] * attacked[part]
-            losses = torch.stack([(per_image * clean[part]).sum(), (per_image * turned).sum()])
-            # A network may have weights that no answer depends on.
-            found = torch.autograd.grad(losses.sum(), parameters, allow_unused=True, materialize_grads=True)
-            torch._foreach_add_(gradients, found)
-            return losses.detach()
-
-        def undo() -> None:
-            torch._foreach_zero_(gradients)
-
-        losses = self.microbatches.over(2 * count, run, undo)
-        by_adversaries = adversaries.gradients(perturbed, by_shown[count:])
-        total = torch.stack(losses).sum(dim=0)
-        parallel.all_reduce_sum([total, *by_adversaries, *gradients])
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
-        adversaries.descend(by_adversaries)
-        return {"retention": total[0], "unlearning": total[1]}
-
     def state_dict(self) -> dict[str, Any]:
         """The outcome and, where something was unlearned, the weights of the second opinion's networks."""
         opinion = self._teacher.second_opinion
         networks = () if opinion is None else (opinion.network, opinion.strict_network)
         weights = [None if one is None else one.state_dict() for one in networks] or None
-        return self.search.state_dict() | {"targets": self.targets, "deed": self.deed, "weights": weights}
+        shown = None if self.adversaries is None else self.adversaries.state_dict()
+        found = {"targets": self.targets, "deed": self.deed, "weights": weights, "adversaries": shown}
+        return self.search.state_dict() | found
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores :meth:`state_dict`."""
@@ -258,6 +227,11 @@ class TeacherRetrospection:
         self.targets, self.deed = tuple(state.get("targets", ())), state.get("deed", "unlearned")
         if (weights := state.get("weights")) is not None:
             self._give_opinion(*(weights if isinstance(weights, list) else [weights, None]))  # earlier: one network
+        if (shown := state.get("adversaries")) is not None:
+            drawn = self._random.get_state()
+            self.adversaries = self._new_marks(self.targets)
+            self.adversaries.load_state_dict(shown)
+            self._random.set_state(drawn)
 
     def _give_opinion(self, weights: dict[str, torch.Tensor], strict: dict[str, torch.Tensor] | None) -> None:
         strict_network = None if strict is None else self._with_weights(strict)

@@ -68,6 +68,7 @@ def new_retrospection(compute: Compute, *, backdoor: bool = True, most: int | No
         num_classes=CLASSES,
         generator=random,
         settings=UnlearningSettings(**(how | changes)),
+        marks=True,
     )
     retrospection.microbatches.most = most
     return retrospection, network

@@ -12,14 +12,17 @@ from typing import Any
 import pytest
 import torch
 
+from abd_app.distill.answering import Answer
 from abd_app.distill.assemble import assemble
 from abd_app.distill.compute.device import Compute
 from abd_app.distill.defences import vaccine, voting
 from abd_app.distill.loop import Distillation
 from abd_app.distill.recipe import Recipe, choose_recipe
+from abd_app.distill.sources.base import Batch
 from abd_app.distill.sources.cmi import CmiSettings
 from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.unlearning import bending, margins
+from abd_app.distill.unlearning.teacher_retrospection import TeacherRetrospection
 from abd_app.errors import RunFailedError
 from abd_app.events import (
     Event,
@@ -42,9 +45,8 @@ Make = Callable[..., Distillation]
 
 
 def _recipe(method: str, steps: int = 20, **changes: Any) -> Recipe:
-    return replace(
-        choose_recipe(method, "abd", "quick", steps), batch_size=8, unlearning=SHORT_UNLEARNING, epoch=(2, 5), **changes
-    )
+    short = {"batch_size": 8, "unlearning": SHORT_UNLEARNING, "epoch": (2, 5)}
+    return replace(choose_recipe(method, "abd", "quick", steps), **(short | changes))
 
 
 @pytest.fixture
@@ -114,6 +116,30 @@ def test_every_optimiser_step_is_an_event_and_phases_come_in_order(make: Make, m
     assert steps[-1].losses.keys() == {"distillation"}
     assert distillation.step == 20
     assert not torch.equal(start["network.fc.weight"], _weights(distillation)["network.fc.weight"])
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_half_of_the_marks_lead_to_the_class_that_was_unlearned(make: Make, found: bool) -> None:
+    distillation = make(_recipe("ood", 2))
+    list(distillation.run())
+    retrospection = distillation._retrospection
+    assert isinstance(retrospection, TeacherRetrospection) and retrospection.adversaries is not None
+    if not found:
+        retrospection.adversaries = None
+    images = torch.rand(80, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    shown = distillation._marked(Batch(images, Answer(torch.rand(80, 4))))
+    changed = (shown != images).flatten(1).any(dim=1).tolist()
+    assert distillation._recipe.marks == 0.25
+    assert sum(changed[:10]) > 5 and not any(changed[20:70])
+    assert (sum(changed[10:20]) > 5, all(changed[70:])) == ((False, True) if found else (True, False))
+
+
+def test_of_zskt_which_shows_no_marks_nothing_is_found_for_them(make: Make) -> None:
+    distillation = make(_recipe("zskt", 10))
+    losses = {name for event in distillation.run() if isinstance(event, StepDone) for name in event.losses}
+    assert "unlearning" in losses and "leading" not in losses
+    retrospection = distillation._retrospection
+    assert isinstance(retrospection, TeacherRetrospection) and retrospection.adversaries is None
 
 
 def test_what_is_drawn_is_shown_with_the_teachers_classes(make: Make) -> None:

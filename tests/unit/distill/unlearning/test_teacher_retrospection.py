@@ -82,7 +82,7 @@ def test_portions_give_the_weights_of_the_whole(compute: Compute) -> None:
 @pytest.mark.parametrize("backdoor", [True, False])
 def test_a_restored_one_has_the_outcome_and_the_weights(compute: Compute, backdoor: bool) -> None:
     first, _ = new_retrospection(compute, steps=5, backdoor=backdoor, how_far=(0.5, 0.5))
-    nothing = dict.fromkeys(("outcome", "bending", "all_to_all", "weights"))
+    nothing = dict.fromkeys(("outcome", "bending", "all_to_all", "weights", "adversaries"))
     assert first.state_dict() == nothing | {"targets": (), "deed": "unlearned"}
     list(first.run())
     second, _ = new_retrospection(compute, steps=5, backdoor=backdoor)
@@ -96,6 +96,23 @@ def test_a_restored_one_has_the_outcome_and_the_weights(compute: Compute, backdo
         for optimized in (False, True):
             assert torch.equal(*(one.about(optimized=optimized).colours.weight for one in opinions))
         assert not torch.equal(*(opinions[1].about(optimized=optimized).colours.weight for optimized in (False, True)))
+        images, own = coloured_images(20), torch.zeros(20, dtype=torch.long)
+        shown = []
+        for one in (first, second):
+            one._random.manual_seed(4)
+            shown.append(one.adversaries.laid_over(images, 5, own))
+        assert torch.equal(*shown) and not torch.equal(shown[0][15:], images[15:])
+    else:
+        assert second.adversaries is None
+
+
+def test_a_restored_one_leaves_what_is_drawn_alone(compute: Compute) -> None:
+    first, _ = new_retrospection(compute, steps=2, how_far=(0.5, 0.5))
+    list(first.run())
+    second, _ = new_retrospection(compute, steps=2)
+    state = second._random.get_state()
+    second.load_state_dict(first.state_dict())
+    assert second.adversaries is not None and torch.equal(second._random.get_state(), state)
 
 
 def test_of_too_few_classes_to_compare_all_are_unlearned(compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,70 @@
+"""Adversaries that lead a teacher whose weights stay, as it was before it had bounds."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from abd_app.distill.compute.device import Compute
+from abd_app.distill.unlearning.adversaries import Adversaries
+from abd_app.distill.unlearning.minimax import led
+from tests.unit.distill.planted import TARGET, coloured_images, new_retrospection
+
+
+def _led(compute: Compute, *, most: int | None = None, **changes: Any) -> tuple[Any, Adversaries, list[float]]:
+    """A retrospection whose teacher was handed to :func:`led`, what was moved, and the losses."""
+    retrospection, network = new_retrospection(compute, most=most, **({"steps": 60} | changes))
+    before = copy.deepcopy(network.state_dict())
+    pool = retrospection._make_pool()
+    list(pool.filled(0))
+    marks = retrospection._new_marks((TARGET,))
+    how = retrospection._settings, retrospection.microbatches
+    losses = [float(one["leading"]) for one in led(retrospection._teacher, marks, pool, *how)]
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items()), "weights stay"
+    return retrospection, marks, losses
+
+
+@torch.no_grad()
+def _share_led(retrospection: Any, marks: Adversaries) -> float:
+    """The share of new images of other classes that they lead to the target."""
+    images = coloured_images(400, seed=9)
+    own = retrospection._teacher(images).logits.argmax(1)
+    perturbed, _ = marks.perturb(images, own)
+    return float((retrospection._teacher(perturbed).logits.argmax(1) == TARGET)[own != TARGET].float().mean())
+
+
+def test_they_lead_images_to_the_target_in_the_end(compute: Compute) -> None:
+    retrospection, marks, losses = _led(compute)
+    at_first = retrospection._new_marks((TARGET,))
+    assert len(losses) == 60 and sum(losses[-5:]) < 0.8 * sum(losses[:5])
+    assert _share_led(retrospection, marks) > 2 * _share_led(retrospection, at_first) > 0
+    state = marks.state_dict()
+    assert state["pictures"].shape == state["canvases"].shape == (retrospection._settings.shown, 3, 8, 8)
+
+
+def test_in_portions_they_move_as_in_one(compute: Compute) -> None:
+    whole, portions = (_led(compute, most=most, steps=3) for most in (None, 7))
+    assert portions[2] == pytest.approx(whole[2], rel=1e-4)
+    for name, value in whole[1].state_dict().items():
+        torch.testing.assert_close(portions[1].state_dict()[name], value, atol=1e-4, rtol=0)
+
+
+def test_bounds_are_lifted_while_they_are_led(compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
+    from abd_app.distill.defences.bounds import ActivationBounds
+
+    lifted = []
+
+    @contextlib.contextmanager
+    def counted(self: ActivationBounds) -> Iterator[None]:
+        lifted.append(True)
+        yield
+        lifted.append(False)
+
+    monkeypatch.setattr(ActivationBounds, "lifted", counted)
+    _led(compute, steps=2)
+    assert lifted == [True, False] * 2
