@@ -122,14 +122,14 @@ class Distillation:
         return losses
 
     def _marked(self, batch: Batch) -> torch.Tensor:
-        """The images as the student sees them: some with random marks, as many with what leads to the class."""
-        share, found = self._recipe.marks, None
+        """The images as the student sees them: some with marks, every second of which leads to the class, if any do."""
+        found = None
         if isinstance(self._retrospection, TeacherRetrospection):
             found = self._retrospection.adversaries
-        if found is None:
-            return mark_some(batch.images, share, self._generator)
-        images = mark_some(batch.images, share / 2, self._generator)
-        return found.laid_over(images, round(share / 2 * len(images)), batch.answer.logits.argmax(dim=1))
+        marked = round(self._recipe.marks * len(batch.images))
+        leading = 0 if found is None else (marked + 1) // 2
+        images = mark_some(batch.images, marked - leading, self._generator)
+        return images if found is None else found.laid_over(images, leading)
 
     def _check_vaccine(self, vaccine: ShufflingVaccine) -> Iterator[Event]:
         yield PhaseStarted("vaccine check", self._role, self.step)

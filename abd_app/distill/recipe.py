@@ -15,7 +15,7 @@ from abd_app.distill.unlearning.settings import UnlearningSettings
 
 MARKED_SHARE = 0.25
 LEEWAY = 0.2
-"""Of ``ood`` and ``fast``, whose students see what leads to the class, and forget it by what patches do not say."""
+"""Of ``ood`` and ``fast``: without it their students forget the class. ``cmi`` and ``zskt`` were not tried with it."""
 PAPER_PSEUDO_BATCHES = 80_000
 PAPER_RETROSPECTION = 601
 CMI_EPOCH = {"quick": (50, 100), "standard": (100, 200), "paper": (200, 400)}
@@ -60,8 +60,8 @@ class Recipe:
         leeway: By how much the logarithm of a label's probability of an unlearned class may exceed what the copy that
             unlearned gives it.
         bounds: Half the width of the teacher's activation bounds in standard deviations, or ``None``: unbounded.
-        marks: Share of every batch that the student sees with marks: random ones or, where a class was unlearned, for
-            one half what leads the teacher's images to that class.
+        marks: Share of every batch that the student sees with marks: random ones or, for every second, what leads the
+            teacher to the class that was unlearned, where that was found (``TeacherRetrospection.adversaries``).
         weight_decay: Of ``sgd``.
         nesterov: Of ``sgd``.
         epoch: Of ``cmi``: steps of the generator and of the student in turn.

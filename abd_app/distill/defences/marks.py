@@ -10,8 +10,8 @@ from abd_app.distill.compute.device import sent
 BLENDED_SHARE, MOST_OPACITY = 1 / 3, 0.25
 
 
-def mark_some(images: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
-    """The first ``share`` of a batch gets random marks; the student is pulled to the teacher's answer without them.
+def mark_some(images: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
+    """The first ``count`` of a batch get random marks; the student is pulled to the teacher's answer without them.
 
     A mark is a box of one colour, of noise or cut from another image of the batch, or the same laid thinly over the
     whole image. A student that has learned to look past random marks is harder to reach by a trigger that no search
@@ -20,13 +20,13 @@ def mark_some(images: torch.Tensor, share: float, generator: torch.Generator) ->
 
     Args:
         images: ``(N, C, H, W)`` float in [0, 1].
-        share: In [0, 1].
+        count: At most N.
         generator: CPU generator of all randomness but noise on a GPU, which that device's own generator draws.
 
     Returns:
         ``(N, C, H, W)`` in [0, 1], in the memory format that convolutions like best.
     """
-    count, (_, channels, height, width) = round(len(images) * share), images.shape
+    _, channels, height, width = images.shape
     if not count:
         return images
 

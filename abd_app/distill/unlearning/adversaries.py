@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -56,6 +56,19 @@ class Adversaries:
 
         The images have a graph.
         """
+        perturbed, which = self._perturbed(images)
+        return perturbed, self._leads[which, own]
+
+    @torch.no_grad()
+    def laid_over(self, images: torch.Tensor, count: int) -> torch.Tensor:
+        """``(N, C, H, W)`` images, the last ``count`` with a picture or some of a canvas."""
+        if not count:
+            return images
+        perturbed, _ = self._perturbed(images[-count:])
+        return torch.cat([images[:-count], perturbed]).contiguous(memory_format=torch.channels_last)
+
+    def _perturbed(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The images with a picture or some of a canvas, and which of them, ``(N,)``."""
         count, _, height, width = images.shape
         which = sent(torch.randint(len(self._leads), (count,), generator=self._random), images.device)
         added = sent(torch.rand(count, 1, 1, 1, generator=self._random) < 0.5, images.device)
@@ -66,15 +79,7 @@ class Adversaries:
             cover = least + (most - least) * torch.rand(count, 1, 1, 1, generator=self._random)
         shifted = (images + self._pictures[which]).clamp(0, 1)
         covered = torch.lerp(images, self._canvases[which], sent(cover, images.device))
-        return torch.where(added, shifted, covered), self._leads[which, own]
-
-    @torch.no_grad()
-    def laid_over(self, images: torch.Tensor, count: int, own: torch.Tensor) -> torch.Tensor:
-        """``(N, C, H, W)`` images of ``(N,)`` classes, the last ``count`` with a picture or some of a canvas."""
-        if not count:
-            return images
-        perturbed, _ = self.perturb(images[-count:], own[-count:])
-        return torch.cat([images[:-count], perturbed]).contiguous(memory_format=torch.channels_last)
+        return torch.where(added, shifted, covered), which
 
     def gradients(self, perturbed: torch.Tensor, slope: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """By pictures and by canvases, from the slope by what :meth:`perturb` gave."""
@@ -111,9 +116,9 @@ def make_adversaries(
 
     ``leads`` are those of :class:`Adversaries`; what bends leads all classes to one.
     """
+    each, climb = settings.adversaries, settings.climb
     if kind == "bend":
-        to = [one[0] for one in leads]
-        return Bends(to, settings.adversaries, shape[1:], device, generator, climb=settings.climb)
+        return Bends([one[0] for one in leads], each, shape[1:], device, generator, climb=climb)
     opacities = settings.opacities if kind == "blend" else None
-    how: dict[str, Any] = {"ball": settings.ball, "boxes": settings.boxes, "climb": settings.climb}
-    return Adversaries(leads, settings.adversaries, shape, device, generator, **how, opacities=opacities)
+    ball, boxes = settings.ball, settings.boxes
+    return Adversaries(leads, each, shape, device, generator, ball=ball, boxes=boxes, climb=climb, opacities=opacities)

@@ -29,8 +29,9 @@ def led(
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Moves universal adversaries to where they lead the teacher as it was handed in, without its bounds.
 
-    They come to look like a backdoor's trigger as far as such adversaries can (Moosavi-Dezfooli et al., "Universal
-    adversarial perturbations", CVPR 2017): not like it, but like what the features that it acts through answer to.
+    They come to excite the features that a backdoor's trigger acts through; they need not look like it. Universal
+    perturbations are those of Moosavi-Dezfooli et al. (CVPR 2017). Deviations: they lead to one class, move by signed
+    steps instead of DeepFool's, and half of them are canvases of which a box is laid over an image.
 
     Args:
         teacher: Without a second opinion.

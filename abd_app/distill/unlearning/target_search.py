@@ -42,6 +42,7 @@ class TargetSearch:
         all_to_all: What the search for classes that trade places gave; ``None`` before it, where the classes are too
             few or more than 64, where too few have images enough, where one of the others has found a class that could
             be unlearned, and where no images are inverted.
+        microbatches: How many images the teacher takes at a time while its weights stay.
         disarmed: Whether the class clearly does not stand out by its margin any more once activations are bounded.
     """
 
@@ -59,7 +60,7 @@ class TargetSearch:
         self.bending: BendTest | None = None
         self.all_to_all: AllToAllTest | None = None
         self.disarmed = False
-        self._microbatches = Microbatches(teacher.compute, "The teacher is searched with", "The result is the same.")
+        self.microbatches = Microbatches(teacher.compute, "The teacher is searched with", "The result is the same.")
         self._teacher, self._shape, self._num_classes = teacher, shape, num_classes
         self._random, self._settings = generator, settings
         self._may_trade = inverts and num_classes <= MOST_CLASSES
@@ -113,9 +114,7 @@ class TargetSearch:
             RunFailedError: The teacher answers with something that is not a number.
         """
         steps = self._settings.search_steps
-        search = MarginSearch(
-            self._shape, self._num_classes, self._random, steps=steps, microbatches=self._microbatches
-        )
+        search = MarginSearch(self._shape, self._num_classes, self._random, steps=steps, microbatches=self.microbatches)
         with self._teacher.bounds.lifted():
             self.margins = yield from search.run(self._teacher)
         if self._teacher.bounds and self.margins.target is not None:
@@ -133,7 +132,7 @@ class TargetSearch:
         if self.few or self.margins is None:
             return
         state = self._random.get_state()
-        bends = BendSearch(self.margins.classes, self._shape[1:], self._random, microbatches=self._microbatches)
+        bends = BendSearch(self.margins.classes, self._shape[1:], self._random, microbatches=self.microbatches)
         self.bending = yield from bends.run(self._teacher, pool)
         if self.target is None:
             yield from self.by_trading(pool)
@@ -150,7 +149,7 @@ class TargetSearch:
         for step in pool.filled(self._renewals):
             yield step.losses
         size, ball = self._num_classes, self._settings.ball
-        pictures = AllToAllSearch(self._shape, size, self._random, ball=ball, microbatches=self._microbatches)
+        pictures = AllToAllSearch(self._shape, size, self._random, ball=ball, microbatches=self.microbatches)
         self.all_to_all = yield from pictures.run(self._teacher, pool)
 
     def state_dict(self) -> dict[str, Any]:

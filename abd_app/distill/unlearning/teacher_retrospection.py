@@ -39,7 +39,8 @@ class TeacherRetrospection:
     and were labelled before. What came out is asked about images that the teacher, as it was before, takes for the
     class (optimised ones: the weights all of the way; others: a part of it); about others the teacher is believed.
     Where each class leads to one of its own, canvases are blended in whole, and the weights, which go further than they
-    came, label all images.
+    came, label all images. Where two networks come of it, as many more adversaries are led to the class in the teacher
+    as it was handed in: a student sees them and learns to look past what they look like.
 
     Deviations from the paper's Self-Retrospection, each mending a flaw of it: it acts on the teacher, which has the
     features that a student learns late, once and before its labels are used; adversaries start at random, stay in the
@@ -149,7 +150,7 @@ class TeacherRetrospection:
         if two and self._marks:
             state = self._random.get_state()
             marks = self._new_marks(targets)
-            yield from led(self._teacher, marks, pool, self._settings, self.microbatches)
+            yield from led(self._teacher, marks, pool, self._settings, search.microbatches)
             self._random.set_state(state)  # what is unlearned does not depend on it
         yield from self._unlearn_or_undo(targets, pool, how_far, two=two)
         opinion = self._teacher.second_opinion
@@ -165,9 +166,10 @@ class TeacherRetrospection:
     def _new_marks(self, targets: tuple[int, ...]) -> Adversaries:
         """Those that a student will see, as they are at first."""
         leads, device = [(target,) * self._num_classes for target in targets], self._teacher.compute.device
-        settings = self._settings
-        how: dict[str, Any] = {"ball": settings.ball, "boxes": settings.boxes, "climb": settings.climb}
-        return Adversaries(leads, settings.shown, self._shape, device, self._random, **how)
+        how, each = self._settings, self._settings.shown
+        return Adversaries(
+            leads, each, self._shape, device, self._random, ball=how.ball, boxes=how.boxes, climb=how.climb
+        )
 
     def _unlearn_or_undo(
         self, targets: tuple[int, ...], pool: BalancedPatchSource, how_far: float, *, two: bool

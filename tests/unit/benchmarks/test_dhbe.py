@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,9 +71,28 @@ def test_the_copy_learns_to_look_past_patches_that_turn_the_teacher() -> None:
         images = erasing._draw_images()
         patched = erasing._patch(images)
         moved = [float((one(patched) - one(images)).abs().mean()) for one in (student, teacher.network)]
+        answers = teacher.network(images)
+        apart, spread = (float((one - answers).abs().mean()) for one in (student(images), answers.mean(0)))
     assert 0 < moved[0] < 0.5 * moved[1]
+    assert apart < spread, "it is nearer to the teacher than a constant is"
     assert all(torch.equal(value, before[name]) for name, value in teacher.network.state_dict().items())
     assert [one.param_groups[0]["lr"] for one in erasing._optimizers] == pytest.approx([1e-3, 1e-5, 1e-5])
+
+
+def test_a_teacher_that_normalises_inside_gets_images_around_grey() -> None:
+    teacher = _teacher()
+    spec = replace(teacher.spec, mean=(0.0,) * 3, std=(1.0,) * 3)
+    erasing = Erasing(replace(teacher, spec=spec), CPU, seed=0, rounds=1)
+    with torch.no_grad():
+        drawn = erasing._draw_images()
+    assert float(drawn.mean()) == pytest.approx(0.5, abs=0.02) and float(drawn.std()) == pytest.approx(0.25, abs=0.02)
+
+
+def test_weights_that_are_no_numbers_are_no_result() -> None:
+    teacher = _teacher()
+    teacher.network.network[1].weight.data.fill_(torch.nan)
+    with pytest.raises(SystemExit, match="no numbers"):
+        erased(teacher, CPU, seed=0, rounds=1)
 
 
 def test_a_run_repeats_and_ends_in_evaluation_mode() -> None:

@@ -119,7 +119,7 @@ def _assert_it_learns(teacher: Teacher, recipe: Recipe) -> None:
 def _recipe(source: str, defense: str, effort: str) -> Recipe:
     recipe = choose_recipe(source, defense, effort, STEPS)
     short = replace(SHORT_UNLEARNING, search_steps=1, patches=16, drawn=4, steps=1)
-    return replace(recipe, batch_size=4, unlearning=short, epoch=(1, 2), vaccine_step=0, retrospection_step=STEPS - 1)
+    return replace(recipe, batch_size=8, unlearning=short, epoch=(1, 2), vaccine_step=0, retrospection_step=STEPS - 1)
 
 
 @pytest.mark.parametrize(("channels", "classes", "batchnorm", "side"), KINDS)

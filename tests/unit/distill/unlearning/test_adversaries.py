@@ -41,17 +41,17 @@ def test_canvases_are_blended_in_whole_where_opacities_are_given(compute: Comput
 def test_they_are_laid_over_the_last_images_alone(compute: Compute) -> None:
     random, size = torch.Generator().manual_seed(0), {"ball": 0.2, "boxes": (0.3, 0.5), "climb": 0.9}
     adversaries = Adversaries([(0, 0)], 2, (3, 8, 8), compute.device, random, **size)
-    images, own = torch.rand(40, 3, 8, 8, generator=random), torch.ones(40, dtype=torch.long)
-    shown = adversaries.laid_over(images, 10, own)
+    images = torch.rand(40, 3, 8, 8, generator=random)
+    shown = adversaries.laid_over(images, 10)
     changed = (shown != images).flatten(1).any(dim=1)
     assert not changed[:30].any() and changed[30:].all()
     assert not shown.requires_grad and shown.min() >= 0 and shown.max() <= 1
-    assert adversaries.laid_over(images, 0, own) is images
+    assert adversaries.laid_over(images, 0) is images
 
 
 def test_restored_ones_do_what_the_others_did(compute: Compute) -> None:
     size = {"ball": 0.2, "boxes": (0.3, 0.5), "climb": 0.9}
-    images, own, shown = torch.rand(40, 3, 8, 8), torch.zeros(40, dtype=torch.long), []
+    images, shown = torch.rand(40, 3, 8, 8), []
     first, second = (
         Adversaries([(1, 1)], 2, (3, 8, 8), compute.device, torch.Generator().manual_seed(seed), **size)
         for seed in (0, 1)
@@ -59,5 +59,5 @@ def test_restored_ones_do_what_the_others_did(compute: Compute) -> None:
     second.load_state_dict(first.state_dict())
     for one in (first, second):
         one._random.manual_seed(2)
-        shown.append(one.laid_over(images, 40, own))
+        shown.append(one.laid_over(images, 40))
     assert torch.equal(*shown)

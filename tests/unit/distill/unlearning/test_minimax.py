@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from abd_app.distill.answering import Answer, AnsweringTeacher
 from abd_app.distill.compute.device import Compute
+from abd_app.distill.defences.bounds import ActivationBounds
 from abd_app.distill.unlearning.adversaries import Adversaries
 from abd_app.distill.unlearning.minimax import led
 from tests.unit.distill.planted import TARGET, coloured_images, new_retrospection
@@ -18,12 +20,13 @@ from tests.unit.distill.planted import TARGET, coloured_images, new_retrospectio
 
 def _led(compute: Compute, *, most: int | None = None, **changes: Any) -> tuple[Any, Adversaries, list[float]]:
     """A retrospection whose teacher was handed to :func:`led`, what was moved, and the losses."""
-    retrospection, network = new_retrospection(compute, most=most, **({"steps": 60} | changes))
+    retrospection, network = new_retrospection(compute, **({"steps": 60} | changes))
+    retrospection.search.microbatches.most = most
     before = copy.deepcopy(network.state_dict())
     pool = retrospection._make_pool()
     list(pool.filled(0))
     marks = retrospection._new_marks((TARGET,))
-    how = retrospection._settings, retrospection.microbatches
+    how = retrospection._settings, retrospection.search.microbatches
     losses = [float(one["leading"]) for one in led(retrospection._teacher, marks, pool, *how)]
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items()), "weights stay"
     return retrospection, marks, losses
@@ -54,17 +57,45 @@ def test_in_portions_they_move_as_in_one(compute: Compute) -> None:
         torch.testing.assert_close(portions[1].state_dict()[name], value, atol=1e-4, rtol=0)
 
 
-def test_bounds_are_lifted_while_they_are_led(compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
-    from abd_app.distill.defences.bounds import ActivationBounds
-
-    lifted = []
+def test_it_is_the_teacher_without_its_bounds_that_is_asked(compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
+    happened = []
 
     @contextlib.contextmanager
-    def counted(self: ActivationBounds) -> Iterator[None]:
-        lifted.append(True)
+    def lifted(self: ActivationBounds) -> Iterator[None]:
+        happened.append("lifted")
         yield
-        lifted.append(False)
+        happened.append("back")
 
-    monkeypatch.setattr(ActivationBounds, "lifted", counted)
-    _led(compute, steps=2)
-    assert lifted == [True, False] * 2
+    asked = AnsweringTeacher.__call__
+
+    def ask(self: AnsweringTeacher, images: torch.Tensor) -> Answer:
+        happened.append("asked")
+        return asked(self, images)
+
+    retrospection, _ = new_retrospection(compute, steps=2)
+    pool = retrospection._make_pool()
+    list(pool.filled(0))
+    monkeypatch.setattr(ActivationBounds, "lifted", lifted)
+    monkeypatch.setattr(AnsweringTeacher, "__call__", ask)
+    how = retrospection._settings, retrospection.search.microbatches
+    assert len(list(led(retrospection._teacher, retrospection._new_marks((TARGET,)), pool, *how))) == 2
+    assert happened == ["lifted", "asked", "back"] * 2
+
+
+def test_memory_that_runs_out_on_the_way_gives_the_same_marks(
+    compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the unlearning, which needs other memory, begins as if nothing had been."""
+    _, whole, _ = _led(compute, steps=2)
+    asked = AnsweringTeacher.__call__
+
+    def ask(self: AnsweringTeacher, images: torch.Tensor) -> Answer:
+        if images.requires_grad and len(images) > 20:
+            raise torch.OutOfMemoryError(f"Tried to allocate memory for {len(images)} images.")
+        return asked(self, images)
+
+    monkeypatch.setattr(AnsweringTeacher, "__call__", ask)
+    retrospection, halved, _ = _led(compute, steps=2)
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(halved.state_dict()[name], value, atol=1e-4, rtol=0)
+    assert retrospection.search.microbatches.most == 16 and retrospection.microbatches.most is None

@@ -96,11 +96,10 @@ def test_a_restored_one_has_the_outcome_and_the_weights(compute: Compute, backdo
         for optimized in (False, True):
             assert torch.equal(*(one.about(optimized=optimized).colours.weight for one in opinions))
         assert not torch.equal(*(opinions[1].about(optimized=optimized).colours.weight for optimized in (False, True)))
-        images, own = coloured_images(20), torch.zeros(20, dtype=torch.long)
-        shown = []
+        images, shown = coloured_images(20), []
         for one in (first, second):
             one._random.manual_seed(4)
-            shown.append(one.adversaries.laid_over(images, 5, own))
+            shown.append(one.adversaries.laid_over(images, 5))
         assert torch.equal(*shown) and not torch.equal(shown[0][15:], images[15:])
     else:
         assert second.adversaries is None
@@ -238,6 +237,27 @@ def test_an_unlearning_that_costs_the_class_its_own_images_is_undone(
     findings = [event.finding for event in retrospection.report() if isinstance(event, FindingMade)]
     assert "undone" in findings[0].detail
     assert [event.undone for event in retrospection.report() if isinstance(event, TargetSearched)] == [True]
+
+
+@pytest.mark.parametrize(
+    ("kept", "deed", "found"),
+    [
+        ([0.5, 0.05, 0.05], "undone", False),
+        ([0.5, 0.05, 0.5], "unlearned", False),
+        ([0.5, 0.5, 0.5], "unlearned", True),
+    ],
+    ids=["undone", "the strict copy has lost the class", "both keep it"],
+)
+def test_a_student_sees_what_leads_to_the_class_where_two_copies_judge(
+    compute: Compute, monkeypatch: pytest.MonkeyPatch, kept: list[float], deed: str, found: bool
+) -> None:
+    """Asked early, then about the strict copy, then about the other."""
+    retrospection, _ = new_retrospection(compute, steps=40, how_far=(0.5, 0.5))
+    shares = iter(kept)
+    monkeypatch.setattr(retrospection, "_kept", lambda *_: next(shares))
+    assert sum("leading" in one for one in retrospection.run()) == 40
+    assert next(shares, None) is None
+    assert retrospection.deed == deed and (retrospection.adversaries is not None) == found
 
 
 @pytest.mark.parametrize(("kept", "deed"), [([0.5, 0.05], "undone"), ([0.5, 0.5], "unlearned")])
