@@ -93,7 +93,7 @@ class Pace:
                 total += looked_at * judged_of_each(looked_at) * self.answer
             shown = 2 * how.batch_size * how.steps
             total += (how.patches + renewed) * self.answer + shown * self.unlearning
-            if recipe.marks:  # what leads to the class, for the student to see
+            if recipe.led_marks:  # what leads to the class, for the student to see
                 total += shown * self.ascent
             if self.inverts:
                 total += renewed * (_FAST.inversion_steps * self.ascent + self.answer)

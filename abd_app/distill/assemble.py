@@ -104,7 +104,7 @@ def purification(
         UsageError: The picture cannot be used.
     """
     spec, generator = teacher.spec, torch.Generator().manual_seed(seed)
-    alone = replace(recipe, vaccine="none", attention=0.0, marks=0.0)
+    alone = replace(recipe, vaccine="none", attention=0.0, led_marks=False)
     answering, _, _ = place_teacher(teacher, alone, None, compute, generator)
     retrospection = _make_retrospection(alone, answering, spec, generator, lambda: _pictures(spec, seed, picture))
     assert isinstance(retrospection, TeacherRetrospection)
@@ -245,7 +245,7 @@ def _make_retrospection(
         generator=generator,
         settings=how,
         inverts=inverts,
-        marks=recipe.marks > 0,
+        marks=recipe.led_marks,
     )
 
 

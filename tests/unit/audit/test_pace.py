@@ -113,7 +113,7 @@ def test_what_happens_once_is_paid_once() -> None:
     twice = replace(unlearned, bounds=3.0)
     assert _pace(ascent=1).seconds(twice) == pytest.approx(2 * searched + bent)
     assert _pace(unlearning=1).seconds(unlearned) == pytest.approx(50 * 128)
-    marked = replace(unlearned, marks=0.25)
+    marked = replace(unlearned, led_marks=True)
     assert _pace(ascent=1).seconds(marked) == pytest.approx(searched + bent + 50 * 128), "what leads to the class"
     asked_again = 1920 + 24 * 512  # about the first patches, and all others
     assert _pace(answer=1).seconds(unlearned) == pytest.approx(3600 + 4 * 500 + asked_again)

@@ -92,11 +92,13 @@ def test_the_twin_differs_in_its_defences_alone() -> None:
     assert changed == {"vaccine", "bounds", "retrospection", "marks"}
 
 
-def test_labels_of_patches_alone_have_leeway() -> None:
+def test_leeway_is_for_patches_and_led_marks_are_for_fast() -> None:
     leeway = {
         (method, effort): choose_recipe(method, "abd", effort, None).leeway
         for method in METHODS
         for effort in ("quick", "paper")
     }
+    led = {method for method in METHODS if choose_recipe(method, "abd", "quick", None).led_marks}
+    assert led == {"fast"}, "whose images are optimised and teach more than their labels say"
     has_some = {key for key, value in leeway.items() if value > 0}
     assert has_some == {("ood", "quick"), ("fast", "quick"), ("fast", "paper")}
