@@ -61,11 +61,8 @@ def main() -> None:
     for u in options.u:
         network, pruning[u] = _pruned(teacher, compute.device, u)
         rows.append((f"CLP, u = {u:g}", meter.measure(network)))
-    for gamma, network in _fused(teacher, compute.device, options):
-        rows.append((f"OTBR, gamma = {gamma:g}", meter.measure(network)))
-    if options.dhbe:
-        network = erased(teacher, compute, seed=options.seed, rounds=options.dhbe)
-        rows.append((f"DHBE, {options.dhbe} rounds", meter.measure(network)))
+    for name, network in _repaired(teacher, compute, options):
+        rows.append((name, meter.measure(network)))
     if options.own is not None:
         images = _tensor(load_images(Path(options.own), options.size)[0][: options.own_images])
         kept = {"student_name": options.student, "compute": compute, "seed": options.seed, "steps": options.steps}
@@ -134,13 +131,15 @@ def _pruned(teacher: Teacher, device: torch.device, u: float) -> tuple[nn.Module
     return network, f"{sum(one.pruned for one in layers)} of {sum(one.channels for one in layers)}"
 
 
-def _fused(teacher: Teacher, device: torch.device, options: argparse.Namespace) -> Iterator[tuple[float, nn.Module]]:
-    """The network that OTBR makes of the teacher, for each share of pruned neurons."""
-    network, spec = copy.deepcopy(teacher.network).to(device), teacher.spec
+def _repaired(teacher: Teacher, compute: Compute, options: argparse.Namespace) -> Iterator[tuple[str, nn.Module]]:
+    """The networks that OTBR makes of the teacher, one for each share of pruned neurons, and what DHBE makes."""
+    network, spec = copy.deepcopy(teacher.network).to(compute.device), teacher.spec
     shape = (spec.channels, spec.height, spec.width)
     changes = weight_changes(network, num_classes=spec.num_classes, shape=shape, seed=options.seed)
     for gamma in options.gamma:
-        yield gamma, repaired(network, changes, gamma=gamma)[1]
+        yield f"OTBR, gamma = {gamma:g}", repaired(network, changes, gamma=gamma)[1]
+    if options.dhbe:
+        yield f"DHBE, {options.dhbe} rounds", erased(teacher, compute, seed=options.seed, rounds=options.dhbe)
 
 
 class _Labels(nn.Module):

@@ -225,9 +225,8 @@ def _make_retrospection(
         kind, settings = BalancedPatchSource, PatchSettings()
         if inverts:
             kind, settings = InvertedPatchSource, FastSettings(inverted=how.drawn)
-        settings = replace(
-            settings, first=how.patches, drawn=how.drawn, capacity=how.patches + 2 * how.renewals * how.drawn
-        )
+        capacity = how.patches + 2 * how.renewals * how.drawn
+        settings = replace(settings, first=how.patches, drawn=how.drawn, capacity=capacity)
         return kind(
             answering,
             pictures().to(compute.device),

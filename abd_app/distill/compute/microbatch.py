@@ -95,7 +95,7 @@ class Microbatches:
         self._measured = self._memory is None
         self._findings: list[Finding] = []
 
-    def over(self, count: int, run: Callable[[slice], Result], undo: Callable[[], None] = lambda: None) -> list[Result]:
+    def over(self, count: int, run: Callable[[slice], Result], undo: Callable[[], object] = lambda: None) -> list[Result]:
         """What ``run`` gives for consecutive parts of this process's slice of ``count`` images.
 
         Args:
@@ -154,7 +154,7 @@ class Microbatches:
                 "goes on with smaller portions.",
             ) from error
 
-    def _measure(self, memory: Memory, own: slice, run: Callable[[slice], Result], undo: Callable[[], None]) -> None:
+    def _measure(self, memory: Memory, own: slice, run: Callable[[slice], Result], undo: Callable[[], object]) -> None:
         count = own.stop - own.start
         if count <= _TRIAL[1]:
             return

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.compute import parallel
 from abd_app.distill.compute.microbatch import Microbatches
+from abd_app.distill.compute.optimizers import give_gradients
 from abd_app.distill.losses import distillation_loss
 from abd_app.distill.sources.ood import BalancedPatchSource
 from abd_app.distill.unlearning.adversaries import Adversaries
@@ -98,12 +98,11 @@ def unlearned(
     Yields:
         The losses of a step.
     """
-    parameters = list(teacher.network.requires_grad_().parameters())
-    optimizer = torch.optim.Adam(parameters, settings.rate)
+    optimizer = torch.optim.Adam(teacher.network.requires_grad_().parameters(), settings.rate)
     for step in range(settings.steps):
         for group in optimizer.param_groups:
             group["lr"] = settings.rate * min(1.0, (step + 1) / _WARM_UP) * (1 - step / settings.steps)
-        losses = _add_gradients(teacher, adversaries, pool, parameters, settings, microbatches)
+        losses = _add_gradients(teacher, adversaries, pool, settings, microbatches)
         optimizer.step()
         optimizer.zero_grad()
         yield losses
@@ -113,12 +112,11 @@ def _add_gradients(
     teacher: AnsweringTeacher,
     adversaries: Adversaries | Bends,
     pool: BalancedPatchSource,
-    parameters: list[nn.Parameter],
     settings: UnlearningSettings,
     microbatches: Microbatches,
 ) -> dict[str, torch.Tensor]:
-    """The losses of one step, their gradients by the weights in ``parameters``; the adversaries move, too."""
-    count = settings.batch_size
+    """The losses of one step, their gradients by the teacher's weights; the adversaries move, too."""
+    count, parameters = settings.batch_size, list(teacher.network.parameters())
     images, answers = pool.balanced(2 * count)
     perturbed, wanted = adversaries.perturb(images[count:], answers[count:].argmax(dim=1))
     shown = teacher.compute.images(torch.cat([images[:count], perturbed.detach()]))
@@ -143,14 +141,10 @@ def _add_gradients(
         torch._foreach_add_(gradients, found)
         return losses.detach()
 
-    def undo() -> None:
-        torch._foreach_zero_(gradients)
-
-    losses = microbatches.over(2 * count, run, undo)
+    losses = microbatches.over(2 * count, run, lambda: torch._foreach_zero_(gradients))
     by_adversaries = adversaries.gradients(perturbed, by_shown[count:])
     total = torch.stack(losses).sum(dim=0)
     parallel.all_reduce_sum([total, *by_adversaries, *gradients])
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient
+    give_gradients(parameters, gradients)
     adversaries.descend(by_adversaries)
     return {"retention": total[0], "unlearning": total[1]}

@@ -12,17 +12,14 @@ from typing import Any
 import pytest
 import torch
 
-from abd_app.distill.answering import Answer
 from abd_app.distill.assemble import assemble
 from abd_app.distill.compute.device import Compute
 from abd_app.distill.defences import vaccine, voting
 from abd_app.distill.loop import Distillation
 from abd_app.distill.recipe import Recipe, choose_recipe
-from abd_app.distill.sources.base import Batch
 from abd_app.distill.sources.cmi import CmiSettings
 from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.unlearning import bending, margins
-from abd_app.distill.unlearning.teacher_retrospection import TeacherRetrospection
 from abd_app.errors import RunFailedError
 from abd_app.events import (
     Event,
@@ -116,33 +113,6 @@ def test_every_optimiser_step_is_an_event_and_phases_come_in_order(make: Make, m
     assert steps[-1].losses.keys() == {"distillation"}
     assert distillation.step == 20
     assert not torch.equal(start["network.fc.weight"], _weights(distillation)["network.fc.weight"])
-
-
-@pytest.mark.parametrize("found", [True, False])
-def test_half_of_the_marks_lead_to_the_class_that_was_unlearned(make: Make, found: bool) -> None:
-    distillation = make(_recipe("fast", 2))
-    list(distillation.run())
-    retrospection = distillation._retrospection
-    assert isinstance(retrospection, TeacherRetrospection) and retrospection.adversaries is not None
-    if not found:
-        retrospection.adversaries = None
-    images = torch.rand(80, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    shown = distillation._marked(Batch(images, Answer(torch.rand(80, 4))))
-    changed = (shown != images).flatten(1).any(dim=1).tolist()
-    assert distillation._recipe.marks == 0.25
-    few = distillation._marked(Batch(images[:4], Answer(torch.rand(4, 4))))
-    assert int((few != images[:4]).flatten(1).any(dim=1).sum()) <= 1, "one of four, whichever kind it is"
-    assert sum(changed[:10]) > 5 and not any(changed[20:70])
-    assert (sum(changed[10:20]) > 5, all(changed[70:])) == ((False, True) if found else (True, False))
-
-
-@pytest.mark.parametrize("method", ["ood", "cmi", "zskt"])
-def test_with_other_sources_than_fast_nothing_is_found_for_marks(make: Make, method: str) -> None:
-    distillation = make(_recipe(method, 10))
-    losses = {name for event in distillation.run() if isinstance(event, StepDone) for name in event.losses}
-    assert "unlearning" in losses and "leading" not in losses
-    retrospection = distillation._retrospection
-    assert isinstance(retrospection, TeacherRetrospection) and retrospection.adversaries is None
 
 
 def test_what_is_drawn_is_shown_with_the_teachers_classes(make: Make) -> None:
