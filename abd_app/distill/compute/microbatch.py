@@ -95,7 +95,9 @@ class Microbatches:
         self._measured = self._memory is None
         self._findings: list[Finding] = []
 
-    def over(self, count: int, run: Callable[[slice], Result], undo: Callable[[], object] = lambda: None) -> list[Result]:
+    def over(
+        self, count: int, run: Callable[[slice], Result], undo: Callable[[], object] = lambda: None
+    ) -> list[Result]:
         """What ``run`` gives for consecutive parts of this process's slice of ``count`` images.
 
         Args:
