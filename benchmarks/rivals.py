@@ -139,7 +139,7 @@ def _repaired(teacher: Teacher, compute: Compute, options: argparse.Namespace) -
     for gamma in options.gamma:
         yield f"OTBR, gamma = {gamma:g}", repaired(network, changes, gamma=gamma)[1]
     if options.dhbe:
-        yield f"DHBE, {options.dhbe} rounds", erased(teacher, compute, seed=options.seed, rounds=options.dhbe)
+        yield f"DHBE, rounds = {options.dhbe}", erased(teacher, compute, seed=options.seed, rounds=options.dhbe)
 
 
 class _Labels(nn.Module):

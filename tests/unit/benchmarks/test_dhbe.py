@@ -79,6 +79,29 @@ def test_the_copy_learns_to_look_past_patches_that_turn_the_teacher() -> None:
     assert [one.param_groups[0]["lr"] for one in erasing._optimizers] == pytest.approx([1e-3, 1e-5, 1e-5])
 
 
+@pytest.mark.parametrize("player", [1, 2], ids=["images", "patches"])
+def test_each_generator_climbs_what_the_copy_descends(player: int) -> None:
+    """The other players stay as they are."""
+    erasing = Erasing(_teacher(), CPU, seed=0, rounds=100)
+    for number, optimizer in enumerate(erasing._optimizers):
+        optimizer.param_groups[0]["lr"] = 0.01 if number == player else 0.0
+    before = _objective(erasing, player)
+    for _ in range(15):
+        erasing.round()
+    assert _objective(erasing, player) > 1.2 * before
+
+
+@torch.no_grad()
+def _objective(erasing: Erasing, player: int) -> float:
+    """How far copy and teacher are apart on new images, or how far new patches move the copy; of four batches."""
+    apart = []
+    for _ in range(4):
+        images = erasing._draw_images()
+        other = erasing._teacher(images) if player == 1 else erasing.student(erasing._patch(images))
+        apart.append(float((erasing.student(images) - other).abs().mean()))
+    return sum(apart) / len(apart)
+
+
 def test_a_teacher_that_normalises_inside_gets_images_around_grey() -> None:
     teacher = _teacher()
     spec = replace(teacher.spec, mean=(0.0,) * 3, std=(1.0,) * 3)

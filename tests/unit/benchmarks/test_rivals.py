@@ -137,11 +137,14 @@ def test_the_bounded_and_the_purified_teacher_have_rows_of_their_own(
     images = np.random.default_rng(0).integers(0, 256, (200, 8, 8, 3), dtype=np.uint8)
     np.savez(tmp_path / "images.npz", images=images, labels=np.arange(200) % 4)
     files = ["--teacher", str(tmp_path / "t.pth"), "--images", str(tmp_path / "images.npz"), "--size", "8"]
-    monkeypatch.setattr(sys, "argv", ["rivals.py", *files, "--trigger", "badnets-grid", "--stds", "99", "3", "0.01"])
+    monkeypatch.setattr(
+        sys, "argv", ["rivals.py", *files, "--trigger", "badnets-grid", "--stds", "99", "3", "0.01", "--dhbe", "1"]
+    )
     _command().main()
     printed = capsys.readouterr().out.splitlines()
     rows = dict(line[2:].split(" |", 1) for line in printed if line.startswith("| "))
     assert rows["teacher"] == rows["bounds, 99 std"] != rows["bounds, 0.01 std"]
+    assert rows["DHBE, rounds = 1"] != rows["teacher"]
     target = json.loads(printed[-1])["target"]
     assert target["class"] is None and target["p"] > 0.05, "no class of a random network stands out"
     assert rows["purified"] == rows["bounds, 3 std"]
