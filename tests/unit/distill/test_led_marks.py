@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from abd_app.distill.answering import Answer
-from abd_app.distill.assemble import assemble
+from abd_app.distill.assemble import assemble, purification
 from abd_app.distill.compute.device import Compute
 from abd_app.distill.loop import Distillation
 from abd_app.distill.recipe import choose_recipe
@@ -52,3 +52,11 @@ def test_they_are_looked_for_with_fast_alone(
 ) -> None:
     _, retrospection = _assembled(make_teacher, compute, picture, method)
     assert retrospection._marks == (method == "fast")
+
+
+def test_where_no_student_is_to_learn_they_are_not_looked_for(
+    make_teacher: Callable[..., Teacher], compute: Compute, picture: str
+) -> None:
+    recipe = choose_recipe("fast", "abd", "quick", 10)
+    _, retrospection = purification(make_teacher(), recipe, compute=compute, seed=0, picture=picture)
+    assert not retrospection._marks

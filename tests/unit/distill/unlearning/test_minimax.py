@@ -99,3 +99,28 @@ def test_memory_that_runs_out_on_the_way_gives_the_same_marks(
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(halved.state_dict()[name], value, atol=1e-4, rtol=0)
     assert retrospection.search.microbatches.most == 16 and retrospection.microbatches.most is None
+
+
+def test_unlearning_takes_as_many_images_as_before_where_leading_ran_out(
+    compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its passes need other memory: those that lead have no gradients of weights."""
+    retrospection, network = new_retrospection(compute, steps=3, how_far=(0.5, 0.5))
+    asked = AnsweringTeacher.__call__
+
+    def ask(self: AnsweringTeacher, images: torch.Tensor) -> Answer:
+        frozen = not any(parameter.requires_grad for parameter in network.parameters())
+        if frozen and images.requires_grad and len(images) > 20:
+            raise torch.OutOfMemoryError(f"Tried to allocate memory for {len(images)} images.")
+        return asked(self, images)
+
+    monkeypatch.setattr(AnsweringTeacher, "__call__", ask)
+    assert sum("leading" in one for one in retrospection.run()) == 3
+    assert retrospection.search.microbatches.most is not None and retrospection.microbatches.most is None
+
+
+def test_leading_counts_in_how_far_the_run_is(compute: Compute) -> None:
+    retrospection, _ = new_retrospection(compute, steps=7)
+    with_marks = retrospection.most_steps()
+    retrospection._marks = False
+    assert with_marks - retrospection.most_steps() == 7
