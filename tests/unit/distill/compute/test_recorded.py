@@ -21,6 +21,8 @@ from abd_app.distill.recipe import choose_recipe
 from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.sources.ood import PatchSettings
 from abd_app.distill.student import Student
+from abd_app.distill.unlearning.adversaries import make_adversaries
+from abd_app.distill.unlearning.settings import UnlearningSettings
 from abd_app.teacher import ImageSpec, Teacher
 
 # Of the few operations that have no deterministic form none is compared.
@@ -213,6 +215,21 @@ def test_a_gpu_is_not_waited_for_between_two_rounds(
             next(events)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@needs_gpu
+def test_a_gpu_is_not_waited_for_to_lay_led_marks(gpu: Compute) -> None:
+    random = torch.Generator().manual_seed(0)
+    adversaries = make_adversaries([[1] * 4], UnlearningSettings(), (3, 8, 8), gpu.device, random, kind="mark")
+    images = gpu.images(torch.rand(6, 3, 8, 8))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        shown = adversaries.laid_over(images, 4)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.equal(shown[:2], images[:2])
+    assert (shown[2:] != images[2:]).flatten(1).any(dim=1).all()
+    assert shown.amin() >= 0 and shown.amax() <= 1
 
 
 @needs_gpu
