@@ -1,4 +1,4 @@
-"""BatchNorm whose second derivative is written out, for Hessian-vector products."""
+"""BatchNorm whose derivatives are written out: the second one, and on a GPU the one by stored statistics."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
+
+from abd_app.distill.channelwise import scaled
 
 Gradients = tuple[torch.Tensor | None, ...]
 
@@ -36,6 +38,43 @@ class ClosedFormBatchNorm(TorchFunctionMode):
                 options["eps"],
             )
         return func(*args, **options)
+
+
+class StoredBatchNorm(TorchFunctionMode):
+    """While open, BatchNorm by its stored statistics computes the same numbers; only its input gets a gradient.
+
+    On a GPU that gradient comes in the memory format of the activations: PyTorch's (up to 2.11 at least) is in NCHW
+    whatever they are, and every convolution and addition that it goes to then copies it. A CPU has no such flaw.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Sequence[type], args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        options = kwargs or {}
+        if func is F.batch_norm and not options.get("training") and args[0].is_cuda and args[0].requires_grad:
+            return _StoredBatchNorm.apply(*args, options["weight"], options["bias"], options["eps"])
+        return func(*args, **options)
+
+
+class _StoredBatchNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        images: torch.Tensor,
+        running_mean: torch.Tensor,
+        running_var: torch.Tensor,
+        weight: torch.Tensor | None,
+        bias: torch.Tensor | None,
+        eps: float,
+    ) -> torch.Tensor:
+        inverse = (running_var + eps).rsqrt_()
+        ctx.save_for_backward(inverse if weight is None else inverse.mul_(weight))
+        return F.batch_norm(images, running_mean, running_var, weight, bias, eps=eps)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: torch.Tensor) -> Gradients:
+        return scaled(slope, *ctx.saved_tensors), None, None, None, None, None
 
 
 class _BatchNorm(torch.autograd.Function):

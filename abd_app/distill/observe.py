@@ -11,6 +11,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from abd_app.distill.channelwise import scaled
 from abd_app.distill.losses import batchnorm_distance
 
 
@@ -99,8 +100,7 @@ class _ChannelStatistics(torch.autograd.Function):
         activations, mean = ctx.saved_tensors
         slope = 2 * by_variance * (activations.shape[1] / activations.numel())
         start = by_mean * (activations.shape[1] / activations.numel()) - slope * mean
-        start, slope = (one.to(activations.dtype)[:, None, None] for one in (start, slope))
-        return torch.addcmul(start, activations, slope)
+        return scaled(activations, slope, start)
 
 
 def tracked_batchnorms(network: nn.Module) -> list[_BatchNorm]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 
+from abd_app.distill.channelwise import clamped
 from abd_app.distill.observe import tracked_batchnorms
 
 BOUND_STDS = 3.0
@@ -78,8 +79,8 @@ class _BoundedLayer(nn.Module):
         super().__init__()
         self.layer = layer
         low, high = bounds.ranges[torch.float32]
-        self.register_buffer("low", low)
-        self.register_buffer("high", high)
+        self.register_buffer("low", low.view(1, -1, 1, 1))
+        self.register_buffer("high", high.view(1, -1, 1, 1))
 
     def forward(self, activations: torch.Tensor) -> torch.Tensor:
         normalised: torch.Tensor = self.layer(activations)
@@ -96,12 +97,11 @@ class _Bounds:
         ones, zeros = torch.ones_like(running_var), torch.zeros_like(running_var)
         scale = layer.weight.detach().abs() if isinstance(layer.weight, torch.Tensor) else ones
         shift = layer.bias.detach() if isinstance(layer.bias, torch.Tensor) else zeros
-        low, high = ((shift + side * stds * scale).view(1, -1, 1, 1) for side in (-1, 1))
+        low, high = (shift + side * stds * scale for side in (-1, 1))
         self.ranges = {dtype: (low.to(dtype), high.to(dtype)) for dtype in _PRECISIONS}
         self.handle = layer.register_forward_hook(self)
 
     def __call__(self, module: nn.Module, inputs: object, output: torch.Tensor) -> torch.Tensor:
         if not self.acts:
             return output
-        low, high = self.ranges[output.dtype]
-        return output.clamp(low, high)
+        return clamped(output, *self.ranges[output.dtype])

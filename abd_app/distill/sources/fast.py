@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from abd_app.distill.answering import AnsweringTeacher
+from abd_app.distill.batchnorm import StoredBatchNorm
 from abd_app.distill.compute import parallel
 from abd_app.distill.compute.optimizers import give_gradients, make_adam
 from abd_app.distill.compute.recorded import RecordedPass, small
@@ -142,7 +143,7 @@ class Inversion:
     def _descend(self) -> Sequence[torch.Tensor]:
         """One step; returns the weighted losses before it."""
         frozen = contextlib.nullcontext() if self._student is None else frozen_batchnorm(self._student)
-        with batchnorm_distances(self._teacher.network) as distances, frozen:
+        with batchnorm_distances(self._teacher.network) as distances, frozen, StoredBatchNorm():
             losses = torch.stack(list(self._losses(distances)))
         gradients = torch.autograd.grad(losses.sum(), [self.images])
         parallel.all_reduce_mean(gradients)

@@ -221,7 +221,7 @@ def test_a_gpu_is_not_waited_for_between_two_rounds(
 def test_a_gpu_is_not_waited_for_to_lay_led_marks(gpu: Compute) -> None:
     random = torch.Generator().manual_seed(0)
     adversaries = make_adversaries([[1] * 4], UnlearningSettings(), (3, 8, 8), gpu.device, random, kind="mark")
-    images = gpu.images(torch.rand(6, 3, 8, 8))
+    images = gpu.images(torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(1)))
     torch.cuda.set_sync_debug_mode("error")
     try:
         shown = adversaries.laid_over(images, 4)
