@@ -43,8 +43,8 @@ class FastSettings(PatchSettings):
     """
 
     batch_size: int = 128
-    inverted: int = 128
-    inversion_steps: int = 12
+    inverted: int = 256
+    inversion_steps: int = 6
     statistics: float = 1.0
     one_hot: float = 1.0
     adversarial: float = 1.0

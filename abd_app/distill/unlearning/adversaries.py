@@ -61,11 +61,13 @@ class Adversaries:
 
     @torch.no_grad()
     def laid_over(self, images: torch.Tensor, count: int) -> torch.Tensor:
-        """``(N, C, H, W)`` images, the last ``count`` with a picture or some of a canvas."""
+        """``(N, C, H, W)`` images, the last ``count`` with some of a picture or canvas, each in a strength of its own."""
         if not count:
             return images
-        perturbed, _ = self._perturbed(images[-count:])
-        return torch.cat([images[:-count], perturbed]).contiguous(memory_format=torch.channels_last)
+        others, own = images[:-count], images[-count:]
+        perturbed, _ = self._perturbed(own)
+        strength = sent(torch.rand(count, 1, 1, 1, generator=self._random), images.device)
+        return torch.cat([others, torch.lerp(own, perturbed, strength)]).contiguous(memory_format=torch.channels_last)
 
     def _perturbed(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The images with a picture or some of a canvas, and which of them, ``(N,)``."""

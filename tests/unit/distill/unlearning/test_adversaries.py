@@ -49,6 +49,20 @@ def test_they_are_laid_over_the_last_images_alone(compute: Compute) -> None:
     assert adversaries.laid_over(images, 0) is images
 
 
+def test_each_is_laid_over_in_a_strength_of_its_own(compute: Compute) -> None:
+    random = torch.Generator().manual_seed(0)
+    adversaries = Adversaries([(0, 0)], 1, (3, 8, 8), compute.device, random, ball=0.2, boxes=(0.3, 0.5), climb=0.9)
+    images = torch.full((200, 3, 8, 8), 0.5)
+    moved = adversaries.laid_over(images, 200) - images
+    by_picture = moved[(moved != 0).flatten(1).all(dim=1)]  # a box is not everywhere
+    strengths = (by_picture / adversaries._pictures.detach()).flatten(1)
+    assert 60 < len(strengths) < 140
+    assert torch.allclose(strengths, strengths[:, :1].expand_as(strengths), atol=1e-2)
+    assert strengths.min() < 0.1 and 0.9 < strengths.max() <= 1 + 1e-2
+    in_box = (moved / (adversaries._canvases.detach() - images))[(moved == 0).flatten(1).any(dim=1)].flatten(1)
+    assert in_box.amax(dim=1).min() < 0.1 and 0.9 < in_box.max() <= 1 + 1e-2
+
+
 def test_restored_ones_do_what_the_others_did(compute: Compute) -> None:
     size = {"ball": 0.2, "boxes": (0.3, 0.5), "climb": 0.9}
     images, shown = torch.rand(40, 3, 8, 8), []
