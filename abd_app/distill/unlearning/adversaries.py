@@ -61,7 +61,7 @@ class Adversaries:
 
     @torch.no_grad()
     def laid_over(self, images: torch.Tensor, count: int) -> torch.Tensor:
-        """``(N, C, H, W)`` images, the last ``count`` with some of a picture or canvas, each in a strength of its own."""
+        """``(N, C, H, W)`` images, the last ``count`` with a picture or some of a canvas, in any strength up to all."""
         if not count:
             return images
         others, own = images[:-count], images[-count:]

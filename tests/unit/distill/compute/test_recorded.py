@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from abd_app.distill.answering import AnsweringTeacher, SecondOpinion
 from abd_app.distill.assemble import assemble, build_student
 from abd_app.distill.compute import recorded
 from abd_app.distill.compute.device import Compute
-from abd_app.distill.compute.recorded import WARM_UPS, RecordedPass
+from abd_app.distill.compute.recorded import WARM_UPS, RecordedPass, small
 from abd_app.distill.defences.retrospection import PaperRetrospection
 from abd_app.distill.loop import Distillation
 from abd_app.distill.observe import _ChannelStatistics
@@ -130,6 +131,16 @@ def test_a_recording_that_fails_leaves_no_gradient(
         RecordedPass, "replay", lambda self, *inputs: fails(self, *inputs) if _of_student(self) else None
     )
     assert torch.equal(_weights(_distilled(make_teacher(), compute, "ood", "none", steps=12)), plain)
+
+
+@pytest.mark.parametrize(("gibibytes", "most"), [(8, 2**21), (24, 3 * 2**21), (80, 2**23)])
+def test_how_large_a_pass_is_recorded_depends_on_memory(
+    monkeypatch: pytest.MonkeyPatch, gibibytes: int, most: int
+) -> None:
+    card = SimpleNamespace(total_memory=gibibytes * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: card)
+    values = SimpleNamespace(is_cuda=True, device=0, numel=lambda: most - 8)
+    assert small(values, torch.ones(8)) and not small(values, torch.ones(9))  # type: ignore[arg-type]
 
 
 @needs_gpu
