@@ -96,10 +96,10 @@ class Pace:
             if recipe.led_marks:  # what leads to the class, for the student to see
                 total += shown * self.ascent
             if self.inverts:
-                total += renewed * (_FAST.inversion_steps * self.ascent + self.answer)
+                total += renewed * (how.inversion_steps * self.ascent + self.answer)
             if self.inverts and FEWEST_CLASSES <= classes <= MOST_CLASSES:
                 more = all_to_all.renewals(classes, how.drawn) * how.drawn
-                total += (all_to_all.CLIMBED + more * _FAST.inversion_steps) * self.ascent
+                total += (all_to_all.CLIMBED + more * how.inversion_steps) * self.ascent
                 total += (all_to_all.ANSWERED + 2 * more) * self.answer
         return total
 

@@ -224,7 +224,7 @@ def _make_retrospection(
     def pool() -> BalancedPatchSource:
         kind, settings = BalancedPatchSource, PatchSettings()
         if inverts:
-            kind, settings = InvertedPatchSource, FastSettings(inverted=how.drawn)
+            kind, settings = InvertedPatchSource, FastSettings(inverted=how.drawn, inversion_steps=how.inversion_steps)
         capacity = how.patches + 2 * how.renewals * how.drawn
         settings = replace(settings, first=how.patches, drawn=how.drawn, capacity=capacity)
         return kind(

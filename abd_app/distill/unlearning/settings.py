@@ -14,6 +14,7 @@ class UnlearningSettings:
         patches: In the pool before it is renewed.
         renewals: How often the pool is renewed before the unlearning.
         drawn: New patches of a renewal, and as many that are inverted if there are such.
+        inversion_steps: For each of these; more than ``fast`` takes, so that they are of their class beyond doubt.
         steps: Of the unlearning.
         batch_size: Images a step that keep their answer, and as many that are perturbed.
         adversaries: Pictures, and as many canvases, for each target; or displacements, where bending leads there.
@@ -40,6 +41,7 @@ class UnlearningSettings:
     patches: int = 2048
     renewals: int = 16
     drawn: int = 128
+    inversion_steps: int = 12
     steps: int = 100
     batch_size: int = 64
     adversaries: int = 4

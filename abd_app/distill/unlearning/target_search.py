@@ -10,7 +10,6 @@ import torch
 
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.compute.microbatch import Microbatches
-from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.sources.ood import BalancedPatchSource
 from abd_app.distill.unlearning import all_to_all
 from abd_app.distill.unlearning.adversaries import Kind
@@ -103,7 +102,7 @@ class TargetSearch:
         """How much the searches yield at most."""
         groups_of_classes = groups(min(self._num_classes, MOST_CLASSES))
         by_margin = (1 + bool(self._teacher.bounds)) * self._settings.search_steps * groups_of_classes
-        renewing = self._renewals * (1 + FastSettings.inversion_steps)
+        renewing = self._renewals * (1 + self._settings.inversion_steps)
         trading = (renewing + all_to_all.STARTS * all_to_all.STEPS) * self._may_trade
         return by_margin + BEND_STEPS + trading
 

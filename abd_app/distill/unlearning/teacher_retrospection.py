@@ -12,7 +12,6 @@ from torch import nn
 from abd_app.distill.answering import AnsweringTeacher, SecondOpinion, taken_for
 from abd_app.distill.compute.microbatch import Microbatches
 from abd_app.distill.labelling import Labeller
-from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.sources.ood import BalancedPatchSource
 from abd_app.distill.unlearning.adversaries import Adversaries, make_adversaries
 from abd_app.distill.unlearning.minimax import led, unlearned
@@ -92,7 +91,7 @@ class TeacherRetrospection:
     def most_steps(self) -> int:
         """How much :meth:`run` yields at most."""
         settings = self._settings
-        renewal = 1 + self._inverts * FastSettings.inversion_steps
+        renewal = 1 + self._inverts * settings.inversion_steps
         first, unlearning = -(-settings.patches // settings.drawn), settings.renewals * renewal + settings.steps
         return self.search.most_steps() + first + self._marks * settings.steps + 2 * unlearning
 
