@@ -11,7 +11,7 @@ from abd_app.distill.defences.vaccine import ShufflingVaccine
 from abd_app.distill.defences.voting import VotingVaccine
 from abd_app.distill.laps import Cycle
 from abd_app.distill.recipe import Recipe
-from abd_app.distill.sources.fast import FastSettings
+from abd_app.distill.sources.fast import FastSettings, inverted_images
 from abd_app.distill.sources.ood import PatchSettings
 from abd_app.distill.sources.pool import affordable
 from abd_app.distill.sources.zskt import STUDENT_STEPS
@@ -113,7 +113,7 @@ class Pace:
             return recipe.steps * recipe.batch_size * self.answer
         inverts = recipe.method == "fast"
         settings = _FAST if inverts else _PATCHES
-        renewed = settings.drawn + inverts * _FAST.inverted
+        renewed = settings.drawn + inverts * inverted_images(self.spec.height, self.spec.width)
         return (self._first(recipe) + recipe.steps / settings.student_steps * renewed) * self.answer
 
     def _first(self, recipe: Recipe) -> int:

@@ -18,7 +18,7 @@ from abd_app.distill.laps import Cycle, timed_cycle
 from abd_app.distill.loop import Distillation
 from abd_app.distill.recipe import CMI_EPOCH, STEPS, Recipe, choose_recipe
 from abd_app.distill.sources.cmi import CmiSettings
-from abd_app.distill.sources.fast import FastSettings
+from abd_app.distill.sources.fast import FastSettings, inverted_images
 from abd_app.distill.sources.ood import PatchSettings
 from abd_app.teacher import Teacher
 
@@ -26,7 +26,7 @@ _CMI, _FAST, _PATCHES = CmiSettings(), FastSettings(), PatchSettings()
 _INVERSION_STEPS = 2  # that are timed of each inversion of ``fast``
 _SHORT_EPOCH = (2, 5)
 _STEPS, _RETROSPECTION_STEP = 1000, 500
-_BUDGET_S, _PASSES, _BATCHES_LABELLED = 4.0, 25, 4
+_BUDGET_S, _PASSES, _BATCHES_LABELLED = 4.0, 30, 4
 _FEWEST_IMAGES, _FEWEST_PIXELS = 2, 32 * 64**2
 
 
@@ -126,7 +126,8 @@ class _Rehearsal:
         drawn, inverted = self._labelled(), part(_CMI.drawn)
         pool = {"drawn": drawn, "first": drawn, "capacity": 8 * drawn}
         held = {"bank": 8 * inverted, "capacity": 8 * inverted, "negatives": part(_CMI.negatives)}
-        side = 4 * max(self._spec.height, self._spec.width)
+        size = self._spec.height, self._spec.width
+        side = 4 * max(size)
         distillation = assemble(
             teacher,
             self._recipe,
@@ -134,7 +135,7 @@ class _Rehearsal:
             compute=self._compute,
             seed=0,
             pictures=torch.randint(256, (1, self._spec.channels, side, side), dtype=torch.uint8),
-            fast=FastSettings(inverted=part(_FAST.inverted), inversion_steps=_INVERSION_STEPS, **pool),
+            fast=FastSettings(inverted=part(inverted_images(*size)), inversion_steps=_INVERSION_STEPS, **pool),
             cmi=replace(_CMI, drawn=inverted, **held),
             patches=PatchSettings(**pool),
         )

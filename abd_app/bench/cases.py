@@ -9,7 +9,7 @@ from abd_app.distill.assemble import assemble
 from abd_app.distill.compute.device import Compute
 from abd_app.distill.loop import Distillation
 from abd_app.distill.recipe import Recipe, choose_recipe
-from abd_app.distill.sources.fast import FastSettings
+from abd_app.distill.sources.fast import FastSettings, inverted_images
 from abd_app.distill.sources.ood import PatchSettings
 from abd_app.distill.sources.zskt import STUDENT_STEPS
 
@@ -70,9 +70,10 @@ def drawn(method: str, batch_size: int) -> int:
     return max(2, round(share * batch_size))
 
 
-def inverted(batch_size: int) -> int:
+def inverted(subject: Subject) -> int:
     """Images that ``fast`` inverts at a time, in the same proportion."""
-    return max(2, round(FAST.inverted * batch_size / FAST.batch_size))
+    spec = subject.teacher.spec
+    return max(2, round(inverted_images(spec.height, spec.width) * subject.batch_size / FAST.batch_size))
 
 
 def start(case: Case, subject: Subject, compute: Compute) -> Distillation:
@@ -86,7 +87,7 @@ def start(case: Case, subject: Subject, compute: Compute) -> Distillation:
         compute=compute,
         seed=0,
         pictures=subject.pictures(),
-        fast=replace(FAST, inverted=inverted(subject.batch_size), **pool),
+        fast=replace(FAST, inverted=inverted(subject), **pool),
         patches=replace(PATCHES, **pool),
     )
     state = distillation.state_dict()

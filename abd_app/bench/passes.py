@@ -73,7 +73,7 @@ class BarePasses:
         images = smooth_noise(max(count, many), spec.channels, side)
         self._images = compute.images(images[..., : spec.height, : spec.width])[:count]
         self._many = compute.images(images[..., : spec.height, : spec.width])[:many]
-        self._some = self._many[: inverted(count)]
+        self._some = self._many[: inverted(subject)]
         self._generator = compute.place(ZsktGenerator(spec.channels, spec.height, spec.width)).train()
         self._noise = torch.randn(len(self._many), _NOISE).to(compute.device)
 

@@ -20,7 +20,7 @@ from abd_app.distill.observe import tracked_batchnorms
 from abd_app.distill.recipe import Recipe
 from abd_app.distill.sources.base import ImageSource
 from abd_app.distill.sources.cmi import CmiSettings, ContrastiveInversionSource
-from abd_app.distill.sources.fast import FastSettings, InvertedPatchSource
+from abd_app.distill.sources.fast import FastSettings, InvertedPatchSource, inverted_images
 from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
 from abd_app.distill.sources.patches import PatchSource
 from abd_app.distill.sources.pictures import load_picture, procedural_pictures
@@ -185,7 +185,7 @@ def _make_patches(
     first, kind = first_patches(recipe), BalancedPatchSource
     settings = patches or PatchSettings(first=first)
     if recipe.method == "fast":
-        kind, settings = InvertedPatchSource, fast or FastSettings(first=first)
+        kind, settings = InvertedPatchSource, fast or FastSettings(first=first, inverted=inverted_images(*size))
     settings = replace(settings, batch_size=recipe.batch_size)
     return kind(answering, pictures, size=size, num_classes=spec.num_classes, generator=generator, settings=settings)
 

@@ -43,8 +43,8 @@ class ClosedFormBatchNorm(TorchFunctionMode):
 class StoredBatchNorm(TorchFunctionMode):
     """While open, BatchNorm by its stored statistics computes the same numbers; only its input gets a gradient.
 
-    On a GPU that gradient comes in the memory format of the activations: PyTorch's (up to 2.11 at least) is in NCHW
-    whatever they are, and every convolution and addition that it goes to then copies it. A CPU has no such flaw.
+    On a GPU it comes in the memory format of the gradient that arrives: PyTorch's (up to 2.11 at least) is in NCHW in
+    any case, and convolutions and additions that it goes to then copy it. On a CPU nothing changes: there it is well.
     """
 
     def __torch_function__(

@@ -1,7 +1,8 @@
-"""Arithmetic channel by channel on activations: numbers, memory format and precision as PyTorch's, in less time.
+"""Arithmetic on activations with a value for each channel, in less time than PyTorch takes.
 
-PyTorch runs over activations in channels_last one pixel at a time where a value of each channel takes part, which in
-bfloat16 on a CPU costs up to ten times as much as one stretch; on a GPU it does not vectorise.
+Where activations are in channels_last and a tensor of values by channel takes part, PyTorch goes from pixel to pixel.
+On a CPU, in bfloat16, values that are spread over one image first make that several times faster; on a GPU the kernels
+of BatchNorm do. Not for functions under ``torch.vmap``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ def scaled(activations: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor |
     """``activations * scale + shift``, without a gradient.
 
     Args:
-        activations: ``(N, C, H, W)``; so is the result, in the same precision and memory format.
+        activations: ``(N, C, ...)``; so is the result, in the same precision and memory format.
         scale: ``(C,)`` float32.
         shift: ``(C,)`` float32; ``None``: 0.
     """
@@ -33,10 +34,10 @@ def scaled(activations: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor |
 def clamped(activations: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
     """Activations cut to a range of their own in each channel; those that were cut get no gradient.
 
-    Deviation from :func:`torch.clamp`: those that lie exactly on a bound get all of the gradient, not half of it.
+    Deviation from :func:`torch.clamp` (2.15): what lies exactly on a bound gets all of the gradient, not half of it.
 
     Args:
-        activations: ``(N, C, H, W)``.
+        activations: ``(N, C, ...)``.
         low: ``(C,)`` in the same precision.
         high: ``(C,)``, nowhere less.
     """
@@ -61,7 +62,7 @@ class _Clamp(torch.autograd.Function):
 
 
 def _of_channels(values: torch.Tensor, activations: torch.Tensor) -> torch.Tensor:
-    """``(C,)`` values in a shape that goes with ``(N, C, H, W)`` activations, spread over an image where that pays."""
+    """``(C,)`` values in a shape that goes with ``(N, C, ...)`` activations, spread over an image where that pays."""
     spread = values.view(1, -1, *[1] * (activations.dim() - 2))
     if activations.is_cuda or activations.dtype == torch.float32 or activations.dim() != 4:
         return spread

@@ -83,7 +83,7 @@ class _ChannelStatistics(torch.autograd.Function):
     """Mean and biased variance of each channel, ``(C,)`` float32 both, of ``(N, C, H, W)`` activations.
 
     The numbers of ``torch.var_mean`` on float32 activations, but in a fraction of the time, by the kernel that
-    BatchNorm uses, and with a gradient of one multiplication and addition in the activations' own precision.
+    BatchNorm uses, and with a gradient of one multiplication and addition, rounded to the activations' own precision.
     """
 
     @staticmethod

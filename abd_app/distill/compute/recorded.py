@@ -18,9 +18,10 @@ from abd_app.distill.compute.device import Compute
 from abd_app.errors import first_line
 
 WARM_UPS = 2
-_MOST_VALUES, _BYTES_A_VALUE = 2**23, 2**12
-"""Of a pass's inputs: larger ones keep a GPU busy anyway, and a recording holds on to the memory that it needs, so that
-there is to be some for each value: 8 GiB for two million."""
+_FEWEST_VALUES, _MOST_VALUES = 2**21, 2**23
+"""Of a pass's inputs: the most that every GPU records, and those beyond which the largest is kept busy anyway."""
+_BYTES_A_VALUE = 2**12
+"""A recording holds on to the memory that it needs: in between, a GPU is to have as much for each value."""
 
 _log = logging.getLogger(__name__)
 
@@ -118,8 +119,9 @@ def runs_to_warm_up(compute: Compute) -> int:
 
 
 def small(*inputs: torch.Tensor) -> bool:
-    """Whether a pass over these inputs, on one device, is short enough for its recording to be worth the memory."""
-    most = _MOST_VALUES
-    if inputs and inputs[0].is_cuda:
-        most = min(most, torch.cuda.get_device_properties(inputs[0].device).total_memory // _BYTES_A_VALUE)
-    return sum(one.numel() for one in inputs) <= most
+    """Whether a pass over these inputs is short enough for its recording to be worth the memory."""
+    values = sum(one.numel() for one in inputs)
+    if values <= _FEWEST_VALUES or not inputs[0].is_cuda:
+        return values <= _FEWEST_VALUES
+    memory = torch.cuda.get_device_properties(inputs[0].device).total_memory
+    return values <= min(_MOST_VALUES, memory // _BYTES_A_VALUE)

@@ -79,16 +79,18 @@ class _BoundedLayer(nn.Module):
         super().__init__()
         self.layer = layer
         low, high = bounds.ranges[torch.float32]
-        self.register_buffer("low", low.view(1, -1, 1, 1))
-        self.register_buffer("high", high.view(1, -1, 1, 1))
+        self.register_buffer("low", low)
+        self.register_buffer("high", high)
 
     def forward(self, activations: torch.Tensor) -> torch.Tensor:
         normalised: torch.Tensor = self.layer(activations)
-        return normalised.clamp(self.low.to(normalised.dtype), self.high.to(normalised.dtype))
+        shape = -1, *[1] * (normalised.dim() - 2)
+        low, high = (one.to(normalised.dtype).view(shape) for one in (self.low, self.high))
+        return normalised.clamp(low, high)
 
 
 class _Bounds:
-    """A forward hook that clamps ``(N, C, H, W)`` activations channel by channel."""
+    """A forward hook that clamps ``(N, C, ...)`` activations channel by channel."""
 
     def __init__(self, layer: nn.Module, stds: float) -> None:
         self.acts, self.layer = True, layer

@@ -27,6 +27,7 @@ from abd_app.distill.sources.base import GeneratorStep
 from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
 
 _FEWEST = 2  # images that have BatchNorm statistics to compare
+_SMALL_PX = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class FastSettings(PatchSettings):
     """Hyper-parameters of ``fast``: those of ``ood``, with other defaults, and of the inversion.
 
     Attributes:
-        inverted: Images that are inverted between two rounds of the student.
+        inverted: Images that are inverted between two rounds of the student (:func:`inverted_images`).
         inversion_steps: Steps for each of them.
         statistics: Weight of the BatchNorm distance.
         one_hot: Weight of the cross entropy to the wanted class.
@@ -49,6 +50,11 @@ class FastSettings(PatchSettings):
     one_hot: float = 1.0
     adversarial: float = 1.0
     rate: float = 0.04
+
+
+def inverted_images(height: int, width: int) -> int:
+    """How many are inverted at a time: of more than 64 by 64 pixels half as many, for the memory that they take."""
+    return FastSettings.inverted if height * width <= _SMALL_PX**2 else FastSettings.inverted // 2
 
 
 class InvertedPatchSource(BalancedPatchSource):

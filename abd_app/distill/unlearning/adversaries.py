@@ -61,7 +61,10 @@ class Adversaries:
 
     @torch.no_grad()
     def laid_over(self, images: torch.Tensor, count: int) -> torch.Tensor:
-        """``(N, C, H, W)`` images, the last ``count`` with a picture or some of a canvas, in any strength up to all."""
+        """``(N, C, H, W)`` images, the last ``count`` with a picture or some of a canvas.
+
+        Each is blended in by a share of its own, drawn uniformly from 0 to 1.
+        """
         if not count:
             return images
         others, own = images[:-count], images[-count:]

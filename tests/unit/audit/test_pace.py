@@ -20,6 +20,7 @@ from abd_app.distill.defences.voting import VotingVaccine
 from abd_app.distill.laps import Cycle
 from abd_app.distill.loop import Distillation
 from abd_app.distill.recipe import Recipe, choose_recipe
+from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.unlearning import target_search
 from abd_app.distill.unlearning.settings import UnlearningSettings
 from abd_app.intake import open_teacher
@@ -151,7 +152,7 @@ def test_an_inversion_is_counted_up_from_its_first_two_steps(teacher: Teacher, m
     labelling, inversion = measure_pace(
         teacher, choose_recipe("fast", "none", "quick", 60), "wrn-10-1", _COMPUTE
     ).plain.own
-    assert inversion / labelling == pytest.approx(2 + 11 * 3)
+    assert inversion / labelling == pytest.approx(2 + (FastSettings.inversion_steps - 1) * 3)
 
 
 def test_minutes_become_the_most_steps_that_fit() -> None:

@@ -20,8 +20,9 @@ from abd_app.distill.defences.retrospection import PaperRetrospection
 from abd_app.distill.defences.vaccine import VaccineError
 from abd_app.distill.loop import Distillation
 from abd_app.distill.recipe import choose_recipe
+from abd_app.distill.sources import fast
 from abd_app.distill.sources.cmi import CmiSettings
-from abd_app.distill.sources.fast import FastSettings
+from abd_app.distill.sources.fast import FastSettings, InvertedPatchSource
 from abd_app.distill.sources.ood import BalancedPatchSource
 from abd_app.distill.sources.patches import PatchSource
 from abd_app.distill.unlearning import margins
@@ -69,6 +70,21 @@ def test_student_and_twin_of_one_seed_start_from_the_same_weights(
     other = _assemble(teacher, compute, picture, seed=6)
     assert all(torch.equal(a, b) for a, b in zip(_start(student), _start(twin), strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(_start(student), _start(other), strict=True))
+
+
+@pytest.mark.parametrize(("side", "inverted"), [(8, 256), (7, 128)])
+def test_of_larger_images_fewer_are_inverted_at_a_time(
+    make_teacher: Callable[..., Teacher],
+    compute: Compute,
+    picture: str,
+    monkeypatch: pytest.MonkeyPatch,
+    side: int,
+    inverted: int,
+) -> None:
+    monkeypatch.setattr(fast, "_SMALL_PX", side)
+    source = _assemble(make_teacher(), compute, picture, method="fast", fast=None)._source
+    assert isinstance(source, InvertedPatchSource)
+    assert (source._settings.inverted, source._settings.inversion_steps) == (inverted, 6)
 
 
 @pytest.mark.parametrize("name", [name for name in STUDENTS if name not in ("auto", "purified")])

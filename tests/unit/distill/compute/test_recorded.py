@@ -133,7 +133,7 @@ def test_a_recording_that_fails_leaves_no_gradient(
     assert torch.equal(_weights(_distilled(make_teacher(), compute, "ood", "none", steps=12)), plain)
 
 
-@pytest.mark.parametrize(("gibibytes", "most"), [(8, 2**21), (24, 3 * 2**21), (80, 2**23)])
+@pytest.mark.parametrize(("gibibytes", "most"), [(4, 2**21), (8, 2**21), (24, 3 * 2**21), (80, 2**23)])
 def test_how_large_a_pass_is_recorded_depends_on_memory(
     monkeypatch: pytest.MonkeyPatch, gibibytes: int, most: int
 ) -> None:

@@ -54,6 +54,20 @@ def test_lifted_bounds_let_everything_through_and_come_back() -> None:
     assert float(layer(shown).max()) == 1
 
 
+def test_a_layer_over_features_is_bounded_alike_when_it_is_built_in() -> None:
+    class OverFeatures(nn.BatchNorm2d):
+        """As ONNX graphs have it."""
+
+        def _check_input_dim(self, input: torch.Tensor) -> None:
+            assert input.dim() == 2
+
+    network, features = nn.Sequential(OverFeatures(3)).eval().requires_grad_(False), 9 * torch.randn(7, 3)
+    bounds = bound_activations(network, 1.0)
+    bounded = network(features)
+    assert bounded.shape == features.shape and bounded.abs().max() == 1
+    assert torch.equal(bounds.built_into(network)(features), bounded)
+
+
 @pytest.mark.parametrize("stds", [0.5, 3.0])
 def test_bounds_that_are_built_in_are_saved_and_act_without_hooks(stds: float) -> None:
     torch.manual_seed(0)
