@@ -87,6 +87,17 @@ def test_of_larger_images_fewer_are_inverted_at_a_time(
     assert (source._settings.inverted, source._settings.inversion_steps) == (inverted, 6)
 
 
+def test_the_teacher_unlearns_from_images_that_are_inverted_further(
+    make_teacher: Callable[..., Teacher], compute: Compute, picture: str
+) -> None:
+    retrospection = _assemble(make_teacher(), compute, picture, method="fast")._retrospection
+    assert isinstance(retrospection, TeacherRetrospection)
+    pool = retrospection._make_pool()
+    assert isinstance(pool, InvertedPatchSource)
+    assert pool._settings.inverted == SHORT_UNLEARNING.drawn
+    assert pool._settings.inversion_steps == SHORT_UNLEARNING.inversion_steps > FastSettings.inversion_steps
+
+
 @pytest.mark.parametrize("name", [name for name in STUDENTS if name not in ("auto", "purified")])
 def test_every_student_of_the_plan_can_be_built_and_answers(name: str) -> None:
     network = build_student(name, ImageSpec(32, 32, 1, 5, (0.5,), (0.5,)), seed=0)
