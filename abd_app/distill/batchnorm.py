@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
-from abd_app.distill.channelwise import scaled
+from abd_app.distill.channelwise import by_channel, scaled
 
 Gradients = tuple[torch.Tensor | None, ...]
 
@@ -43,15 +43,15 @@ class ClosedFormBatchNorm(TorchFunctionMode):
 class StoredBatchNorm(TorchFunctionMode):
     """While open, BatchNorm by its stored statistics computes the same numbers; only its input gets a gradient.
 
-    On a GPU it comes in the memory format of the gradient that arrives: PyTorch's (up to 2.11 at least) is in NCHW in
-    any case, and convolutions and additions that it goes to then copy it. On a CPU nothing changes: there it is well.
+    For a GPU, on which PyTorch (up to 2.11 at least) gives that gradient in NCHW in any case, so that convolutions and
+    additions that it goes to copy it. This one comes in the memory format of the gradient that arrives.
     """
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Sequence[type], args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         options = kwargs or {}
-        if func is F.batch_norm and not options.get("training") and args[0].is_cuda and args[0].requires_grad:
+        if func is F.batch_norm and not options.get("training"):
             return _StoredBatchNorm.apply(*args, options["weight"], options["bias"], options["eps"])
         return func(*args, **options)
 
@@ -131,7 +131,6 @@ class _Gradient(torch.autograd.Function):
             return (None,) * 6
         slope, images, weight, mean, inverse, slope_h, slope_sum = ctx.saved_tensors
         by_slope, along_h, along_sum = _first_derivative(along, images, weight, mean, inverse, ctx.eps)
-        channels = (1, -1) + (1,) * (images.dim() - 2)
         count = images.numel() / images.shape[1]
         g, gh, u, uh = (total / count for total in (slope_sum, slope_h, along_sum, along_h))
         others = [dim for dim in range(images.dim()) if dim != 1]
@@ -139,9 +138,9 @@ class _Gradient(torch.autograd.Function):
         factor = -weight * inverse.square()
         of_images = factor * inverse * (c - 2 * uh * gh)
         constant = -of_images * mean - factor * (gh * u + uh * g)
-        by_images = torch.addcmul(constant.view(channels), images.to(weight.dtype), of_images.view(channels))
-        by_images.addcmul_(along.to(weight.dtype), (factor * gh).view(channels))
-        by_images.addcmul_(slope.to(weight.dtype), (factor * uh).view(channels))
+        by_images = torch.addcmul(by_channel(constant, images), images.to(weight.dtype), by_channel(of_images, images))
+        by_images.addcmul_(along.to(weight.dtype), by_channel(factor * gh, images))
+        by_images.addcmul_(slope.to(weight.dtype), by_channel(factor * uh, images))
         return by_slope, by_images.to(images.dtype), inverse * count * c, None, None, None
 
 

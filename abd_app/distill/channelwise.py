@@ -15,6 +15,11 @@ from torch.autograd.function import once_differentiable
 _LEAST_EXCESS = 1e-30  # less than two different numbers of a network's size can differ by
 
 
+def by_channel(values: torch.Tensor, activations: torch.Tensor) -> torch.Tensor:
+    """``(C,)`` values in a shape that goes with ``(N, C, ...)`` activations."""
+    return values.view(-1, *[1] * (activations.dim() - 2))
+
+
 def scaled(activations: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor | None = None) -> torch.Tensor:
     """``activations * scale + shift``, without a gradient.
 
@@ -25,10 +30,10 @@ def scaled(activations: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor |
     """
     if activations.is_cuda:  # the kernel by which BatchNorm normalises, with a mean of 0
         return torch.batch_norm_elemt(activations, None, shift, torch.zeros_like(scale), scale, 0.0)
-    spread = _of_channels(scale.to(activations.dtype), activations)
+    spread = _spread(scale.to(activations.dtype), activations)
     if shift is None:
         return activations * spread
-    return torch.addcmul(_of_channels(shift.to(activations.dtype), activations), activations, spread)
+    return torch.addcmul(_spread(shift.to(activations.dtype), activations), activations, spread)
 
 
 def clamped(activations: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
@@ -48,7 +53,7 @@ def clamped(activations: torch.Tensor, low: torch.Tensor, high: torch.Tensor) ->
 class _Clamp(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, activations: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
-        cut = activations.clamp(_of_channels(low, activations), _of_channels(high, activations))
+        cut = activations.clamp(_spread(low, activations), _spread(high, activations))
         if ctx.needs_input_grad[0]:
             ctx.save_for_backward(activations - cut)
         return cut
@@ -61,9 +66,9 @@ class _Clamp(torch.autograd.Function):
         return passed, None, None
 
 
-def _of_channels(values: torch.Tensor, activations: torch.Tensor) -> torch.Tensor:
-    """``(C,)`` values in a shape that goes with ``(N, C, ...)`` activations, spread over an image where that pays."""
-    spread = values.view(1, -1, *[1] * (activations.dim() - 2))
+def _spread(values: torch.Tensor, activations: torch.Tensor) -> torch.Tensor:
+    """:func:`by_channel`, over a whole image where that pays."""
+    spread = by_channel(values, activations)
     if activations.is_cuda or activations.dtype == torch.float32 or activations.dim() != 4:
         return spread
     spread = spread.expand(1, *activations.shape[1:])

@@ -18,8 +18,8 @@ from abd_app.distill.compute.device import Compute
 from abd_app.errors import first_line
 
 WARM_UPS = 2
-_FEWEST_VALUES, _MOST_VALUES = 2**21, 2**23
-"""Of a pass's inputs: the most that every GPU records, and those beyond which the largest is kept busy anyway."""
+_VALUES_ANYWHERE, _MOST_VALUES = 2**21, 2**23
+"""Of a pass's inputs: the most that any GPU records, and those beyond which a large one is kept busy anyway."""
 _BYTES_A_VALUE = 2**12
 """A recording holds on to the memory that it needs: in between, a GPU is to have as much for each value."""
 
@@ -121,7 +121,7 @@ def runs_to_warm_up(compute: Compute) -> int:
 def small(*inputs: torch.Tensor) -> bool:
     """Whether a pass over these inputs is short enough for its recording to be worth the memory."""
     values = sum(one.numel() for one in inputs)
-    if values <= _FEWEST_VALUES or not inputs[0].is_cuda:
-        return values <= _FEWEST_VALUES
+    if values <= _VALUES_ANYWHERE or not inputs[0].is_cuda:
+        return values <= _VALUES_ANYWHERE
     memory = torch.cuda.get_device_properties(inputs[0].device).total_memory
     return values <= min(_MOST_VALUES, memory // _BYTES_A_VALUE)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 
-from abd_app.distill.channelwise import clamped
+from abd_app.distill.channelwise import by_channel, clamped
 from abd_app.distill.observe import tracked_batchnorms
 
 BOUND_STDS = 3.0
@@ -84,8 +84,7 @@ class _BoundedLayer(nn.Module):
 
     def forward(self, activations: torch.Tensor) -> torch.Tensor:
         normalised: torch.Tensor = self.layer(activations)
-        shape = -1, *[1] * (normalised.dim() - 2)
-        low, high = (one.to(normalised.dtype).view(shape) for one in (self.low, self.high))
+        low, high = (by_channel(one.to(normalised.dtype), normalised) for one in (self.low, self.high))
         return normalised.clamp(low, high)
 
 

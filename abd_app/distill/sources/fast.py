@@ -149,7 +149,8 @@ class Inversion:
     def _descend(self) -> Sequence[torch.Tensor]:
         """One step; returns the weighted losses before it."""
         frozen = contextlib.nullcontext() if self._student is None else frozen_batchnorm(self._student)
-        with batchnorm_distances(self._teacher.network) as distances, frozen, StoredBatchNorm():
+        stored = StoredBatchNorm() if self.images.is_cuda else contextlib.nullcontext()
+        with batchnorm_distances(self._teacher.network) as distances, frozen, stored:
             losses = torch.stack(list(self._losses(distances)))
         gradients = torch.autograd.grad(losses.sum(), [self.images])
         parallel.all_reduce_mean(gradients)

@@ -53,8 +53,7 @@ class WaitingOperations(TorchDispatchMode):
             self._draws.append(result)
         elif (name in _WAITING and not self._is_draw(args[0])) or _picks_by_mask(func, args):
             stack = traceback.extract_stack()
-            # A mode that every function passes is not the place.
-            frames = [one for one in stack if "abd_app" in one.filename and one.name != "__torch_function__"]
+            frames = [frame for frame in stack if "abd_app" in frame.filename]
             if not any(frame.filename.endswith(_READING_THE_CPU) for frame in stack):
                 self.found.append(frames[-1].name if frames else name)
         return result
