@@ -155,6 +155,13 @@ def test_an_inversion_is_counted_up_from_its_first_two_steps(teacher: Teacher, m
     assert inversion / labelling == pytest.approx(2 + (FastSettings.inversion_steps - 1) * 3)
 
 
+@pytest.mark.parametrize(("side", "inverted"), [(64, 256), (65, 128)])
+def test_inverted_images_are_asked_about_again(side: int, inverted: int) -> None:
+    recipe = replace(choose_recipe("fast", "sr", "quick", 2000), led_marks=False)
+    longer, pace = replace(recipe, steps=4000), replace(_pace(answer=1), spec=replace(_SPEC, height=side, width=side))
+    assert pace.seconds(longer) - pace.seconds(recipe) == pytest.approx(100 * (512 + inverted))
+
+
 def test_minutes_become_the_most_steps_that_fit() -> None:
     pace = _pace(plain=Cycle((), 1, 1), retrospecting=Cycle((), 1, 1), ascent=0.01)
 

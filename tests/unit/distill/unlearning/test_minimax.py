@@ -124,3 +124,13 @@ def test_leading_counts_in_how_far_the_run_is(compute: Compute) -> None:
     with_marks = retrospection.most_steps()
     retrospection._marks = False
     assert with_marks - retrospection.most_steps() == 7
+
+
+def test_steps_of_inversion_count_in_how_far_the_run_is(compute: Compute) -> None:
+    most = []
+    for steps in (5, 8):
+        retrospection, _ = new_retrospection(compute, renewals=2, inversion_steps=steps)
+        retrospection._inverts = retrospection.search._may_trade = True
+        most.append(retrospection.most_steps())
+    # Unlearning may be done twice, once for each of two searches; the second has images of its own before.
+    assert most[1] - most[0] == 3 * (2 * 2 + retrospection.search._renewals)
