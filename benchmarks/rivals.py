@@ -135,9 +135,10 @@ def _repaired(teacher: Teacher, compute: Compute, options: argparse.Namespace) -
     """The networks that OTBR makes of the teacher, one for each share of pruned neurons, and what DHBE makes."""
     network, spec = copy.deepcopy(teacher.network).to(compute.device), teacher.spec
     shape = (spec.channels, spec.height, spec.width)
-    changes = weight_changes(network, num_classes=spec.num_classes, shape=shape, seed=options.seed)
-    for gamma in options.gamma:
-        yield f"OTBR, gamma = {gamma:g}", repaired(network, changes, gamma=gamma)[1]
+    if options.gamma:
+        changes = weight_changes(network, num_classes=spec.num_classes, shape=shape, seed=options.seed)
+        for gamma in options.gamma:
+            yield f"OTBR, gamma = {gamma:g}", repaired(network, changes, gamma=gamma)[1]
     if options.dhbe:
         yield f"DHBE, rounds = {options.dhbe}", erased(teacher, compute, seed=options.seed, rounds=options.dhbe)
 

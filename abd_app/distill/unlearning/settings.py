@@ -29,12 +29,10 @@ class UnlearningSettings:
         rate: Peak learning rate of Adam; it rises over 20 steps and falls to 0.
         temperature: Of the softmax in both losses.
         how_far: Share of the way from the weights that were handed in to those that unlearned (as in WiSE-FT: Wortsman
-            et al., "Robust fine-tuning of zero-shot models", CVPR 2022), for images that were not optimised; the second
-            where bounds have disarmed the backdoor already. Where bending leads to the class it is all of the way:
-            there it costs no accuracy.
+            et al., "Robust fine-tuning of zero-shot models", CVPR 2022), for images that were not optimised. Where
+            bending leads to the class it is all of the way: there it costs no accuracy.
         beyond: The same where classes trade places: further than to where unlearning has come, which costs hardly any
             accuracy there.
-        disarmed_from: The p-value of the search with bounds from which on they have.
     """
 
     search_steps: int = 60
@@ -55,6 +53,5 @@ class UnlearningSettings:
     given_up_at: int = 30
     rate: float = 2e-4
     temperature: float = 2.0
-    how_far: tuple[float, float] = (0.7, 0.3)
+    how_far: float = 0.7
     beyond: float = 1.6
-    disarmed_from: float = 0.2

@@ -42,7 +42,6 @@ class TargetSearch:
             few or more than 64, where too few have images enough, where one of the others has found a class that could
             be unlearned, and where no images are inverted.
         microbatches: How many images the teacher takes at a time while its weights stay.
-        disarmed: Whether the class clearly does not stand out by its margin any more once activations are bounded.
     """
 
     def __init__(
@@ -58,7 +57,6 @@ class TargetSearch:
         self.margins: MarginTest | None = None
         self.bending: BendTest | None = None
         self.all_to_all: AllToAllTest | None = None
-        self.disarmed = False
         self.microbatches = Microbatches(teacher.compute, "The teacher is searched with", "The result is the same.")
         self._teacher, self._shape, self._num_classes = teacher, shape, num_classes
         self._random, self._settings = generator, settings
@@ -101,7 +99,7 @@ class TargetSearch:
     def most_steps(self) -> int:
         """How much the searches yield at most."""
         groups_of_classes = groups(min(self._num_classes, MOST_CLASSES))
-        by_margin = (1 + bool(self._teacher.bounds)) * self._settings.search_steps * groups_of_classes
+        by_margin = self._settings.search_steps * groups_of_classes
         renewing = self._renewals * (1 + self._settings.inversion_steps)
         trading = (renewing + all_to_all.STARTS * all_to_all.STEPS) * self._may_trade
         return by_margin + BEND_STEPS + trading
@@ -116,9 +114,6 @@ class TargetSearch:
         search = MarginSearch(self._shape, self._num_classes, self._random, steps=steps, microbatches=self.microbatches)
         with self._teacher.bounds.lifted():
             self.margins = yield from search.run(self._teacher)
-        if self._teacher.bounds and self.margins.target is not None:
-            bounded = yield from search.run(self._teacher)
-            self.disarmed = bounded.p_value > self._settings.disarmed_from
 
     def on_patches(self, pool: BalancedPatchSource) -> Iterator[dict[str, torch.Tensor]]:
         """By bending and, where no class has been found yet, by trading, after :meth:`by_margin`.

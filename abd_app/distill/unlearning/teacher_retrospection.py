@@ -110,9 +110,6 @@ class TeacherRetrospection:
     def run(self) -> Iterator[dict[str, torch.Tensor]]:
         """The search and, if a class stands out, the unlearning; yields the losses of every step.
 
-        How far what is found is unlearned depends on the teacher as it labels: bounds may have disarmed a backdoor
-        already, so that its class clearly does not stand out any more.
-
         Raises:
             RunFailedError: A loss is not a number, or memory does not hold the fewest images.
         """
@@ -142,10 +139,9 @@ class TeacherRetrospection:
             pool.distrusted = targets  # optimised images of the class may carry what is to be unlearned
         for step in pool.filled(self._settings.renewals):
             yield step.losses
-        ways = {"mark": self._settings.how_far[search.disarmed], "bend": 1.0, "blend": self._settings.beyond}
+        ways = {"mark": self._settings.how_far, "bend": 1.0, "blend": self._settings.beyond}
         how_far = ways[search.kind]
-        two = how_far < 1 and not search.disarmed  # what bounds have disarmed is not to be judged more strictly
-        marks = None
+        two, marks = how_far < 1, None
         if two and self._marks:
             state = self._random.get_state()
             marks = self._new_marks(targets)

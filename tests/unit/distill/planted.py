@@ -60,7 +60,7 @@ def new_retrospection(compute: Compute, *, backdoor: bool = True, most: int | No
     pictures = torch.zeros(1, 3, 16, 16, dtype=torch.uint8)
     settings = PatchSettings(first=512, capacity=512, drawn=64)
     how = {"search_steps": 40, "steps": 120, "batch_size": 32, "rate": 0.02, "ball": 0.06, "boxes": (0.12, 0.28)}
-    how["how_far"] = (1.0, 1.0)
+    how["how_far"] = 1.0
     retrospection = TeacherRetrospection(
         teacher,
         lambda: _Colours(teacher, pictures, size=(8, 8), num_classes=CLASSES, generator=random, settings=settings),

@@ -86,7 +86,7 @@ def _teacher(compute: Compute, *, backdoor: bool) -> AnsweringTeacher:
 
 
 def _retrospection(teacher: AnsweringTeacher) -> TeacherRetrospection:
-    settings = UnlearningSettings(search_steps=20, steps=120, batch_size=32, rate=0.05, how_far=(1.0, 1.0))
+    settings = UnlearningSettings(search_steps=20, steps=120, batch_size=32, rate=0.05, how_far=1.0)
     random = torch.Generator().manual_seed(2)
     return TeacherRetrospection(
         teacher,

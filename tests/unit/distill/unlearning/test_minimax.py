@@ -105,7 +105,7 @@ def test_unlearning_takes_as_many_images_as_before_where_leading_ran_out(
     compute: Compute, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its passes need other memory: those that lead have no gradients of weights."""
-    retrospection, network = new_retrospection(compute, steps=3, how_far=(0.5, 0.5))
+    retrospection, network = new_retrospection(compute, steps=3, how_far=0.5)
     asked = AnsweringTeacher.__call__
 
     def ask(self: AnsweringTeacher, images: torch.Tensor) -> Answer:

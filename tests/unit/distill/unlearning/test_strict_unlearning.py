@@ -15,7 +15,7 @@ from tests.unit.distill.planted import CLASSES, TARGET, new_retrospection
 
 
 def test_of_an_earlier_version_one_network_judges_everything(compute: Compute) -> None:
-    first, second = (new_retrospection(compute, steps=5, how_far=(0.5, 0.5))[0] for _ in range(2))
+    first, second = (new_retrospection(compute, steps=5, how_far=0.5)[0] for _ in range(2))
     list(first.run())
     state = first.state_dict()
     second.load_state_dict(state | {"weights": state["weights"][0]})
@@ -29,7 +29,7 @@ def test_who_judges_strictly_has_gone_all_of_the_way(compute: Compute) -> None:
     """A part of it is for images that no gradient has led to the class."""
     changes = {}
     for how_far in (0.25, 1.0):
-        retrospection, network = new_retrospection(compute, steps=10, how_far=(how_far, how_far))
+        retrospection, network = new_retrospection(compute, steps=10, how_far=how_far)
         list(retrospection.run())
         opinion = retrospection._teacher.second_opinion
         assert (opinion.strict_network is None) == (how_far == 1.0), "one network is enough"
@@ -46,7 +46,7 @@ def test_who_judges_strictly_has_gone_all_of_the_way(compute: Compute) -> None:
 def test_a_strict_network_that_has_lost_the_class_judges_nothing(
     compute: Compute, monkeypatch: pytest.MonkeyPatch, kept: list[float], stays: bool
 ) -> None:
-    retrospection, _ = new_retrospection(compute, how_far=(0.5, 0.5))
+    retrospection, _ = new_retrospection(compute, how_far=0.5)
     shares = iter(kept)
     monkeypatch.setattr(retrospection, "_kept", lambda *_: next(shares))
     list(retrospection.run())
