@@ -17,6 +17,7 @@ from abd_app.audit.summary import build_report, versions
 from abd_app.distill.sources.pictures import procedural_patches
 from abd_app.events import AuditFinished, Event, PhaseStarted, StudentExported
 from abd_app.export.curves import write_curves
+from abd_app.export.doubts import finding_of_goal
 from abd_app.export.onnx_student import export_onnx, save_weights
 from abd_app.export.report import plain, write_report
 from abd_app.export.weak_classes import finding_of_classes
@@ -27,9 +28,10 @@ PARITY_IMAGES = 256
 def export_student(audit: OpenAudit, student: nn.Module) -> Iterator[Event]:
     """Writes ``student.onnx`` (checked), ``student.safetensors``, curves and report into the run's folder."""
     teacher, learned, twin = (audit.record.last(role) for role in ("teacher", "student", "twin"))
+    astray = finding_of_goal(audit.record.target_search, audit.plan.target_class, teacher)
     weak = finding_of_classes(teacher, learned, twin, audit.scorer.class_names)
-    if weak is not None:
-        yield from audit.note(weak)
+    for finding in filter(None, (astray, weak)):
+        yield from audit.note(finding)
     yield PhaseStarted("export", "student", audit.record.steps)
     folder, spec = audit.folder.path, audit.teacher.spec
     metadata = {

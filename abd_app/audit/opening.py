@@ -21,6 +21,7 @@ from abd_app.distill.recipe import Recipe, choose_recipe
 from abd_app.distill.sources.pictures import load_picture
 from abd_app.errors import UsageError
 from abd_app.events import Event, FindingMade, Measured, MethodChosen, PhaseStarted, Role, RunBegan, TeacherInspected
+from abd_app.export.doubts import finding_of_facts
 from abd_app.intake import open_teacher
 from abd_app.plan import PURIFIED, AuditPlan
 from abd_app.teacher import Finding, Teacher
@@ -114,8 +115,16 @@ def open_audit(plan: AuditPlan, folder: RunFolder) -> Generator[Event, None, Ope
     for finding in scorer.findings:
         yield from audit.note(finding)
     if not scorer.estimated:  # an estimate needs a long search; the others say at once if the teacher is of any use
-        yield from audit.measure(network, "teacher", 0, live=True)
+        yield from _glance(audit)
     return audit
+
+
+def _glance(audit: OpenAudit) -> Iterator[Event]:
+    """The teacher on a few labelled images, and a finding where it is wrong on most."""
+    for measured in audit.measure(audit.network, "teacher", 0, live=True):
+        yield measured
+        if (doubt := finding_of_facts(measured)) is not None:
+            yield from audit.note(doubt)
 
 
 def _began(plan: AuditPlan, checkpoint: dict[str, Any] | None) -> RunBegan:

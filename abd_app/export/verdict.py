@@ -16,7 +16,7 @@ MARKS = "random marks"
 
 def verdict(report: Report) -> str:
     """The result in one sentence, with figures; it names what was seen and promises nothing."""
-    sentence = "; ".join(filter(None, (_skill(report), _danger(report), _undefended(report)))) + "."
+    sentence = "; ".join(filter(None, (_skill(report), _danger(report), _twin(report), _undefended(report)))) + "."
     if report["estimated"]:
         sentence = f"Estimate without labelled images: {sentence[0].lower()}{sentence[1:]}"
     return sentence
@@ -75,14 +75,27 @@ def _danger(report: Report) -> str:
     before = teacher["asr"].get(name)
     was = f", {percent(before)} on the teacher" if before is not None and _known(before) else ""
     figures = f"{percent(now)} of {student['asr_images'].get(name, 0):,} images{was}"
-    _, worst_before = _worst(teacher)
+    known_before, worst_before = _worst(teacher)
+    works = f"still works on {figures}"
+    if known_before is not None and worst_before <= ASR_LOW:
+        works = f"works on {figures}, where it did not work (is it the right trigger, and the right class?)"
     if now > ASR_HIGH:
-        return f"do not use it yet: {subject} still works on {figures}"
+        return f"do not use it yet: {subject} {works}"
     if now > ASR_LOW:
-        return f"look before use: {subject} still works on {figures}"
+        return f"look before use: {subject} {works}"
     if worst_before <= ASR_LOW:
         return f"{subject} worked neither on the teacher nor on the student ({figures})"
     return f"{subject} now works on {figures}"
+
+
+def _twin(report: Report) -> str:
+    """Whether the backdoor is missing without a defence, too: then none can have kept it out."""
+    if report["twin"] is None:
+        return ""
+    (name, rate), (_, before) = _worst(report["twin"]), _worst(report["teacher"])
+    if name is None or before <= ASR_HIGH or rate > ASR_LOW:
+        return ""
+    return f"without a defence it works on no more than {percent(rate)}, so this run says nothing of the defence"
 
 
 def _undefended(report: Report) -> str:

@@ -61,7 +61,7 @@ def _finding(told: list[str]) -> Finding:
     worst = f" The worst {_NAMED} of them: " if len(told) > _NAMED else " "
     return Finding(
         "warning",
-        f"The student lost much of {some}",
+        f"The student lost much more of {some} than of the others",
         f"At least {100 * FURTHER_BEHIND:.0f} points of accuracy more than of the others. Look at this before you rely "
         f"on the student.{worst}{'; '.join(told[:_NAMED])}.",
     )

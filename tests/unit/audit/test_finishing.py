@@ -65,7 +65,7 @@ def test_a_lost_class_is_a_finding_with_its_name_and_in_the_report(
     events += export_student(audit, student)
     (found,) = [event.finding for event in events if isinstance(event, FindingMade)]
     name = ("ant", "bee", "cat", "dog")[lost]
-    assert found.title == f"The student lost much of class {lost} ({name!r})"
+    assert found.title == f"The student lost much more of class {lost} ({name!r}) than of the others"
     metadata = onnx.load(str(Path(audit.plan.out) / "student.onnx")).metadata_props
     plan = json.loads(next(one.value for one in metadata if one.key == "plan"))
     assert (plan["data"], plan["teacher_file"], plan["picture"]) == ("own.npz", "teacher.pth", None)

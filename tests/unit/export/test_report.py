@@ -238,6 +238,27 @@ def test_no_trigger_and_harmless_trigger_are_told_apart() -> None:
     assert "neither on the teacher nor on the student" in verdict(harmless)
 
 
+@pytest.mark.parametrize(("now", "advice"), [(0.1, "look before use"), (0.4, "do not use it yet")])
+def test_a_trigger_that_never_worked_on_the_teacher_does_not_still_work(now: float, advice: str) -> None:
+    report = _report(student=_student(0.93, now))
+    report["teacher"]["asr"] = {"sticker": 0.0}
+    said = verdict(report)
+    assert advice in said and "still works" not in said
+    assert f"works on {100 * now:.1f} % of 900 images, 0.0 % on the teacher, where it did not work" in said
+
+
+@pytest.mark.parametrize(
+    ("before", "twin", "said"),
+    [(0.99, 0.8, False), (0.99, 0.04, True), (0.1, 0.04, False), (0.99, None, False)],
+)
+def test_a_twin_without_the_backdoor_shows_nothing_of_the_defence(
+    before: float, twin: float | None, said: bool
+) -> None:
+    report = _report(student=_student(0.28, 0.02), twin=None if twin is None else _student(0.27, twin))
+    report["teacher"]["asr"] = {"sticker": before}
+    assert ("without a defence it works on no more than 4.0 %" in verdict(report)) == said
+
+
 def test_nothing_is_ever_called_clean_or_guaranteed(tmp_path: Path) -> None:
     for accuracy, asr, estimated in itertools.product((None, 0.3, 0.95), (0.0, 0.1, 0.9), (False, True)):
         report = _report(student=_student(accuracy, asr), estimated=estimated)

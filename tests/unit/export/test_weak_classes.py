@@ -39,7 +39,7 @@ def test_a_class_that_lost_half_is_named_with_its_figures() -> None:
         _measured("teacher", TEACHER), _measured("student", student), twin, ("a", "b", "c", "stop")
     )
     assert found is not None and found.severity == "warning"
-    assert found.title == "The student lost much of class 3 ('stop')"
+    assert found.title == "The student lost much more of class 3 ('stop') than of the others"
     figures = "Class 3 ('stop'): 40.0 % of 1,000 images, the teacher 80.0 %, the undefended twin 70.0 %."
     assert "At least 10 points" in found.detail and figures in found.detail
     assert "Class 1" not in found.detail
@@ -49,7 +49,7 @@ def test_a_class_that_lost_half_is_named_with_its_figures() -> None:
 def test_of_many_the_worst_are_named(weak: int, told: str) -> None:
     lost = dict(zip(("9", "2", "4", "5"), (0.1, 0.2, 0.3, 0.35), strict=True))
     found = _found({**TEACHER, **dict(list(lost.items())[:weak])})
-    assert found is not None and found.title == f"The student lost much of {weak} classes"
+    assert found is not None and found.title == f"The student lost much more of {weak} classes than of the others"
     named = [found.detail.index(name) for name in ("Class 9: 10.0 %", "Class 2: 20.0 %", "Class 4: 30.0 %")]
     assert named == sorted(named) and "Class 5" not in found.detail and told in found.detail
     assert ("The worst" in found.detail) == (weak > 3)
