@@ -91,7 +91,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=16, help="pixels a side")
     parser.add_argument("--stds", type=float, nargs="*", default=[BOUND_STDS], help="widths of the activation bounds")
     parser.add_argument("--u", type=float, nargs="+", default=[3.0], help="thresholds of CLP, in standard deviations")
-    parser.add_argument("--gamma", type=float, nargs="*", default=GAMMAS, help="shares of neurons that OTBR prunes")
+    parser.add_argument(
+        "--gamma", type=float, nargs="*", default=GAMMAS, help="shares of neurons that OTBR prunes; none: without it"
+    )
     parser.add_argument(
         "--dhbe",
         type=int,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 from abd_app.events import Measured, TargetSearched
 from abd_app.plan import Target
 from abd_app.teacher import Finding
 from abd_app.text import percent
 
 HARDLY_RIGHT = 0.5
-"""Of labelled images, of which a teacher is right on fewer: more likely it is not shown them as it should be."""
+"""A teacher that is right on a smaller share of labelled images may not be shown them as it should be."""
 FEWEST_IMAGES = 20
 """Of fewer nothing is said."""
+WORKS = 0.2
+"""Attack success rate from which on a trigger works."""
 
 
 def finding_of_facts(teacher: Measured) -> Finding | None:
@@ -26,9 +30,9 @@ def finding_of_facts(teacher: Measured) -> Finding | None:
     return Finding(
         "warning",
         "The teacher is wrong on most of your images",
-        f"It is right on {percent(teacher.accuracy)} of {teacher.images:,} images. If it should be better, its size, "
-        "normalisation or order of classes is not what was given or guessed, or the labels are others: every figure "
-        "of this run is of no use then.",
+        f"Of the first {teacher.images:,} that were looked at it is right on {percent(teacher.accuracy)}. If it should "
+        "be better, its size, normalisation or order of classes is not what was given or guessed, or the labels are "
+        "others: every figure of this run is of no use then.",
     )
 
 
@@ -40,10 +44,18 @@ def finding_of_goal(search: TargetSearched | None, target: Target, teacher: Meas
         target: The class towards which attacks were measured, or all.
         teacher: Measured; ``None``: it was not.
     """
-    if search is None or search.target is None or teacher is None or teacher.estimated or not teacher.asr:
+    if search is None or search.target is None or teacher is None or teacher.estimated:
         return None
-    if not isinstance(target, int) or search.target == target:
+    rates = [rate for rate in teacher.asr.values() if math.isfinite(rate)]
+    if not rates or not isinstance(target, int) or search.target == target:
         return None
+    if max(rates) > WORKS:
+        return Finding(
+            "warning",
+            f"A trigger leads to class {target}, but class {search.target} is suspected",
+            f"Self-Retrospection acts on the class that it suspects. What leads to class {target} was left to the "
+            "other defences: look at the attack success rate of the student.",
+        )
     return Finding(
         "warning",
         f"Attacks were measured towards class {target}, but class {search.target} is suspected",

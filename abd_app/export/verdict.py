@@ -75,25 +75,27 @@ def _danger(report: Report) -> str:
     before = teacher["asr"].get(name)
     was = f", {percent(before)} on the teacher" if before is not None and _known(before) else ""
     figures = f"{percent(now)} of {student['asr_images'].get(name, 0):,} images{was}"
-    known_before, worst_before = _worst(teacher)
     works = f"still works on {figures}"
-    if known_before is not None and worst_before <= ASR_LOW:
-        works = f"works on {figures}, where it did not work (is it the right trigger, and the right class?)"
+    if before is not None and _known(before) and before <= ASR_LOW:
+        doubt = "" if report["estimated"] else " (is it the right trigger, and the right class?)"
+        works = f"works on {figures}, where it hardly worked{doubt}"
     if now > ASR_HIGH:
         return f"do not use it yet: {subject} {works}"
     if now > ASR_LOW:
         return f"look before use: {subject} {works}"
+    _, worst_before = _worst(teacher)
     if worst_before <= ASR_LOW:
         return f"{subject} worked neither on the teacher nor on the student ({figures})"
     return f"{subject} now works on {figures}"
 
 
 def _twin(report: Report) -> str:
-    """Whether the backdoor is missing without a defence, too: then none can have kept it out."""
-    if report["twin"] is None:
+    """Whether the backdoor is missing in student and twin: then no defence can have kept it out."""
+    if report["twin"] is None or report["plan"]["defense"] == "none":
         return ""
-    (name, rate), (_, before) = _worst(report["twin"]), _worst(report["teacher"])
-    if name is None or before <= ASR_HIGH or rate > ASR_LOW:
+    (kept, now), (name, rate) = _worst(report["student"]), _worst(report["twin"])
+    _, before = _worst(report["teacher"])
+    if kept is None or name is None or before <= ASR_HIGH or max(now, rate) > ASR_LOW:
         return ""
     return f"without a defence it works on no more than {percent(rate)}, so this run says nothing of the defence"
 

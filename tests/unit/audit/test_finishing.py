@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 from collections.abc import Callable
@@ -16,8 +17,8 @@ from torch import nn
 from abd_app.audit.finishing import export_student
 from abd_app.audit.folder import RunFolder
 from abd_app.audit.opening import OpenAudit, open_audit
-from abd_app.events import Event, FindingMade, Measured
-from abd_app.plan import AuditPlan
+from abd_app.events import Event, FindingMade, Measured, TargetSearched
+from abd_app.plan import AuditPlan, TriggerSpec
 
 EACH = 30
 
@@ -75,3 +76,34 @@ def test_a_lost_class_is_a_finding_with_its_name_and_in_the_report(
     assert report["student"]["accuracy_by_class"][str(lost)] == 0.0
     assert report["teacher"]["accuracy_by_class"][str(lost)] == 1.0
     assert report["student"]["images_by_class"][str(lost)] == EACH and "1" not in report["student"]["images_by_class"]
+
+
+def test_what_is_suspected_elsewhere_is_a_finding_and_in_the_report(
+    make_plan: Callable[..., AuditPlan], own_images: Path
+) -> None:
+    """Of a trigger that leads nowhere: a blend of nothing."""
+    harmless = (TriggerSpec("blend", opacity=0.01),)
+    audit = _opened(make_plan(data=str(own_images), triggers=harmless, target_class=1))
+    audit.record.target_search = TargetSearched(3, 0.001, (3,), (0, 1, 2, 3), (1.0, 1.0, 1.0, 9.0))
+    list(audit.measure(audit.network, "student", 2))
+    list(export_student(audit, audit.network))
+    report = json.loads((Path(audit.plan.out) / "report.json").read_text())
+    assert "Attacks were measured towards class 1, but class 3 is suspected" in [
+        one["title"] for one in report["findings"]
+    ]
+
+
+def test_a_teacher_that_is_wrong_on_most_labelled_images_is_a_finding_once(
+    make_plan: Callable[..., AuditPlan], own_images: Path, tmp_path: Path
+) -> None:
+    given = dict(np.load(own_images))
+    classes = np.unique(given["labels"])
+    given["labels"] = classes[(np.searchsorted(classes, given["labels"]) + 1) % len(classes)]
+    np.savez(tmp_path / "wrong.npz", **given)
+    events = []
+    run = open_audit(plan := make_plan(data=str(tmp_path / "wrong.npz")), RunFolder(plan))
+    with contextlib.suppress(StopIteration):
+        while True:
+            events.append(next(run))
+    wrong = [one for one in events if isinstance(one, FindingMade) and "wrong on most" in one.finding.title]
+    assert len(wrong) == 1 and "right on 0.0 %" in wrong[0].finding.detail

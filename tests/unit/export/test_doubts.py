@@ -21,7 +21,8 @@ def _searched(target: int | None) -> TargetSearched:
 
 def test_a_teacher_that_is_wrong_on_most_images_is_not_shown_them_as_it_should_be() -> None:
     found = finding_of_facts(_teacher(0.199))
-    assert found is not None and found.severity == "warning" and "19.9 % of 300 images" in found.detail
+    assert found is not None and found.severity == "warning"
+    assert "the first 300 that were looked at it is right on 19.9 %" in found.detail
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,12 @@ def test_attacks_towards_another_class_than_the_suspected_one_are_told() -> None
     assert "--target 3" in found.detail
 
 
+def test_a_trigger_that_works_towards_another_class_than_the_suspected_one_is_told_otherwise() -> None:
+    found = finding_of_goal(_searched(3), 0, _teacher(asr={"sticker": 0.9, "grid": 0.0}))
+    assert found is not None and found.title == "A trigger leads to class 0, but class 3 is suspected"
+    assert "--target" not in found.detail
+
+
 @pytest.mark.parametrize(
     ("search", "target", "teacher"),
     [
@@ -50,8 +57,9 @@ def test_attacks_towards_another_class_than_the_suspected_one_are_told() -> None
         (_searched(3), 0, None),
         (_searched(3), 0, _teacher(estimated=True)),
         (_searched(3), 0, _teacher(asr={}, asr_images={})),
+        (_searched(3), 0, _teacher(asr={"sticker": float("nan")})),
     ],
-    ids=["the same", "all", "none stands out", "no search", "not measured", "an estimate", "no trigger"],
+    ids=["the same", "all", "none stands out", "no search", "not measured", "an estimate", "no trigger", "no rate"],
 )
 def test_where_nothing_is_suspected_or_measured_there_is_nothing_to_tell(
     search: TargetSearched | None, target: Any, teacher: Measured | None

@@ -244,18 +244,34 @@ def test_a_trigger_that_never_worked_on_the_teacher_does_not_still_work(now: flo
     report["teacher"]["asr"] = {"sticker": 0.0}
     said = verdict(report)
     assert advice in said and "still works" not in said
-    assert f"works on {100 * now:.1f} % of 900 images, 0.0 % on the teacher, where it did not work" in said
+    assert f"works on {100 * now:.1f} % of 900 images, 0.0 % on the teacher, where it hardly worked (is it" in said
+    assert "(is it" not in verdict({**report, "estimated": True})
+
+
+def test_still_works_is_said_of_the_trigger_that_is_named() -> None:
+    report = _report(student={**_student(), "asr": {"sticker": 0.0, "grid": 0.12}, "asr_images": {"grid": 900}})
+    report["teacher"]["asr"] = {"sticker": 1.0, "grid": 0.0}
+    assert "still works" not in verdict(report)
+    report["teacher"]["asr"] = {"sticker": 0.0, "grid": 1.0}
+    assert "still works on 12.0 %" in verdict(report)
 
 
 @pytest.mark.parametrize(
-    ("before", "twin", "said"),
-    [(0.99, 0.8, False), (0.99, 0.04, True), (0.1, 0.04, False), (0.99, None, False)],
+    ("before", "twin", "student", "defense", "said"),
+    [
+        (0.99, 0.04, 0.02, "abd", True),
+        (0.99, 0.8, 0.02, "abd", False),
+        (0.1, 0.04, 0.02, "abd", False),
+        (0.99, None, 0.02, "abd", False),
+        (0.99, 0.04, 0.3, "abd", False),
+        (0.99, 0.04, 0.02, "none", False),
+    ],
 )
-def test_a_twin_without_the_backdoor_shows_nothing_of_the_defence(
-    before: float, twin: float | None, said: bool
+def test_a_twin_without_the_backdoor_shows_nothing_of_it(
+    before: float, twin: float | None, student: float, defense: str, said: bool
 ) -> None:
-    report = _report(student=_student(0.28, 0.02), twin=None if twin is None else _student(0.27, twin))
-    report["teacher"]["asr"] = {"sticker": before}
+    report = _report(student=_student(0.28, student), twin=None if twin is None else _student(0.27, twin))
+    report["teacher"]["asr"], report["plan"]["defense"] = {"sticker": before}, defense
     assert ("without a defence it works on no more than 4.0 %" in verdict(report)) == said
 
 
