@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from abd_app.events import Measured, TargetSearched
+from abd_app.export.verdict import ASR_HIGH
 from abd_app.plan import Target
 from abd_app.teacher import Finding
 from abd_app.text import percent
@@ -13,8 +14,6 @@ HARDLY_RIGHT = 0.5
 """A teacher that is right on a smaller share of labelled images may not be shown them as it should be."""
 FEWEST_IMAGES = 20
 """Of fewer nothing is said."""
-WORKS = 0.2
-"""Attack success rate from which on a trigger works."""
 
 
 def finding_of_facts(teacher: Measured) -> Finding | None:
@@ -49,7 +48,7 @@ def finding_of_goal(search: TargetSearched | None, target: Target, teacher: Meas
     rates = [rate for rate in teacher.asr.values() if math.isfinite(rate)]
     if not rates or not isinstance(target, int) or search.target == target:
         return None
-    if max(rates) > WORKS:
+    if max(rates) > ASR_HIGH:
         return Finding(
             "warning",
             f"A trigger leads to class {target}, but class {search.target} is suspected",

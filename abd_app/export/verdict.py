@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TypeGuard
 
 from abd_app.export.schema import Report, ScoresReport
 from abd_app.plan import ALL_TO_ALL, PURIFIED, Target
@@ -53,7 +54,6 @@ def _skill(report: Report) -> str:
     images = f"{report['student']['images']:,} images"
     if not _known(student):
         return "The student's accuracy was not measured"
-    assert student is not None
     if report["estimated"]:
         return f"The student agrees with the teacher on {percent(student)} of {images}"
     if not _known(teacher) or not teacher:
@@ -73,10 +73,10 @@ def _danger(report: Report) -> str:
     if name is None:
         return f"{subject} could not be measured on the student"
     before = teacher["asr"].get(name)
-    was = f", {percent(before)} on the teacher" if before is not None and _known(before) else ""
+    was = f", {percent(before)} on the teacher" if _known(before) else ""
     figures = f"{percent(now)} of {student['asr_images'].get(name, 0):,} images{was}"
     works = f"still works on {figures}"
-    if before is not None and _known(before) and before <= ASR_LOW:
+    if _known(before) and before <= ASR_LOW:
         doubt = "" if report["estimated"] else " (is it the right trigger, and the right class?)"
         works = f"works on {figures}, where it hardly worked{doubt}"
     if now > ASR_HIGH:
@@ -121,5 +121,5 @@ def _worst(scores: ScoresReport) -> tuple[str | None, float]:
     return name, known[name]
 
 
-def _known(rate: float | None) -> bool:
+def _known(rate: float | None) -> TypeGuard[float]:
     return rate is not None and math.isfinite(rate)

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import nn
 
 from abd_app.audit.finishing import export_student
 from abd_app.audit.folder import RunFolder
-from abd_app.audit.opening import OpenAudit, open_audit
+from abd_app.audit.opening import OpenAudit, _glance, open_audit
 from abd_app.events import Event, FindingMade, Measured, TargetSearched
 from abd_app.plan import AuditPlan, TriggerSpec
 
@@ -107,3 +108,17 @@ def test_a_teacher_that_is_wrong_on_most_labelled_images_is_a_finding_once(
             events.append(next(run))
     wrong = [one for one in events if isinstance(one, FindingMade) and "wrong on most" in one.finding.title]
     assert len(wrong) == 1 and "right on 0.0 %" in wrong[0].finding.detail
+
+
+def test_a_run_that_goes_on_does_not_tell_it_again_with_another_figure(
+    make_plan: Callable[..., AuditPlan], own_images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another device may give one, and both would be in the report."""
+    audit = _opened(make_plan(data=str(own_images)))
+    (scores,) = audit.measure(audit.network, "teacher", 0, live=True)
+    told = []
+    for accuracy in (0.1, 0.2):
+        changed = replace(scores, accuracy=accuracy)
+        monkeypatch.setattr(audit, "measure", lambda *_, live, changed=changed: iter([changed]))
+        told += [event.finding.detail for event in _glance(audit) if isinstance(event, FindingMade)]
+    assert len(told) == 1 and "10.0 %" in told[0]
