@@ -19,8 +19,8 @@ LOST = {"teacher": 0.0, "student": 0.21, "twin": 0.02}
 LONG_FILE = "/home/ada/models/модель дорожных знаков – final version (2) really final, downloaded and renamed.pth"
 
 
-def finish(stage: Stage, *, triggers: tuple[str, ...]) -> None:
-    """Ends the made-up run well."""
+def finish(stage: Stage, *, triggers: tuple[str, ...], caution: str = "info", advice: str = "") -> None:
+    """Ends the made-up run; ``advice`` is added to its sentence."""
     store = stage.window.live.curves.store
     models = {
         role: {
@@ -39,7 +39,8 @@ def finish(stage: Stage, *, triggers: tuple[str, ...]) -> None:
     summary = f"{kept}; {worst} fools it on {asr[0]:.0%} instead of {asr[1]:.0%} of them."
     if not triggers:
         summary = f"{kept.replace('answers correctly', 'agrees with the teacher').replace('test', 'synthetic')}."
-    report = {**models, "summary": summary, "steps": STEPS, "wall_s": 312.0}
+    summary = f"{summary[:-1]}; {advice}." if advice else summary
+    report = {**models, "summary": summary, "caution": caution, "steps": STEPS, "wall_s": 312.0}
     stage.engine.play(StudentExported("student.onnx", 3e-6, 256), AuditFinished("/home/ada/runs/1", report))
 
 
@@ -137,8 +138,20 @@ def _finished(stage: Stage) -> None:
 
 
 def _classes(stage: Stage) -> None:
-    _finished(stage)
+    stage.run()
+    finish(
+        stage,
+        triggers=("sticker",),
+        caution="warning",
+        advice="it lost much more of class 2 ('speed 30') than of the others",
+    )
     _open_tab(stage, "classes")
+
+
+def _little(stage: Stage) -> None:
+    stage.run(until=0.3)
+    advice = "do not use it yet: it has learned too little, and a student that knows little shows no backdoor either"
+    finish(stage, triggers=("sticker",), caution="danger", advice=advice)
 
 
 def _estimates(stage: Stage) -> None:
@@ -211,6 +224,7 @@ STATES: dict[str, State] = {
     "closing": _closing,
     "finished": _finished,
     "finished-classes": _classes,
+    "finished-little": _little,
     "finished-estimates": _estimates,
     "finished-several-triggers": _many,
     "failed": _died,

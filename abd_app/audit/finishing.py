@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from abd_app.audit.defences import defences_that_acted
 from abd_app.audit.opening import OpenAudit
-from abd_app.audit.summary import build_report, versions
+from abd_app.audit.summary import build_report, scores_of, versions
 from abd_app.distill.sources.pictures import procedural_patches
 from abd_app.events import AuditFinished, Event, PhaseStarted, StudentExported
 from abd_app.export.curves import write_curves
 from abd_app.export.doubts import finding_of_goal
 from abd_app.export.onnx_student import export_onnx, save_weights
 from abd_app.export.report import plain, write_report
+from abd_app.export.shareable import without_folders
 from abd_app.export.weak_classes import finding_of_classes
 
 PARITY_IMAGES = 256
@@ -27,16 +26,16 @@ PARITY_IMAGES = 256
 
 def export_student(audit: OpenAudit, student: nn.Module) -> Iterator[Event]:
     """Writes ``student.onnx`` (checked), ``student.safetensors``, curves and report into the run's folder."""
-    teacher, learned, twin = (audit.record.last(role) for role in ("teacher", "student", "twin"))
-    astray = finding_of_goal(audit.record.target_search, audit.plan.target_class, teacher)
-    weak = finding_of_classes(teacher, learned, twin, audit.scorer.class_names)
+    astray = finding_of_goal(audit.record.target_search, audit.plan.target_class, audit.record.last("teacher"))
+    before, after, twin = (scores_of(audit.record.last(role)) for role in ("teacher", "student", "twin"))
+    weak = finding_of_classes(before, after, twin, audit.scorer.class_names)
     for finding in filter(None, (astray, weak)):
         yield from audit.note(finding)
     yield PhaseStarted("export", "student", audit.record.steps)
     folder, spec = audit.folder.path, audit.teacher.spec
     metadata = {
         "teacher_sha256": audit.teacher.card.content,
-        "plan": json.dumps(_shareable(audit.plan.to_dict())),
+        "plan": json.dumps(without_folders(audit.plan.to_dict())),
         "versions": json.dumps(versions()),
     }
     with audit.folder.writing():
@@ -53,13 +52,3 @@ def export_student(audit: OpenAudit, student: nn.Module) -> Iterator[Event]:
     if audit.compute.device.type == "cuda":
         torch.cuda.empty_cache()
     yield AuditFinished(str(folder), plain(report))
-
-
-def _shareable(plan: dict[str, Any]) -> dict[str, Any]:
-    """The plan with the names of files instead of their paths: a student is passed on, its maker's folders are not."""
-
-    def named(values: dict[str, Any], *keys: str) -> dict[str, Any]:
-        return {**values, **{key: Path(values[key]).name for key in keys if values[key] is not None}}
-
-    triggers = [named(trigger, "name", "mask") for trigger in plan["triggers"]]
-    return {**named(plan, "teacher_file", "out", "data", "picture"), "triggers": triggers}

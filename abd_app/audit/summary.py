@@ -86,6 +86,7 @@ def build_report(plan: AuditPlan, teacher: Teacher, record: Record, class_names:
         "schema_version": SCHEMA_VERSION,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "summary": "",
+        "caution": "info",
         "not_tested": [],
         "estimated": plan.data is None,
         "target_class": plan.target_class,
@@ -106,7 +107,7 @@ def build_report(plan: AuditPlan, teacher: Teacher, record: Record, class_names:
         "findings": [asdict(finding) for finding in (*teacher.card.findings, *record.findings)],  # type: ignore[misc]
         "versions": versions(),
     }
-    report["summary"] = verdict(report)
+    report["summary"], report["caution"] = verdict(report)
     report["not_tested"] = untested(report)
     return report
 
@@ -122,7 +123,8 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _scores(measured: Measured | None) -> ScoresReport:
+def scores_of(measured: Measured | None) -> ScoresReport:
+    """A measurement as the report has it; ``None``: nothing was measured."""
     if measured is None:
         return {
             "accuracy": None,
@@ -155,12 +157,12 @@ def _teacher(teacher: Teacher, measured: Measured | None, class_names: Sequence[
         "input_size": [spec.height, spec.width],
         "mean": list(spec.mean),
         "std": list(spec.std),
-        **_scores(measured),
+        **scores_of(measured),
     }
 
 
 def _student(record: Record, role: str, parity: float | None) -> StudentReport:
-    scores = _scores(record.last(role))
+    scores = scores_of(record.last(role))
     return {
         "architecture": record.student_name,
         "parameters": record.student_parameters,

@@ -15,6 +15,7 @@ from abd_app.plan import ALL_TO_ALL
 
 ROLES = ("teacher", "student", "twin")
 _SCORES = ("accuracy", "images", "asr", "asr_images")
+_LAST = ("wall_s", "folder", "caution", "summary", "warnings", "message")
 
 
 def write_summary(outcomes: Sequence[Outcome], folder: Path) -> None:
@@ -42,6 +43,8 @@ def row(outcome: Outcome) -> dict[str, Any]:
         **{role: {key: model[key] for key in _SCORES} if model else None for role, model in models.items()},
         "wall_s": report.get("wall_s"),
         "folder": outcome.task.folder,
+        "caution": report.get("caution"),
+        "summary": report.get("summary"),
         "warnings": [one["title"] for one in report.get("findings", ()) if one["severity"] != "info"],
         "message": outcome.message,
     }
@@ -64,11 +67,11 @@ def to_csv(rows: Sequence[dict[str, Any]]) -> str:
     plain = ("file", "sha256", "seed", "status", "estimated")
     scores = [f"{role}_{key}" for role in ROLES for key in _score_keys(triggers)]
     table = csv.writer(text, lineterminator="\n")
-    table.writerow([*plain, *scores, "wall_s", "folder", "warnings", "message"])
+    table.writerow([*plain, *scores, *_LAST])
     for values in rows:
         cells = [cell for role in ROLES for cell in _score_cells(values[role], triggers)]
-        last = [values["wall_s"], values["folder"], "; ".join(values["warnings"]), values["message"]]
-        table.writerow([*(values[name] for name in plain), *cells, *last])
+        last = values | {"warnings": "; ".join(values["warnings"])}
+        table.writerow([*(values[name] for name in plain), *cells, *(last[name] for name in _LAST)])
     return text.getvalue()
 
 

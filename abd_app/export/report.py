@@ -13,6 +13,7 @@ from abd_app.assets import asset
 from abd_app.errors import RunFailedError
 from abd_app.export.files import write_text
 from abd_app.export.schema import Report
+from abd_app.export.shareable import without_folders
 from abd_app.text import percent
 
 _NOT_MEASURED = "not measured"
@@ -49,12 +50,13 @@ def plain(value: Any) -> Any:
 
 
 def render_html(values: dict[str, Any], *, curves_svg: bytes = b"") -> str:
-    """The report page of plain ``values``; every text in it is escaped."""
+    """The report page of plain ``values``; every text in it is escaped, and files are named without their folders."""
     shown = visible(values)
     return render_page(
         "report.html.j2",
         report=shown,
-        plan_json=json.dumps(shown["plan"], indent=2, ensure_ascii=False),
+        teacher_file=visible(Path(values["teacher"]["file"]).name),
+        plan_json=json.dumps(visible(without_folders(values["plan"])), indent=2, ensure_ascii=False),
         triggers=_trigger_names(values),
         classes=_classes(shown),
         most_classes=_MOST_CLASSES,

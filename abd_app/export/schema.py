@@ -88,12 +88,14 @@ class Report(TypedDict):
 
     ``estimated`` tells that no labelled images were given: then every ``accuracy`` is the agreement with the teacher
     on synthetic images, and every ``asr`` that of triggers that a short search found on the teacher. With
-    the ``target_class`` ``all``, each class for the next, ``asr`` counts all images.
+    the ``target_class`` ``all``, each class for the next, ``asr`` counts all images. ``caution`` is that of
+    :class:`abd_app.export.verdict.Verdict`.
     """
 
     schema_version: int
     created: str
     summary: str
+    caution: Severity
     not_tested: list[str]
     estimated: bool
     target_class: Target

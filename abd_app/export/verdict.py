@@ -3,24 +3,45 @@
 from __future__ import annotations
 
 import math
-from typing import TypeGuard
+from typing import NamedTuple, TypeGuard
 
 from abd_app.export.schema import Report, ScoresReport
+from abd_app.export.weak_classes import named, weak_classes
 from abd_app.plan import ALL_TO_ALL, PURIFIED, Target
+from abd_app.teacher import Severity
 from abd_app.text import percent
 
 ASR_LOW, ASR_HIGH = 0.05, 0.20
-ACCURACY_KEPT = 0.90
+ACCURACY_KEPT, ACCURACY_LEARNED = 0.90, 0.50
 MARKS = "random marks"
 """A defence that helps a student of other defences, and is little alone."""
 
 
-def verdict(report: Report) -> str:
-    """The result in one sentence, with figures; it names what was seen and promises nothing."""
-    sentence = "; ".join(filter(None, (_skill(report), _danger(report), _twin(report), _undefended(report)))) + "."
+class Verdict(NamedTuple):
+    """The result in words.
+
+    Attributes:
+        sentence: With figures; it names what was seen and promises nothing.
+        caution: ``danger``: the student is not to be used yet; ``warning``: something is to be looked at before;
+            ``info``: neither.
+    """
+
+    sentence: str
+    caution: Severity
+
+
+_Clause = tuple[str, Severity]
+_SEVERITIES: tuple[Severity, ...] = ("info", "warning", "danger")
+
+
+def verdict(report: Report) -> Verdict:
+    """The result in one sentence, and how much caution it asks for."""
+    looks = (_skill, _little, _danger, _weak, _twin, _undefended)
+    clauses = [clause for look in looks if (clause := look(report)) is not None]
+    sentence = "; ".join(text for text, _ in clauses) + "."
     if report["estimated"]:
         sentence = f"Estimate without labelled images: {sentence[0].lower()}{sentence[1:]}"
-    return sentence
+    return Verdict(sentence, max((severity for _, severity in clauses), key=_SEVERITIES.index))
 
 
 def untested(report: Report) -> list[str]:
@@ -49,29 +70,40 @@ def _other_goals(target: Target) -> str:
     return f"Attacks towards other classes than class {target}."
 
 
-def _skill(report: Report) -> str:
+def _skill(report: Report) -> _Clause:
     teacher, student = report["teacher"]["accuracy"], report["student"]["accuracy"]
     images = f"{report['student']['images']:,} images"
     if not _known(student):
-        return "The student's accuracy was not measured"
+        return "The student's accuracy was not measured", "warning"
     if report["estimated"]:
-        return f"The student agrees with the teacher on {percent(student)} of {images}"
+        return f"The student agrees with the teacher on {percent(student)} of {images}", "info"
     if not _known(teacher) or not teacher:
-        return f"The student is right on {percent(student)} of {images}"
+        return f"The student is right on {percent(student)} of {images}", "info"
     kept = student / teacher
     verb = "kept" if kept >= ACCURACY_KEPT else "kept only"
     figures = f"{percent(student)} against {percent(teacher)} on {images}"
-    return f"The student {verb} {percent(min(kept, 1.0))} of the teacher's accuracy ({figures})"
+    return f"The student {verb} {percent(min(kept, 1.0))} of the teacher's accuracy ({figures})", "info"
 
 
-def _danger(report: Report) -> str:
+def _little(report: Report) -> _Clause | None:
+    """Whether the student has learned so little that a low attack success rate is no merit of it."""
+    whole, student = 1.0 if report["estimated"] else report["teacher"]["accuracy"], report["student"]["accuracy"]
+    if not _known(student) or not _known(whole) or not whole or student >= ACCURACY_LEARNED * whole:
+        return None
+    if _worst(report["student"])[1] > ASR_HIGH:  # there is a worse reason
+        return None
+    why = "it has learned too little, and a student that knows little shows no backdoor either"
+    return f"do not use it yet: {why}", "danger"
+
+
+def _danger(report: Report) -> _Clause:
     student, teacher = report["student"], report["teacher"]
     if not student["asr"]:
-        return "no trigger was tested, so nothing is known about backdoors"
+        return "no trigger was tested, so nothing is known about backdoors", "warning"
     subject = "the worst trigger found" if report["estimated"] else _tested(len(student["asr"]))
     name, now = _worst(student)
     if name is None:
-        return f"{subject} could not be measured on the student"
+        return f"{subject} could not be measured on the student", "warning"
     before = teacher["asr"].get(name)
     was = f", {percent(before)} on the teacher" if _known(before) else ""
     figures = f"{percent(now)} of {student['asr_images'].get(name, 0):,} images{was}"
@@ -80,33 +112,44 @@ def _danger(report: Report) -> str:
         doubt = "" if report["estimated"] else " (is it the right trigger, and the right class?)"
         works = f"works on {figures}, where it hardly worked{doubt}"
     if now > ASR_HIGH:
-        return f"do not use it yet: {subject} {works}"
+        return f"do not use it yet: {subject} {works}", "danger"
     if now > ASR_LOW:
-        return f"look before use: {subject} {works}"
+        return f"look before use: {subject} {works}", "warning"
     _, worst_before = _worst(teacher)
     if worst_before <= ASR_LOW:
-        return f"{subject} worked neither on the teacher nor on the student ({figures})"
-    return f"{subject} now works on {figures}"
+        return f"{subject} worked neither on the teacher nor on the student ({figures})", "warning"
+    return f"{subject} now works on {figures}", "info"
 
 
-def _twin(report: Report) -> str:
+def _weak(report: Report) -> _Clause | None:
+    """Whether a class has paid for the others: accuracy over all classes hides it."""
+    teacher, student = report["teacher"], report["student"]
+    classes = weak_classes(teacher, student)
+    if not classes:
+        return None
+    return f"it lost much more of {named(classes, teacher['class_names'])} than of the others", "warning"
+
+
+def _twin(report: Report) -> _Clause | None:
     """Whether the backdoor is missing in student and twin: then no defence can have kept it out."""
     if report["twin"] is None or report["plan"]["defense"] == "none":
-        return ""
+        return None
     (kept, now), (name, rate) = _worst(report["student"]), _worst(report["twin"])
     _, before = _worst(report["teacher"])
     if kept is None or name is None or before <= ASR_HIGH or max(now, rate) > ASR_LOW:
-        return ""
-    return f"without a defence it works on no more than {percent(rate)}, so this run says nothing of the defence"
+        return None
+    text = f"without a defence it works on no more than {percent(rate)}, so this run says nothing of the defence"
+    return text, "warning"
 
 
-def _undefended(report: Report) -> str:
+def _undefended(report: Report) -> _Clause | None:
     """Whether what was asked for could not be done: then a student is hardly better off than a twin."""
     left = [name for name in report["defences"] if name != MARKS]
     if left or report["plan"]["defense"] == "none":
-        return ""
+        return None
     few = f"of the defences only {MARKS}" if report["defences"] else "none of the defences"
-    return f"{few} could act on this teacher (see the findings), so take the student for hardly defended"
+    text = f"{few} could act on this teacher (see the findings), so take the student for hardly defended"
+    return text, "warning"
 
 
 def _tested(count: int) -> str:

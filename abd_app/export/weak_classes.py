@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from statistics import NormalDist
 
-from abd_app.events import Measured
+from abd_app.export.schema import ScoresReport
 from abd_app.teacher import Finding
 from abd_app.text import percent
 
@@ -20,10 +20,8 @@ _NAMED = 3
 _LONGEST_NAME = 60
 
 
-def finding_of_classes(
-    teacher: Measured | None, student: Measured | None, twin: Measured | None, names: Sequence[str]
-) -> Finding | None:
-    """A warning that names the classes that lost most; ``None`` where none stands out or nothing was measured.
+def weak_classes(teacher: ScoresReport, student: ScoresReport) -> list[str]:
+    """The classes of which the student lost much more than of the others, by index, the worst first.
 
     What a defence unlearns is paid by the class that it suspects, and a class that hardly occurs in the synthetic
     images is learned badly; one class of ten can lose half of its images while accuracy drops by a twentieth. The loss
@@ -31,15 +29,16 @@ def finding_of_classes(
     the same images were measured twice, which makes it smaller by chance, is left out: the test is too strict.
 
     Args:
-        teacher: Measured on all images.
+        teacher: What it scored on all images.
         student: On the same.
-        twin: Likewise, if there is one.
-        names: By class index; empty: they have none.
+
+    Returns:
+        Nothing where none stands out, or where accuracy was not measured by class.
     """
-    if teacher is None or student is None or not student.accuracy_by_class:
-        return None
-    counts = student.images_by_class
-    lost = {index: before - student.accuracy_by_class[index] for index, before in teacher.accuracy_by_class.items()}
+    before, after, counts = teacher["accuracy_by_class"], student["accuracy_by_class"], student["images_by_class"]
+    if not after:
+        return []
+    lost = {index: rate - after[index] for index, rate in before.items()}
     total, images = sum(lost[index] * counts[index] for index in lost), sum(counts[index] for index in lost)
     errors = NormalDist().inv_cdf(1 - CHANCE / max(1, len(lost)))
     worst = []
@@ -48,33 +47,52 @@ def finding_of_classes(
         if counts[index] < FEWEST_IMAGES or not others:
             continue
         further = own - (total - own * counts[index]) / others
-        rates = teacher.accuracy_by_class[index], student.accuracy_by_class[index]
-        error = math.sqrt(sum(_variance(rate, counts[index]) for rate in rates))
+        error = math.sqrt(sum(_variance(rate, counts[index]) for rate in (before[index], after[index])))
         if further >= max(FURTHER_BEHIND, errors * error):
             worst.append(index)
-    worst.sort(key=lambda index: (-lost[index], int(index)))
-    return _finding([_told(index, teacher, student, twin, names) for index in worst]) if worst else None
+    return sorted(worst, key=lambda index: (-lost[index], int(index)))
 
 
-def _finding(told: list[str]) -> Finding:
-    some = f"{len(told)} classes" if len(told) > 1 else told[0].partition(":")[0].replace("Class", "class")
-    worst = f" The worst {_NAMED} of them: " if len(told) > _NAMED else " "
+def named(classes: Sequence[str], names: Sequence[str]) -> str:
+    """The class as a sentence calls it, with its name if it has one, or of several how many they are."""
+    return f"{len(classes)} classes" if len(classes) > 1 else _called(classes[0], names).replace("Class", "class", 1)
+
+
+def finding_of_classes(
+    teacher: ScoresReport, student: ScoresReport, twin: ScoresReport, names: Sequence[str]
+) -> Finding | None:
+    """A warning that names the :func:`weak_classes`; ``None`` where there are none.
+
+    Args:
+        teacher: What it scored on all images.
+        student: On the same.
+        twin: Likewise; empty where there is none.
+        names: By class index; empty: they have none.
+    """
+    classes = weak_classes(teacher, student)
+    if not classes:
+        return None
+    worst = f" The worst {_NAMED} of them: " if len(classes) > _NAMED else " "
+    told = "; ".join(_told(index, teacher, student, twin, names) for index in classes[:_NAMED])
     return Finding(
         "warning",
-        f"The student lost much more of {some} than of the others",
+        f"The student lost much more of {named(classes, names)} than of the others",
         f"At least {100 * FURTHER_BEHIND:.0f} points of accuracy more than of the others. Look at this before you rely "
-        f"on the student.{worst}{'; '.join(told[:_NAMED])}.",
+        f"on the student.{worst}{told}.",
     )
 
 
-def _told(index: str, teacher: Measured, student: Measured, twin: Measured | None, names: Sequence[str]) -> str:
+def _told(index: str, teacher: ScoresReport, student: ScoresReport, twin: ScoresReport, names: Sequence[str]) -> str:
+    rates = [f"{percent(student['accuracy_by_class'][index])} of {student['images_by_class'][index]:,} images"]
+    rates.append(f"the teacher {percent(teacher['accuracy_by_class'][index])}")
+    if index in twin["accuracy_by_class"]:
+        rates.append(f"the undefended twin {percent(twin['accuracy_by_class'][index])}")
+    return f"{_called(index, names)}: {', '.join(rates)}"
+
+
+def _called(index: str, names: Sequence[str]) -> str:
     name = names[int(index)] if int(index) < len(names) else ""
-    called = f"Class {index}" + (f" ({name!r:.{_LONGEST_NAME}})" if name else "")
-    rates = [f"{percent(student.accuracy_by_class[index])} of {student.images_by_class[index]:,} images"]
-    rates.append(f"the teacher {percent(teacher.accuracy_by_class[index])}")
-    if twin is not None and index in twin.accuracy_by_class:
-        rates.append(f"the undefended twin {percent(twin.accuracy_by_class[index])}")
-    return f"{called}: {', '.join(rates)}"
+    return f"Class {index}" + (f" ({name!r:.{_LONGEST_NAME}})" if name else "")
 
 
 def _variance(rate: float, images: int) -> float:

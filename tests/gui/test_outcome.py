@@ -24,6 +24,8 @@ def test_rates_carry_the_denominators_of_the_report() -> None:
     }
     assert outcome.not_tested == ("Other triggers.",)
     assert not outcome.estimated
+    assert outcome.caution == "info", "of a file of an earlier version"
+    assert outcome_of({**report, "caution": "danger"}, CurveStore()).caution == "danger"
 
 
 def test_what_the_report_lacks_comes_from_the_run() -> None:

@@ -3,12 +3,14 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication
 from PySide6.QtWidgets import QApplication, QLabel
 from pytestqt.qtbot import QtBot
 
 from abd_app.events import AuditFailed, AuditFinished, CostEstimated, DevicesListed, Measured, TeacherInspected
+from abd_app.gui.look import icons
 from abd_app.gui.main_window import MainWindow
 from abd_app.gui.session import State
 from abd_app.gui.settings import Settings
@@ -243,3 +245,20 @@ def test_texts_of_strangers_are_shown_and_not_obeyed(
     assert "&lt;b&gt;bold" in next(
         label.toolTip() for label in window.setup.teacher.findChildren(QLabel) if "bold" in label.toolTip()
     )
+
+
+@pytest.mark.parametrize(
+    ("caution", "told"), [("danger", "Do not use it yet"), ("warning", "Look before use"), ("info", "")]
+)
+def test_a_result_that_asks_for_caution_has_no_check_mark(
+    window: MainWindow, stand_in: StandInEngine, tmp_path: Path, caution: str, told: str
+) -> None:
+    make_ready(window, stand_in, str(tmp_path / "t.pth"))
+    window.distill()
+    report = {"summary": "So.", "caution": caution, "student": {"accuracy": 0.9, "asr": {}}}
+    stand_in.say(AuditFinished(str(tmp_path), report))
+    symbol = window.result.symbol
+    assert symbol.toolTip() == told and symbol.accessibleName() == (told or "Result")
+    shield = QLabel()
+    icons.put(shield, "distill", "accent", 24)
+    assert (symbol.pixmap().toImage() == shield.pixmap().toImage()) == (caution == "info")

@@ -13,6 +13,7 @@ from abd_app.text import percent, visible
 
 _ROLES = ("teacher", "twin", "student")
 _PADDING_PX = 12
+_LEAST_CHARACTERS = 9
 _LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 
@@ -57,7 +58,9 @@ class ClassesView(QWidget):
             return
         images, names = models["student"]["images_by_class"], report["teacher"].get("class_names") or []
         before, after = rates.get("teacher", {}), rates["student"]
-        headings = [self.tr("Class"), *map(role_name, models), self.tr("Lost"), self.tr("Images")]
+        # The twin's whole name would take the room of the classes' names.
+        roles = [self.tr("Twin") if role == "twin" else role_name(role) for role in models]
+        headings = [self.tr("Class"), *roles, self.tr("Lost"), self.tr("Images")]
         self._begin(headings, rows=len(after))
         for row, index in enumerate(after):
             name = visible(str(names[int(index)])) if int(index) < len(names) else ""
@@ -83,6 +86,7 @@ class ClassesView(QWidget):
         for column, heading in enumerate(headings):
             widest = max(metrics.horizontalAdvance(text) for text in (heading, "100.0 %"))
             self.table.setColumnWidth(column, widest + 2 * _PADDING_PX)
+        header.setMinimumSectionSize(metrics.horizontalAdvance("0" * _LEAST_CHARACTERS))
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         first = QTableWidgetItem(headings[0])
         first.setTextAlignment(_LEFT)

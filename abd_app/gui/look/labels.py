@@ -40,10 +40,19 @@ class ElidedLabel(QLabel):
         text: The whole text.
         mode: Where to cut.
         role: Name of the style.
+        least_px: Narrower it does not get.
     """
 
-    def __init__(self, text: str = "", mode: Qt.TextElideMode = Qt.TextElideMode.ElideMiddle, role: str = "") -> None:
+    def __init__(
+        self,
+        text: str = "",
+        mode: Qt.TextElideMode = Qt.TextElideMode.ElideMiddle,
+        role: str = "",
+        *,
+        least_px: int = 30,
+    ) -> None:
         super().__init__()
+        self._least_px = least_px
         self._whole = ""
         self._mode = mode
         self.setTextFormat(Qt.TextFormat.PlainText)
@@ -68,7 +77,7 @@ class ElidedLabel(QLabel):
         return QSize(self.fontMetrics().horizontalAdvance(self._whole) + 2, super().sizeHint().height())
 
     def minimumSizeHint(self) -> QSize:
-        return QSize(30, super().minimumSizeHint().height())
+        return QSize(self._least_px, super().minimumSizeHint().height())
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

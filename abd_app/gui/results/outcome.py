@@ -28,6 +28,7 @@ class Outcome:
 
     Attributes:
         sentence: What a manager reads.
+        caution: What it asks for: ``danger``, ``warning`` or ``info``.
         columns: "" for accuracy, then the triggers.
         rows: By role, a rate per column; ``None`` where nothing was measured.
         not_tested: What the numbers do not say, one sentence each.
@@ -36,6 +37,7 @@ class Outcome:
     """
 
     sentence: str
+    caution: str
     columns: tuple[str, ...]
     rows: dict[str, tuple[Rate | None, ...]]
     not_tested: tuple[str, ...]
@@ -51,6 +53,7 @@ def outcome_of(report: dict[str, Any], measured: CurveStore) -> Outcome:
     rows = {role: tuple(_rate(model, role, column, measured) for column in columns) for role, model in models.items()}
     return Outcome(
         sentence=visible(str(report.get("summary", ""))),
+        caution=str(report.get("caution", "info")),
         columns=columns,
         rows=rows,
         not_tested=tuple(visible(str(text)) for text in report.get("not_tested") or _not_tested(triggers, measured)),

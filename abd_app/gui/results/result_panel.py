@@ -35,8 +35,7 @@ class ResultPanel(QFrame):
         layout.addLayout(self._make_buttons())
 
     def _make_heading(self) -> QHBoxLayout:
-        symbol = QLabel()
-        icons.put(symbol, "distill", "accent", 24)
+        self.symbol = QLabel()
         self.sentence = plain_label(role="heading", wrap=True)
         self.sentence.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.estimated = plain_label(self.tr("Estimated"), "badge")
@@ -47,7 +46,7 @@ class ResultPanel(QFrame):
         self.fold.toggled.connect(self._on_folded)
         line = QHBoxLayout()
         line.setSpacing(GAP_PX + 2)
-        line.addWidget(symbol, 0, Qt.AlignmentFlag.AlignTop)
+        line.addWidget(self.symbol, 0, Qt.AlignmentFlag.AlignTop)
         line.addWidget(self.sentence, 1)
         for widget in (self.estimated, self.fold):
             line.addWidget(widget, 0, Qt.AlignmentFlag.AlignTop)
@@ -81,8 +80,7 @@ class ResultPanel(QFrame):
         self.save_report.clicked.connect(self.reportRequested)
         self.open_folder.clicked.connect(self.folderRequested)
         self.compare.clicked.connect(self.compareRequested)
-        self._notes = ElidedLabel(mode=Qt.TextElideMode.ElideRight, role="small")
-        self._notes.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+        self._notes = _small("")
         line = FlowLayout(GAP_PX)
         for button in (self.export, self.save_report, self.open_folder, self.compare):
             line.addWidget(button)
@@ -95,17 +93,35 @@ class ResultPanel(QFrame):
         self.estimated.setVisible(outcome.estimated)
         self.not_tested.setText(self.tr("Not tested: {what}").format(what=" ".join(outcome.not_tested)))
         self._notes.set_whole_text(" · ".join(outcome.notes))
+        self._show_caution(outcome.caution)
+        self._show_rates(outcome)
+        self.fold.setChecked(True)
+
+    def _show_caution(self, caution: str) -> None:
+        """The shield with a check mark is for a result that asks for none."""
+        meanings = {"danger": self.tr("Do not use it yet"), "warning": self.tr("Look before use")}
+        cautious = caution in meanings
+        icons.put(self.symbol, *((caution, caution) if cautious else ("distill", "accent")), 24)
+        self.symbol.setToolTip(meanings.get(caution, ""))
+        self.symbol.setAccessibleName(meanings.get(caution, self.tr("Result")))
+
+    def _show_rates(self, outcome: Outcome) -> None:
+        """A row per model; of several triggers one heading spans all."""
         empty(self._grid)
+        triggers = [visible(trigger) for trigger in outcome.columns if trigger]
         accuracy = self.tr("Agreement") if outcome.estimated else self.tr("Accuracy")
-        for column, trigger in enumerate(outcome.columns, start=1):
-            heading = ElidedLabel(f"ASR {visible(trigger)}" if trigger else accuracy, role="small")
-            self._grid.addWidget(heading, 0, column)
-            self._grid.setColumnStretch(column, 1)
-        for row, (role, rates) in enumerate(outcome.rows.items(), start=1):
+        headings = [accuracy, *(triggers if len(triggers) > 1 else [f"ASR {name}" for name in triggers])]
+        if len(triggers) > 1:
+            self._grid.addWidget(_small(self.tr("Attack success rate (ASR)")), 0, 2, 1, len(triggers))
+        for column, heading in enumerate(headings, start=1):
+            self._grid.addWidget(_small(heading), 1, column)
+        for row, (role, rates) in enumerate(outcome.rows.items(), start=2):
             self._grid.addWidget(plain_label(role_name(role), "strong" if role == "student" else ""), row, 0)
             for column, rate in enumerate(rates, start=1):
                 self._grid.addWidget(self._rate_label(rate, strong=role == "student"), row, column)
-        self.fold.setChecked(True)
+        for column in range(self._grid.columnCount()):
+            self._grid.setColumnStretch(column, int(column > len(headings)))
+        self._grid.setColumnStretch(len(headings) + 1, 1)  # what is left over is at the end
 
     def _rate_label(self, rate: Rate | None, *, strong: bool) -> QWidget:
         if rate is None:
@@ -116,9 +132,17 @@ class ResultPanel(QFrame):
         line.setSpacing(7)
         value: QLabel = plain_label(rate.value, "strong" if strong else "")
         line.addWidget(value)
-        line.addWidget(ElidedLabel(rate.images, Qt.TextElideMode.ElideRight, "small"), 1)
+        line.addWidget(_small(rate.images, least_px=0))  # the first to give way
+        line.addStretch(1)
         return cell
 
     def _on_folded(self, opened: bool) -> None:
         self._numbers.setVisible(opened)
         icons.put(self.fold, "chevron-down" if opened else "chevron-right", "muted", 18)
+
+
+def _small(text: str, *, least_px: int = 30) -> ElidedLabel:
+    """As wide as its text where there is room for it."""
+    label = ElidedLabel(text, Qt.TextElideMode.ElideRight, "small", least_px=least_px)
+    label.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+    return label

@@ -77,6 +77,17 @@ def test_the_page_says_what_each_audit_came_to(make_batch: MakeBatch) -> None:
     assert "estimated" in Page(to_html([row(one) for one in outcomes(make_batch, estimated=True)])).text
 
 
+@pytest.mark.parametrize(("caution", "said"), [("danger", "do not use it yet"), ("warning", "look before use")])
+def test_what_asks_for_caution_is_seen_at_once(make_batch: MakeBatch, caution: str, said: str) -> None:
+    rows = [row(one) for one in outcomes(make_batch, caution=caution, summary="It failed.")]
+    assert said in Page(to_html(rows)).text
+    table = list(csv.DictReader(io.StringIO(to_csv(rows))))
+    assert (table[0]["caution"], table[0]["summary"]) == (caution, "It failed.")
+    assert (table[1]["caution"], table[1]["summary"]) == ("", "")
+    quiet = Page(to_html([row(one) for one in outcomes(make_batch, caution="info")]))
+    assert "use it yet" not in quiet.text and "before use" not in quiet.text
+
+
 @pytest.mark.parametrize(
     ("target", "estimated", "said"),
     [

@@ -7,18 +7,19 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from abd_app.events import Measured, Role
 from abd_app.export import weak_classes
+from abd_app.export.schema import ScoresReport
 from abd_app.teacher import Finding
 
 
-def _measured(role: Role, rates: Mapping[str, float], images: int | Mapping[str, int] = 1000) -> Measured:
+def _measured(rates: Mapping[str, float], images: int | Mapping[str, int] = 1000) -> ScoresReport:
     counts = dict.fromkeys(rates, images) if isinstance(images, int) else dict(images)
-    right = sum(rates[index] * counts[index] for index in rates)
-    total = sum(counts.values())
-    return Measured(role, 0, right / total, total, {}, {}, accuracy_by_class=dict(rates), images_by_class=counts)
+    right, total = sum(rates[index] * counts[index] for index in rates), sum(counts.values())
+    by_class = {"accuracy_by_class": dict(rates), "images_by_class": counts}
+    return {"accuracy": right / total, "images": total, **by_class, "asr": {}, "asr_images": {}}
 
 
+NOTHING: ScoresReport = {**_measured({"0": 0.5}), "accuracy_by_class": {}, "images_by_class": {}}
 TEACHER = {str(index): 0.8 for index in range(10)}
 
 
@@ -28,16 +29,14 @@ def _found(
     before: Mapping[str, float] = TEACHER,
     names: tuple[str, ...] = (),
 ) -> Finding | None:
-    teacher, student = _measured("teacher", before, images), _measured("student", after, images)
-    return weak_classes.finding_of_classes(teacher, student, None, names)
+    teacher, student = _measured(before, images), _measured(after, images)
+    return weak_classes.finding_of_classes(teacher, student, NOTHING, names)
 
 
 def test_a_class_that_lost_half_is_named_with_its_figures() -> None:
     student = {**dict.fromkeys(TEACHER, 0.75), "3": 0.4}
-    twin = _measured("twin", {**TEACHER, "3": 0.7})
-    found = weak_classes.finding_of_classes(
-        _measured("teacher", TEACHER), _measured("student", student), twin, ("a", "b", "c", "stop")
-    )
+    twin = _measured({**TEACHER, "3": 0.7})
+    found = weak_classes.finding_of_classes(_measured(TEACHER), _measured(student), twin, ("a", "b", "c", "stop"))
     assert found is not None and found.severity == "warning"
     assert found.title == "The student lost much more of class 3 ('stop') than of the others"
     figures = "Class 3 ('stop'): 40.0 % of 1,000 images, the teacher 80.0 %, the undefended twin 70.0 %."
@@ -102,7 +101,6 @@ def test_a_foreign_name_cannot_pretend_to_be_a_sentence_and_is_cut() -> None:
 
 
 def test_nothing_is_said_where_nothing_was_measured_by_class() -> None:
-    estimate = Measured("student", 5, 0.5, 512, {}, {}, estimated=True)
-    assert weak_classes.finding_of_classes(None, estimate, None, ()) is None
-    assert weak_classes.finding_of_classes(_measured("teacher", TEACHER), estimate, None, ()) is None
-    assert weak_classes.finding_of_classes(estimate, _measured("student", TEACHER), None, ()) is None
+    assert weak_classes.finding_of_classes(NOTHING, NOTHING, NOTHING, ()) is None
+    assert weak_classes.finding_of_classes(_measured(TEACHER), NOTHING, NOTHING, ()) is None
+    assert weak_classes.finding_of_classes(NOTHING, _measured(TEACHER), NOTHING, ()) is None
