@@ -63,7 +63,7 @@ Triggers = Annotated[
         "--trigger",
         metavar="NAME|FILE",
         help=f"To measure, repeatable: {', '.join(BUILT_IN_TRIGGERS)}, or a picture; "
-        "fine-tuned with NAME,position=center,opacity=0.2 and likewise scale=..., mask=FILE.",
+        "fine-tuned e.g. by NAME,opacity=0.2; also position=, scale= and mask=FILE.",
     ),
 ]
 Target = Annotated[
