@@ -6,6 +6,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from abd_app.gui.look import icons
+from abd_app.gui.look.card import scrolled
 from abd_app.gui.look.labels import plain_label, set_role
 from abd_app.gui.session import State
 
@@ -45,11 +46,19 @@ class Welcome(QFrame):
         icons.put(self.demo, "demo")
         self.demo.clicked.connect(self.demoRequested)
         self._with_demo = with_demo
-        outer = QHBoxLayout(self)
-        outer.addStretch(1)
-        outer.addWidget(self._make_column(), 100, Qt.AlignmentFlag.AlignVCenter)
-        outer.addStretch(1)
+        whole = QVBoxLayout(self)
+        whole.addWidget(scrolled(self._make_page()))
         self.show_state(State.EMPTY)
+
+    def _make_page(self) -> QWidget:
+        """The column, in the middle."""
+        page = QWidget()
+        line = QHBoxLayout(page)
+        line.setContentsMargins(0, 0, 0, 0)
+        line.addStretch(1)
+        line.addWidget(self._make_column(), 100, Qt.AlignmentFlag.AlignVCenter)
+        line.addStretch(1)
+        return page
 
     def _make_column(self) -> QWidget:
         column = QWidget()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QLabel
 
 from abd_app.events import AuditFailed
 from abd_app.gui.look.theme import Theme
@@ -65,22 +65,41 @@ def test_a_phase_without_steps_shows_how_far_it_is(theme: Theme, tmp_path: Path)
         QApplication.processEvents()
 
 
+@pytest.mark.parametrize("state", ["finished-several-triggers", "finished-little", "finished-classes"])
 def test_in_a_low_window_with_large_text_the_result_is_whole_and_the_curves_are_scrolled_to(
-    theme: Theme, tmp_path: Path, qapp: QApplication
+    theme: Theme, tmp_path: Path, qapp: QApplication, state: str
 ) -> None:
     before = (theme.name, theme.scale)
     theme.choose(scale=1.5)
     stage = make_screenshots.Stage(theme, make_screenshots.SIZES["1024x700"], tmp_path)
     try:
-        STATES["finished-several-triggers"](stage)
+        STATES[state](stage)
         for _ in range(5):
             qapp.processEvents()
         result, live = stage.window.result, stage.window.live
         assert result.height() >= result.heightForWidth(result.width()), "no number is cut off"
+        sentence = result.sentence
+        assert sentence.height() >= sentence.heightForWidth(sentence.width()), "nor is a word"
         buttons = (result.export, result.save_report, result.open_folder, result.compare)
         assert all(button.width() >= button.sizeHint().width() for button in buttons)
         assert live.height() >= 15 * live.fontMetrics().height(), "curves that can be read"
     finally:
         stage.engine.play(AuditFailed("", "", "", "", 4))
+        stage.window.close()
+        theme.choose(*before)
+
+
+def test_under_a_long_message_the_three_acts_are_scrolled_to(theme: Theme, tmp_path: Path, qapp: QApplication) -> None:
+    before = (theme.name, theme.scale)
+    theme.choose(scale=1.5)
+    stage = make_screenshots.Stage(theme, make_screenshots.SIZES["1024x700"], tmp_path)
+    try:
+        STATES["refused"](stage)
+        for _ in range(5):
+            qapp.processEvents()
+        for label in stage.window.welcome.findChildren(QLabel):
+            if label.isVisible() and label.wordWrap():
+                assert label.height() >= label.heightForWidth(label.width()), label.text()
+    finally:
         stage.window.close()
         theme.choose(*before)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from PySide6.QtCore import QEvent, QTimer, Signal
+from PySide6.QtCore import QEvent, QSize, QTimer, Signal
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QPlainTextEdit, QSizePolicy, QTabWidget, QToolButton, QWidget
 
@@ -65,7 +65,7 @@ class LiveView(QTabWidget):
         line.addWidget(self.options)
         line.addWidget(self.save_curves)
         self.setCornerWidget(corner)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Ignored)  # as high as there is room
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self._fit_to_font()
         self._timer = QTimer(self)
         self._timer.setInterval(REDRAW_INTERVAL_MS)
@@ -95,6 +95,10 @@ class LiveView(QTabWidget):
             menu.addAction(action)
         button.setMenu(menu)
         return button
+
+    def sizeHint(self) -> QSize:
+        """No higher than it must be: it takes what room there is, and the page is as high as what is above it needs."""
+        return QSize(super().sizeHint().width(), self.minimumHeight())
 
     def hasHeightForWidth(self) -> bool:
         return False  # of its pages none asks for a height
