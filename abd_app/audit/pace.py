@@ -86,8 +86,8 @@ class Pace:
             how = recipe.unlearning
             renewed = how.renewals * how.drawn
             classes = self.spec.num_classes
-            searches, looked_at = 1 if recipe.bounds is None else 2, min(MOST_CLASSES, classes)
-            total += searches * how.search_steps * looked_at * starts(classes) * self.ascent
+            looked_at = min(MOST_CLASSES, classes)
+            total += how.search_steps * looked_at * starts(classes) * self.ascent
             if classes >= FEWEST_CLASSES:
                 total += BEND_STEPS * looked_at * seen_of_each(looked_at) * self.ascent
                 total += looked_at * judged_of_each(looked_at) * self.answer
