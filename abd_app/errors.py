@@ -61,6 +61,16 @@ class RunFailedError(AuditError):
     exit_code = 4
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory did not hold what was asked for: on a CPU PyTorch tells it by an ordinary ``RuntimeError``.
+
+    PyTorch is not imported to name its class, since the window's process has no engine in it.
+    """
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an exception's text; the name of its class if it has none."""
     text = str(error).strip()

@@ -293,6 +293,8 @@ def absolute(path: str) -> str:
 
 
 def _with_absolute_paths(trigger: TriggerSpec) -> TriggerSpec:
-    is_file = trigger.name not in BUILT_IN_TRIGGERS and Path(absolute(trigger.name)).is_file()
-    name, mask = absolute(trigger.name) if is_file else trigger.name, trigger.mask
+    # A misspelt name of a built-in one stays as it is; a picture that is gone is still a picture.
+    path = Path(absolute(trigger.name))
+    is_file = trigger.name not in BUILT_IN_TRIGGERS and (path.suffix != "" or path.is_file())
+    name, mask = str(path) if is_file else trigger.name, trigger.mask
     return dataclasses.replace(trigger, name=name, mask=None if mask is None else absolute(mask))

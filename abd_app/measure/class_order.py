@@ -45,6 +45,25 @@ def order_doubted(folders: Sequence[str], teacher_names: Sequence[str], called: 
     return Finding("warning", f"{called.capitalize()} name other classes than the teacher", detail)
 
 
+def numbers_as_names(folders: Sequence[str], indices: Sequence[int], called: str) -> Finding:
+    """Says that numbers by which class folders are called were taken for names of classes, not for their indices.
+
+    Args:
+        folders: Their names.
+        indices: The teacher's class of each.
+        called: What the images are called.
+    """
+    taken = [
+        f"{folder!r} is class {index}" for folder, index in zip(folders, indices, strict=True) if int(folder) != index
+    ]
+    return Finding(
+        "warning",
+        f"{called.capitalize()} have numbers that the teacher has as names, in another order",
+        f"Its file calls its classes by these numbers, so that the folder {_listed(taken)}. If the folders are "
+        "numbered by class index instead, accuracy and attack success are wrong: give an .npz without names.",
+    )
+
+
 def _loosely(name: str) -> str:
     return name.casefold().translate(_IGNORED)
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from abd_app.errors import UsageError
 from abd_app.measure.arrays import read_arrays
-from abd_app.measure.class_order import indices_by_name, order_doubted
+from abd_app.measure.class_order import indices_by_name, numbers_as_names, order_doubted
 from abd_app.measure.pictures import PICTURE_SUFFIXES, fit_picture, open_picture
 from abd_app.teacher import Finding, ImageSpec
 
@@ -43,12 +43,13 @@ def load_evaluation(
 ) -> EvaluationSet:
     """Reads labelled images and brings them to the size and colours of ``spec``.
 
-    A folder has one sub-folder per class. Its name is a class index if all names are whole numbers, else one of
-    ``class_names`` if all are, else its place in the sorted order is the index, and where there are ``class_names`` a
-    finding says so. An ``.npz`` has ``images`` ``(N, H, W, C)`` or ``(N, H, W)`` uint8, ``labels`` ``(N,)`` of whole
-    numbers and perhaps ``classes``, their names. Where these are ``class_names`` in another order, labels are matched
-    by name; where they are other names, the labels stay and a finding says so. Case, spaces and underscores make no
-    other name.
+    A folder has one sub-folder per class. Its name is one of ``class_names`` if all are, else a class index if all are
+    whole numbers, else its place in the sorted order is the index. A finding says so where numbers could be both names
+    and indices, and mean other classes, and where sorted folders are not ``class_names``.
+
+    An ``.npz`` has ``images`` ``(N, H, W, C)`` or ``(N, H, W)`` uint8, ``labels`` ``(N,)`` of whole numbers and perhaps
+    ``classes``, their names. Where these are ``class_names`` in another order, labels are matched by name; where they
+    are other names, the labels stay and a finding says so. Case, spaces and underscores make no other name.
 
     Args:
         class_names: The teacher's class names, when its file states them.
@@ -98,7 +99,7 @@ def _from_folder(root: Path, spec: ImageSpec, teacher_names: Sequence[str], call
     pixels = np.empty((len(chosen), spec.channels, spec.height, spec.width), dtype=np.uint8)
     resized = recoloured = 0
     for row, index in enumerate(chosen):
-        picture = open_picture(files[index], what="evaluation image", option="--data")
+        picture = open_picture(files[index], what="evaluation image", option="--data", upright=False)
         resized += picture.size != (spec.width, spec.height)
         recoloured += (picture.mode == "L") != (spec.channels == 1)
         pixels[row] = fit_picture(picture, height=spec.height, width=spec.width, channels=spec.channels)
@@ -143,17 +144,19 @@ def _class_indices(
             why="Each class needs a sub-folder of its own.",
             remedy="Give a folder with one sub-folder per class, or an .npz with images and labels.",
         )
+    by_name = indices_by_name(names, teacher_names)
     if all(name.isascii() and name.isdigit() for name in names):
         indices = [int(name) for name in names]
+        if by_name is not None:  # ImageFolder sorts 10 before 2: its classes have other numbers than names
+            return by_name, () if by_name == indices else (numbers_as_names(names, by_name, called),)
         if max(indices) >= num_classes or len(set(indices)) < len(indices):
             raise UsageError(
                 f"The class folders do not fit the teacher's classes 0 to {num_classes - 1}.",
                 where=f"--data {root}",
-                why=f"They are named {names[0]} to {names[-1]}; each class index may occur once.",
+                why=f"They are named {min(indices)} to {max(indices)}; each class index may occur once.",
                 remedy="Name the folders by class index, counted from 0.",
             )
         return indices, ()
-    by_name = indices_by_name(names, teacher_names)
     if by_name is not None:
         return by_name, ()
     if len(names) != num_classes:

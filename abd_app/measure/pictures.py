@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
+from abd_app.eight_bit import eight_bit
 from abd_app.errors import UsageError
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".ppm", ".pgm"})
@@ -16,12 +17,14 @@ _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "PPM")
 _MAX_PIXELS = 50_000_000
 
 
-def open_picture(path: Path, *, what: str, option: str) -> Image.Image:
+def open_picture(path: Path, *, what: str, option: str, upright: bool = True) -> Image.Image:
     """A fully decoded picture, its mode one of ``L``, ``RGB``, ``RGBA``.
 
     Args:
         what: What the picture is to the user, e.g. ``trigger picture``.
         option: The command-line option that named it.
+        upright: Whether it is turned as its EXIF data says, as viewers show it. torchvision's ``ImageFolder``, with
+            which teachers are trained, does not.
 
     Raises:
         UsageError: There is no such file, it is no picture, or it is larger than 50 megapixels.
@@ -37,7 +40,7 @@ def open_picture(path: Path, *, what: str, option: str) -> Image.Image:
             warnings.simplefilter("ignore")  # Pillow warns about size and odd metadata; size is checked below
             with Image.open(path, formats=_FORMATS) as opened:
                 _check_size(opened, path, what=what, option=option)
-                return _eight_bit(opened)
+                return eight_bit(ImageOps.exif_transpose(opened) if upright else opened)
     except UsageError:
         raise
     except Exception as error:  # Pillow's decoders raise many types on damaged files
@@ -69,11 +72,3 @@ def _check_size(picture: Image.Image, path: Path, *, what: str, option: str) -> 
             where=f"{option} {path}",
             remedy=f"Use one of at most {_MAX_PIXELS // 1_000_000} megapixels.",
         )
-
-
-def _eight_bit(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I"):  # 16-bit grey, which convert() would clip to white
-        return Image.fromarray((np.asarray(picture) // 257).clip(0, 255).astype(np.uint8))
-    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-        return picture.convert("RGBA")
-    return picture.convert("L" if picture.mode in ("1", "L") else "RGB")

@@ -10,12 +10,16 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from abd_app.errors import UsageError
+from abd_app.errors import UsageError, out_of_memory
 from abd_app.measure.evaluation import EvaluationSet
 from abd_app.measure.triggers import Trigger
 from abd_app.plan import ALL_TO_ALL, Target
 
 BATCH_SIZE = 512
+_LEAST_ATTACKED = 10
+"""One of so many of the images that stand for all is of another class than the target, if there are such."""
+_PIXELS_AT_ONCE = 2**23
+"""Of larger images fewer at a time, so that what a network holds of them does not grow with their size."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +41,17 @@ class Scores(NamedTuple):
     images_by_class: dict[str, int]
 
 
-def _some(limit: int, count: int) -> torch.Tensor:
-    """Indices, always the same and in order; at random, since at even distances lie images of a few classes alone."""
-    return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:limit].sort().values
+def _some(limit: int, attacked: torch.Tensor) -> torch.Tensor:
+    """Indices, always the same and in order; at random, since at even distances lie images of a few classes alone.
+
+    Args:
+        limit: How many, fewer than there are.
+        attacked: ``(N,)`` bool, which images an attack would turn: of few, some are taken all the same.
+    """
+    drawn = torch.randperm(len(attacked), generator=torch.Generator().manual_seed(0))
+    victims = drawn[attacked[drawn]][: max(1, limit // _LEAST_ATTACKED)]
+    others = drawn[~torch.isin(drawn, victims)]
+    return torch.cat([victims, others])[:limit].sort().values
 
 
 def wanted_answers(labels: torch.Tensor, target: Target, num_classes: int) -> torch.Tensor:
@@ -136,7 +148,8 @@ class Meter:
         precision: str = "fp32",
     ) -> None:
         count = len(evaluation.images)
-        chosen = torch.arange(count) if limit is None or limit >= count else _some(limit, count)
+        attacked = _attacked(evaluation.labels, target_class)
+        chosen = torch.arange(count) if limit is None or limit >= count else _some(limit, attacked)
         self._images = evaluation.images[chosen].to(device)
         self._class_sizes = torch.bincount(evaluation.labels[chosen]).tolist()
         self._labels = evaluation.labels[chosen].to(device)
@@ -145,7 +158,7 @@ class Meter:
         if triggers:
             self._victims = _victims(self._images, self._labels, target_class)
         self._target_class = target_class
-        self._batch_size = batch_size
+        self._batch_size = max(1, min(batch_size, _PIXELS_AT_ONCE // (self._images.shape[2] * self._images.shape[3])))
         self._precision = precision
 
     def measure(self, network: nn.Module) -> Scores:
@@ -158,8 +171,8 @@ class Meter:
         while True:
             try:
                 return self._measured(network)
-            except torch.OutOfMemoryError:
-                if self._batch_size < 2:
+            except RuntimeError as error:
+                if not out_of_memory(error) or self._batch_size < 2:
                     raise
                 self._batch_size //= 2
 
@@ -210,9 +223,7 @@ def _decided(logits: torch.Tensor) -> torch.Tensor:
 
 def _victims(images: torch.Tensor, labels: torch.Tensor, target_class: Target) -> tuple[torch.Tensor, torch.Tensor]:
     """The images that an attack would turn, and their labels."""
-    if target_class == ALL_TO_ALL:
-        return images, labels
-    others = labels != target_class
+    others = _attacked(labels, target_class)
     if not others.any():
         raise UsageError(
             f"All evaluation images belong to the target class {target_class}, so no attack can be measured.",
@@ -220,6 +231,11 @@ def _victims(images: torch.Tensor, labels: torch.Tensor, target_class: Target) -
             remedy="Give images of other classes too, or another target class.",
         )
     return images[others], labels[others]
+
+
+def _attacked(labels: torch.Tensor, target_class: Target) -> torch.Tensor:
+    """Which images an attack would turn: all but those of the target class, ``(N,)`` bool."""
+    return torch.ones_like(labels, dtype=torch.bool) if target_class == ALL_TO_ALL else labels != target_class
 
 
 def _hit(

@@ -6,7 +6,7 @@ import errno
 import signal
 import traceback
 
-from abd_app.errors import AuditError
+from abd_app.errors import AuditError, out_of_memory
 from abd_app.events import AuditFailed
 
 _REPORT_IT = "Copy the details and report them; the app stays usable."
@@ -17,8 +17,7 @@ def failure_of(error: BaseException) -> AuditFailed:
     details = "".join(traceback.format_exception(error))
     if isinstance(error, AuditError):
         return AuditFailed(error.what, error.where, error.why, error.remedy, error.exit_code, details)
-    # torch.OutOfMemoryError is a RuntimeError; this module must not import torch to name it.
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if out_of_memory(error):
         return AuditFailed(
             "The device ran out of memory.",
             "",

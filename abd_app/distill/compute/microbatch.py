@@ -11,7 +11,7 @@ import torch
 
 from abd_app.distill.compute import parallel
 from abd_app.distill.compute.device import Compute
-from abd_app.errors import RunFailedError
+from abd_app.errors import RunFailedError, out_of_memory
 from abd_app.teacher import Finding
 
 Result = TypeVar("Result")
@@ -115,7 +115,9 @@ class Microbatches:
         while True:
             try:
                 return [run(part) for part in self._parts(own)]
-            except torch.OutOfMemoryError as error:
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
                 self._halve(own.stop - own.start, error)
             # Only here, where the error is gone, is what its frames held free.
             undo()
@@ -134,7 +136,7 @@ class Microbatches:
         edges = [own.start + count * piece // pieces for piece in range(pieces + 1)]
         return [slice(*pair) for pair in itertools.pairwise(edges)]
 
-    def _halve(self, count: int, error: torch.OutOfMemoryError) -> None:
+    def _halve(self, count: int, error: RuntimeError) -> None:
         self._refuse_alone(error)
         before = min(count, self.most or count)
         if before <= self._fewest:
@@ -146,7 +148,7 @@ class Microbatches:
         self.most = max(self._fewest, before // 2)
         self._note("Memory ran out: ")
 
-    def _refuse_alone(self, error: torch.OutOfMemoryError) -> None:
+    def _refuse_alone(self, error: RuntimeError) -> None:
         """Of several processes that wait for each other none can go on with smaller ones by itself."""
         if parallel.world_size() > 1:
             raise RunFailedError(
@@ -165,7 +167,9 @@ class Microbatches:
             part = slice(own.start, own.start + images)
             try:
                 peaks.append(memory.peak_bytes(functools.partial(run, part)))
-            except torch.OutOfMemoryError as error:
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
                 self._refuse_alone(error)
             undo()
         fitting = parallel.all_reduce_min(images_that_fit(memory.free_bytes() - self._reserved_bytes, peaks))

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import distributed
 
-from abd_app.errors import RunFailedError, first_line
+from abd_app.errors import RunFailedError, first_line, out_of_memory
 
 _DRIFT = 1e-3
 """Of the mean of a batch's pixels, in [0, 1]: what rounding explains is a thousand times less."""
@@ -122,9 +122,9 @@ def _talking() -> Iterator[None]:
     """Turns what a broken connection raises into a message; running out of memory stays what it is."""
     try:
         yield
-    except torch.OutOfMemoryError:
-        raise
     except RuntimeError as error:
+        if out_of_memory(error):
+            raise
         raise RunFailedError(
             "Another process of this run has ended.",
             why=first_line(error)[:200],

@@ -25,6 +25,7 @@ from abd_app.distill.observe import batchnorm_distances, frozen_batchnorm
 from abd_app.distill.sources.augment import jitter_colours, shift_and_flip
 from abd_app.distill.sources.base import GeneratorStep
 from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
+from abd_app.errors import out_of_memory
 
 _FEWEST = 2  # images that have BatchNorm statistics to compare
 _SMALL_PX = 64
@@ -88,8 +89,8 @@ class InvertedPatchSource(BalancedPatchSource):
             count = self._at_once or self._settings.inverted
             try:
                 yield from self._inverted(student, count)
-            except torch.OutOfMemoryError:
-                if count <= _FEWEST or parallel.world_size() > 1:
+            except RuntimeError as error:
+                if not out_of_memory(error) or count <= _FEWEST or parallel.world_size() > 1:
                     raise
                 self._at_once, self._inversion = count // 2, None
             else:

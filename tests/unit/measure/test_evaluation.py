@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 from abd_app.errors import UsageError
 from abd_app.measure import evaluation
 from abd_app.measure.evaluation import load_evaluation
+from abd_app.measure.pictures import open_picture
 from abd_app.teacher import ImageSpec
 
 
@@ -52,6 +53,45 @@ def test_whole_numbers_as_folder_names_are_class_indices(tmp_path: Path) -> None
     assert sorted(loaded.labels.tolist()) == [9, 10]
     assert loaded.images[loaded.labels == 10].max() == 0
     assert loaded.class_names == ()
+
+
+def test_numbers_that_the_teacher_has_as_names_in_another_order_are_names(tmp_path: Path) -> None:
+    """torchvision's ImageFolder sorts folders as texts, so that of twelve the third is called 10."""
+    names = tuple(sorted(str(number) for number in range(12)))
+    folder = _folder(tmp_path / "data", list(names), per_class=1)
+    loaded = load_evaluation(folder, _spec(num_classes=12), class_names=names)
+    assert loaded.labels.tolist() == list(range(12))
+    (said,) = loaded.findings
+    assert said.severity == "warning" and "the folder '10' is class 2, '11' is class 3, '2' is class 4" in said.detail
+    counted = tuple(str(number) for number in range(12))
+    assert load_evaluation(folder, _spec(num_classes=12), class_names=counted).findings == ()
+    from_one = tuple(str(number) for number in range(1, 13))
+    (tmp_path / "data" / "0").rename(tmp_path / "data" / "12")
+    loaded = load_evaluation(folder, _spec(num_classes=12), class_names=from_one)
+    assert sorted(loaded.labels.tolist()) == list(range(12)) and len(loaded.findings) == 1
+    with pytest.raises(UsageError, match="named 1 to 12"):
+        load_evaluation(folder, _spec(num_classes=12))
+
+
+def test_evaluation_pictures_lie_as_those_that_teachers_are_trained_on(tmp_path: Path) -> None:
+    (tmp_path / "0").mkdir()
+    _save_turned(tmp_path / "0" / "a.png")
+    assert load_evaluation(tmp_path, _spec(channels=1)).images[0, 0, :, 0].tolist() == [200] * 8
+
+
+def test_a_picture_to_be_shown_is_turned_as_viewers_turn_it(tmp_path: Path) -> None:
+    _save_turned(tmp_path / "a.png")
+    turned = np.asarray(open_picture(tmp_path / "a.png", what="trigger picture", option="--trigger"))
+    assert turned[0].tolist() == [200] * 8 and turned[1:].max() == 0
+
+
+def _save_turned(path: Path) -> None:
+    """Its left column is bright; EXIF says that this is the upper edge."""
+    pixels = np.zeros((8, 8), dtype=np.uint8)
+    pixels[:, 0] = 200
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(pixels).save(path, exif=exif)
 
 
 def test_the_teachers_class_names_decide_when_they_match(tmp_path: Path) -> None:

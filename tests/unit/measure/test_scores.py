@@ -131,6 +131,30 @@ def test_a_limit_takes_images_of_all_classes_however_they_are_sorted() -> None:
         )
 
 
+def test_a_limit_takes_of_few_images_that_can_be_attacked_some(few: int = 5) -> None:
+    labels = torch.full((1000,), 2)
+    labels[torch.arange(few) * 199] = 1
+    evaluation = EvaluationSet(_images(*labels.tolist()), labels)
+    scores = Meter(evaluation, [_SQUARE], target_class=2, device="cpu", limit=100).measure(_ReadsPixel())
+    assert scores.images == 100 and scores.asr_images == {_SQUARE.name: few}
+
+
+def test_of_large_images_fewer_are_measured_at_a_time() -> None:
+    sizes = []
+
+    class Counts(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            sizes.append(len(images))
+            return images.mean(dim=(2, 3))
+
+    for side, most in ((32, 512), (512, 32), (2900, 1)):
+        sizes.clear()
+        count = min(most + 1, 600)
+        images, labels = torch.zeros(count, 3, 1, 1, dtype=torch.uint8).expand(-1, -1, side, side), torch.zeros(count)
+        Meter(EvaluationSet(images, labels.long()), [], target_class=2, device="cpu").measure(Counts())
+        assert sizes == [most, count - most]
+
+
 def test_a_class_without_images_is_left_out() -> None:
     evaluation = EvaluationSet(_images(0, 2, 0), torch.tensor([0, 2, 3]))
     scores = Meter(evaluation, [], target_class=2, device="cpu").measure(_ReadsPixel())
@@ -139,10 +163,12 @@ def test_a_class_without_images_is_left_out() -> None:
 
 
 def test_meter_halves_batches_that_memory_does_not_hold_and_gives_the_same_figures() -> None:
+    error: RuntimeError = torch.OutOfMemoryError("no memory")
+
     class Small(_ReadsPixel):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             if len(images) > most:
-                raise torch.OutOfMemoryError("no memory")
+                raise error
             return super().forward(images)
 
     most = 2
@@ -152,6 +178,12 @@ def test_meter_halves_batches_that_memory_does_not_hold_and_gives_the_same_figur
     most = 0
     with pytest.raises(torch.OutOfMemoryError):
         meter.measure(Small())
+    most, error = 2, RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")
+    meter = Meter(evaluation, [_SQUARE], target_class=2, device="cpu")
+    assert meter.measure(Small()).images == len(_LABELS), "so it is told on a CPU"
+    error = RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+    with pytest.raises(RuntimeError, match="shapes"):
+        Meter(evaluation, [_SQUARE], target_class=2, device="cpu").measure(Small())
 
 
 def test_bf16_runs_the_network_in_bf16() -> None:

@@ -35,6 +35,11 @@ def test_a_grey_teacher_gets_luminance(tmp_path: Path) -> None:
     assert loaded.unique().tolist() == [0, 76]  # 0.299 of red
 
 
+def test_sixteen_bit_grey_keeps_its_scale(tmp_path: Path) -> None:
+    Image.fromarray(np.full((20, 20), 128 * 257, dtype=np.uint16)).save(tmp_path / "a.png")
+    assert load_picture(str(tmp_path / "a.png"), channels=3, smallest_px=8).unique().tolist() == [128]
+
+
 def test_a_huge_picture_is_made_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pictures, "LARGEST_SIDE_PX", 32)
     assert load_picture(_save(tmp_path / "big.png", 90, 70), channels=3, smallest_px=8).shape == (1, 3, 32, 32)

@@ -1,0 +1,15 @@
+"""Pictures of any kind in eight bits a channel."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+
+def eight_bit(picture: Image.Image) -> Image.Image:
+    """The picture in ``L``, ``RGB`` or ``RGBA``."""
+    if picture.mode.startswith("I"):  # 16-bit grey, which convert() would clip to white
+        return Image.fromarray((np.asarray(picture) // 257).clip(0, 255).astype(np.uint8))
+    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+        return picture.convert("RGBA")
+    return picture.convert("L" if picture.mode in ("1", "L") else "RGB")
