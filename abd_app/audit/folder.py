@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from abd_app.errors import RunFailedError, TeacherRefusedError, UsageError, first_line
+from abd_app.errors import RunFailedError, TeacherRefusedError, UsageError
 from abd_app.export.files import check_new_folder, write_text
 from abd_app.intake import load_weights_only
 from abd_app.plan import AuditPlan, with_absolute_paths
@@ -133,7 +133,7 @@ class RunFolder:
                 torch.save(state, temporary)
                 temporary.replace(self._checkpoint)
             except RuntimeError as error:  # torch reports a full disk as a RuntimeError of its zip writer
-                raise OSError(first_line(error)) from error
+                raise OSError("The checkpoint could not be written whole: the disk or a quota may be full.") from error
             finally:
                 temporary.unlink(missing_ok=True)
 
@@ -167,8 +167,11 @@ class RunFolder:
                 "The results cannot be written.",
                 where=str(self.path),
                 why=error.strerror or str(error),
-                remedy="Free some space or give another folder with --out; a checkpoint is continued with --resume.",
+                remedy="Free some space or give another folder with --out." + self._resumable(),
             ) from error
+
+    def _resumable(self) -> str:
+        return " The same command with --resume goes on from the last checkpoint." if self._checkpoint.exists() else ""
 
     def _check_same_run(self, plan: AuditPlan) -> None:
         stored = self.path / PLAN

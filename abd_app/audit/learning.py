@@ -83,6 +83,10 @@ def learn(audit: OpenAudit, role: Role, wishes: Wishes) -> Generator[Event, None
         audit.record.steps = distillation.step
         audit.record.student_parameters = sum(parameter.numel() for parameter in network.parameters())
         audit.record.student_weights = {name: value.cpu().clone() for name, value in network.state_dict().items()}
+    else:
+        audit.record.twin_steps = distillation.step
+        if distillation.step < audit.recipe.steps:
+            yield from audit.note(_half_a_twin(distillation.step, audit.recipe.steps))
     yield PhaseStarted("measuring", role, distillation.step)
     yield from audit.measure(network, role, distillation.step)
     return network
@@ -138,7 +142,7 @@ def _watched(audit: OpenAudit, distillation: Distillation, role: Role, wishes: W
         elif isinstance(event, TargetSearched):
             audit.record.target_search = event
         if isinstance(event, StepDone) and wishes.stop():
-            audit.record.stopped_early = True
+            audit.record.stopped_early = role == "student"
             return
         if not isinstance(event, StepDone) or event.step == last_step:
             continue
@@ -153,11 +157,20 @@ def _watched(audit: OpenAudit, distillation: Distillation, role: Role, wishes: W
             yield CheckpointSaved(role, event.step)
 
 
+def _half_a_twin(steps: int, of: int) -> Finding:
+    return Finding(
+        "warning",
+        f"The undefended twin was stopped after {steps:,} of {of:,} steps",
+        "It has learned less than the student, and perhaps not yet the backdoor: the two are not to be compared.",
+    )
+
+
 def _save(audit: OpenAudit, distillation: Distillation, role: Role) -> None:
     audit.folder.save_checkpoint(
         {
             "role": role,
             "teacher_sha256": audit.teacher.card.content,
+            "inputs": audit.scorer.inputs,
             "total_steps": audit.recipe.steps,
             "distillation": distillation.state_dict(),
             "student": audit.record.student_weights,

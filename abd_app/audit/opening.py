@@ -11,6 +11,7 @@ from torch import nn
 
 from abd_app.audit.choices import choose_effort, choose_method, choose_student
 from abd_app.audit.folder import RunFolder
+from abd_app.audit.inputs import check_unchanged
 from abd_app.audit.pace import steps_within
 from abd_app.audit.rehearsal import measure_pace
 from abd_app.audit.scoring import NullScorer, Scorer, check_measures
@@ -92,13 +93,13 @@ def open_audit(plan: AuditPlan, folder: RunFolder) -> Generator[Event, None, Ope
     yield TeacherInspected(teacher.card)
     method, reason = _method(plan, teacher, compute, checkpoint, folder)
     yield MethodChosen(method, reason)
-    if plan.picture is not None:
-        _check_picture(plan.picture, method, teacher)
+    _check_picture(plan.picture, method, teacher)
     student_name = choose_student(plan.student, teacher)
     network = compute.place(teacher.network)
     if plan.data is not None:
         yield PhaseStarted("measuring", "teacher", 0)
     scorer = Scorer(plan, teacher, network, compute) if is_main_process() else NullScorer()
+    check_unchanged(checkpoint, scorer.inputs, folder.path)
     effort = _effort(plan, teacher, compute, checkpoint)
     recipe = _recipe(plan, method, effort, teacher, student_name, compute, checkpoint)
     barrier()  # until all have looked into the folder, which is refused once something is in it
@@ -162,8 +163,10 @@ def _effort(plan: AuditPlan, teacher: Teacher, compute: Compute, checkpoint: dic
     return choose_effort(plan.effort, side_px, compute.device.type, limited=limited)
 
 
-def _check_picture(path: str, method: str, teacher: Teacher) -> None:
-    """Refuses a picture that cannot be used before the run has a folder."""
+def _check_picture(path: str | None, method: str, teacher: Teacher) -> None:
+    """Refuses a picture, if there is one, that cannot be used before the run has a folder."""
+    if path is None:
+        return
     if method not in ("fast", "ood"):
         raise UsageError(
             "The picture would not be used.",

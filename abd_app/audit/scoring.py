@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from torch import nn
 
+from abd_app.audit.inputs import fingerprints
 from abd_app.distill.compute.device import Compute
 from abd_app.distill.sources.pictures import procedural_patches
 from abd_app.errors import UsageError
@@ -64,6 +65,7 @@ class Scorer:
         estimated: True if there are no labelled images.
         findings: About the evaluation images.
         class_names: By class index, the teacher's or else those of the images; empty if neither has any.
+        inputs: Fingerprints of what is measured on.
 
     Raises:
         UsageError: The images, a trigger or the target class do not fit the teacher.
@@ -83,11 +85,13 @@ class Scorer:
         self.class_names = teacher.card.class_names
         self._live: Callable[[nn.Module], Scores]
         self._full: Callable[[nn.Module], Scores]
+        self.inputs = fingerprints(plan, None)
         if plan.data is None:
             search = functools.cache(lambda: _search(plan, teacher, network, compute))
             self._live = self._full = lambda model: search().replay(model)
         else:
             evaluation = load_evaluation(plan.data, spec, class_names=teacher.card.class_names)
+            self.inputs = fingerprints(plan, evaluation)
             self.findings, self.class_names = evaluation.findings, self.class_names or evaluation.class_names
             self._live = _meter(plan, teacher, evaluation, compute, LIVE_IMAGES).measure
             self._full = _meter(plan, teacher, evaluation, compute, None).measure
@@ -113,6 +117,9 @@ class NullScorer:
     findings: tuple[Finding, ...] = ()
     class_names: tuple[str, ...] = ()
     estimated = True
+
+    def __init__(self) -> None:
+        self.inputs: dict[str, str] = {}
 
     def measure(self, network: nn.Module, role: Role, step: int, *, live: bool = False) -> Measured:
         """Says that nothing has been measured here, on 0 images; such a process reports nothing."""

@@ -39,6 +39,7 @@ class Record:
     steps: int = 0
     wall_s: float = 0.0
     stopped_early: bool = False
+    twin_steps: int = 0
     student_parameters: int = 0
     parity_max_abs: float | None = None
     vaccine: VaccineChecked | None = None
@@ -92,7 +93,7 @@ def build_report(plan: AuditPlan, teacher: Teacher, record: Record, class_names:
         "target_class": plan.target_class,
         "teacher": _teacher(teacher, record.last("teacher"), class_names),
         "student": _student(record, "student", record.parity_max_abs),
-        "twin": None if twin is None else _student(record, "twin", None),
+        "twin": None if twin is None else {**_student(record, "twin", None), "steps": record.twin_steps},
         "plan": plan.to_dict(),
         "method": record.method,
         "method_reason": record.method_reason,

@@ -11,6 +11,7 @@ from typing import Any
 from abd_app.batch.outcome import Outcome
 from abd_app.export.files import write_text
 from abd_app.export.report import render_page, visible
+from abd_app.export.shareable import trigger_labels
 from abd_app.plan import ALL_TO_ALL
 
 ROLES = ("teacher", "student", "twin")
@@ -86,7 +87,7 @@ def to_html(rows: Sequence[dict[str, Any]]) -> str:
         rows=shown,
         estimated=any(values["estimated"] for values in rows),
         all_to_all=any(values["target_class"] == ALL_TO_ALL for values in rows),
-        triggers=[(name, visible(name)) for name in trigger_names(rows)],
+        triggers=list(trigger_labels(trigger_names(rows)).items()),
         done=count(rows, "done"),
         failed=count(rows, "refused", "failed"),
         unfinished=count(rows, "unfinished"),

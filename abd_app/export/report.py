@@ -13,7 +13,7 @@ from abd_app.assets import asset
 from abd_app.errors import RunFailedError
 from abd_app.export.files import write_text
 from abd_app.export.schema import Report
-from abd_app.export.shareable import without_folders
+from abd_app.export.shareable import trigger_labels, without_folders
 from abd_app.text import percent
 
 _NOT_MEASURED = "not measured"
@@ -57,7 +57,7 @@ def render_html(values: dict[str, Any], *, curves_svg: bytes = b"") -> str:
         report=shown,
         teacher_file=visible(Path(values["teacher"]["file"]).name),
         plan_json=json.dumps(visible(without_folders(values["plan"])), indent=2, ensure_ascii=False),
-        triggers=_trigger_names(values),
+        triggers=_triggers(values),
         classes=_classes(shown),
         most_classes=_MOST_CLASSES,
         curves=base64.b64encode(curves_svg).decode(),
@@ -87,11 +87,11 @@ def render_page(template: str, **values: Any) -> str:
     return environment.get_template(template).render(values)
 
 
-def _trigger_names(values: dict[str, Any]) -> list[str]:
-    """Every trigger that any model was measured with, in order, spelled as in the visible report."""
+def _triggers(values: dict[str, Any]) -> list[tuple[str, str]]:
+    """Every trigger that any model was measured with, in order: as the visible report spells it, and its label."""
     models = [model for model in (values["teacher"], values["student"], values["twin"]) if model]
-    names = dict.fromkeys(name for model in models for name in model["asr"])
-    return [visible(name) for name in names]
+    labels = trigger_labels(dict.fromkeys(name for model in models for name in model["asr"]))
+    return [(visible(name), label) for name, label in labels.items()]
 
 
 def _classes(values: dict[str, Any]) -> list[dict[str, Any]]:

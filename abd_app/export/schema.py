@@ -47,13 +47,14 @@ class TeacherReport(ScoresReport):
 
 
 class StudentReport(ScoresReport):
-    """A student; ``onnx_parity_max_abs`` is ``None`` for one that is not exported (the twin)."""
+    """A student; ``onnx_parity_max_abs`` is ``None`` for one that is not exported: the twin, which has ``steps``."""
 
     architecture: str
     parameters: int
     onnx_parity_max_abs: float | None
     file: NotRequired[str]
     sha256: NotRequired[str]
+    steps: NotRequired[int]
 
 
 class VaccineReport(TypedDict):

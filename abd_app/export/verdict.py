@@ -132,9 +132,10 @@ def _weak(report: Report) -> _Clause | None:
 
 def _twin(report: Report) -> _Clause | None:
     """Whether the backdoor is missing in student and twin: then no defence can have kept it out."""
-    if report["twin"] is None or report["plan"]["defense"] == "none":
+    twin = report["twin"]
+    if twin is None or report["plan"]["defense"] == "none" or twin.get("steps", report["steps"]) < report["steps"]:
         return None
-    (kept, now), (name, rate) = _worst(report["student"]), _worst(report["twin"])
+    (kept, now), (name, rate) = _worst(report["student"]), _worst(twin)
     _, before = _worst(report["teacher"])
     if kept is None or name is None or before <= ASR_HIGH or max(now, rate) > ASR_LOW:
         return None

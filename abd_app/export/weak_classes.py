@@ -38,7 +38,7 @@ def weak_classes(teacher: ScoresReport, student: ScoresReport) -> list[str]:
     before, after, counts = teacher["accuracy_by_class"], student["accuracy_by_class"], student["images_by_class"]
     if not after:
         return []
-    lost = {index: rate - after[index] for index, rate in before.items()}
+    lost = {index: rate - after[index] for index, rate in before.items() if index in after}
     total, images = sum(lost[index] * counts[index] for index in lost), sum(counts[index] for index in lost)
     errors = NormalDist().inv_cdf(1 - CHANCE / max(1, len(lost)))
     worst = []

@@ -20,6 +20,7 @@ from abd_app.run_files import file_sha256
 from abd_app.teacher import ImageSpec
 
 _FILES = ("teacher.pth", "teacher.safetensors", "teacher.onnx")
+_BESIDE = ("config.json", "teacher.json", "teacher.md")
 
 
 def write_teacher(
@@ -61,13 +62,17 @@ def write_teacher(
     return card
 
 
+class _NoOnnxError(RunFailedError):
+    """The other files are complete and stay."""
+
+
 @contextlib.contextmanager
 def _told_of_the_teacher() -> Iterator[None]:
     """The export speaks of students; here it is a teacher, whose other two files are written already."""
     try:
         yield
     except RunFailedError as error:
-        raise RunFailedError(
+        raise _NoOnnxError(
             "The teacher could not be written as ONNX.",
             where=error.where,
             why=f"{error.what} {error.why}".replace("student", "teacher").strip(),
@@ -77,13 +82,28 @@ def _told_of_the_teacher() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    """Turns what a full disk raises into a :class:`RunFailedError` that names the folder."""
+    """Turns what a full disk raises into a :class:`RunFailedError` that names the folder.
+
+    A poisoned model without its card could be taken for a good one, so what is not written whole is taken away again.
+    """
     try:
         yield
-    except OSError as error:
-        raise _unwritable(folder, error.strerror or str(error)) from error
-    except RuntimeError as error:  # torch reports a full disk as a RuntimeError of its zip writer
-        raise _unwritable(folder, first_line(error)) from error
+    except _NoOnnxError:
+        raise
+    except BaseException as error:  # being cancelled is one
+        _clear(folder)
+        if isinstance(error, OSError):
+            raise _unwritable(folder, error.strerror or str(error)) from error
+        if isinstance(error, RuntimeError):  # so torch reports a full disk: of its zip writer
+            raise _unwritable(folder, first_line(error)) from error
+        raise
+
+
+def _clear(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        for name in (*_FILES, *_BESIDE):
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def _unwritable(folder: Path, why: str) -> RunFailedError:

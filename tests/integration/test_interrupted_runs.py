@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnxruntime
 import pytest
 
@@ -41,6 +42,35 @@ def test_stop_and_keep_measures_and_exports_what_there_is(tiny_plan: TinyPlan) -
     assert report["twin"] is None and not steps_of(events, "twin")
     assert files_in(plan.out) >= RESULTS - {"checkpoint"}
     assert report["student"]["accuracy"] is not None
+
+
+def test_a_twin_that_is_stopped_is_told_from_the_student_and_from_a_whole_one(tiny_plan: TinyPlan) -> None:
+    plan, stop, events = tiny_plan(), threading.Event(), []
+    for event in run_audit(plan, stop_requested=stop.is_set):
+        events.append(event)
+        if isinstance(event, StepDone) and event.role == "twin" and event.step == 8:
+            stop.set()
+    report = report_in(plan.out)
+    assert not report["stopped_early"] and report["steps"] == steps_of(events, "student")[-1] > 8
+    assert report["twin"]["steps"] == 8
+    assert any(one["title"].startswith("The undefended twin was stopped after 8") for one in report["findings"])
+
+
+def test_a_run_does_not_go_on_with_other_images(tiny_plan: TinyPlan, tmp_path: Path) -> None:
+    plan = tiny_plan()
+    assert plan.data is not None
+    data = tmp_path / "images.npz"
+    with np.load(plan.data) as arrays:
+        images, labels = arrays["images"], arrays["labels"]
+    np.savez(data, images=images, labels=labels)
+    plan = replace(plan, data=str(data))
+    drain_until(plan, lambda event: isinstance(event, PhaseStarted) and event.role == "twin")
+    np.savez(data, images=images[1:], labels=labels[1:])
+    with pytest.raises(UsageError, match="images have changed") as refused:
+        list(run_audit(replace(plan, resume=True)))
+    assert refused.value.where == str(data)
+    np.savez_compressed(data, images=images, labels=labels)  # the same images in another file
+    assert any(isinstance(event, AuditFinished) for event in run_audit(replace(plan, resume=True)))
 
 
 def test_a_cancelled_run_leaves_its_checkpoint_and_no_half_result(tiny_plan: TinyPlan) -> None:

@@ -92,17 +92,17 @@ def test_a_full_disk_keeps_the_last_checkpoint(make_plan: MakePlan) -> None:
     (folder.path / "checkpoint" / "state.tmp").symlink_to("/dev/full")
     with pytest.raises(RunFailedError, match="cannot be written") as caught:
         folder.save_checkpoint({"step": 2, "weights": torch.zeros(100_000)})
-    assert caught.value.why
+    assert "whole" in caught.value.why and "--resume" in caught.value.remedy
     state = RunFolder(dataclasses.replace(plan, resume=True)).load_checkpoint()
     assert state is not None and state["step"] == 1
     assert not [path for path in (folder.path / "checkpoint").iterdir() if path.suffix == ".tmp"]
 
 
-def test_errors_while_writing_name_the_cause(make_plan: MakePlan) -> None:
+def test_errors_while_writing_name_the_cause_and_no_checkpoint_that_is_not_there(make_plan: MakePlan) -> None:
     folder = _begun(make_plan())
     with pytest.raises(RunFailedError) as caught, folder.writing():
         raise OSError(28, "No space left on device")
-    assert caught.value.why == "No space left on device"
+    assert caught.value.why == "No space left on device" and "--resume" not in caught.value.remedy
 
 
 def test_a_checkpoint_comes_back_as_it_was(make_plan: MakePlan) -> None:

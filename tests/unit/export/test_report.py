@@ -11,6 +11,7 @@ import pytest
 
 from abd_app.export.report import write_report
 from abd_app.export.schema import FindingReport
+from abd_app.export.shareable import trigger_labels
 from abd_app.teacher import Severity
 from tests.unit.export.reports import TARGET_SEARCH, a_report, a_student
 
@@ -109,13 +110,20 @@ def test_the_page_names_the_classes_that_lost_most_first_and_leaves_the_rest_to_
 
 
 def test_the_page_is_passed_on_and_names_no_folders(tmp_path: Path) -> None:
-    report = a_report()
+    pictures = {"/home/maker/secret/a.png": 0.25, "b.png": 0.5}
+    report = a_report(student={**a_student(), "asr": pictures, "asr_images": dict.fromkeys(pictures, 900)})
     write_report(report, tmp_path)
     text = _read(tmp_path).text
     assert "secret" not in text and "/home" not in text
     assert text.count("teacher.pth") == 3 and '"data": "images"' in text and '"out": "run"' in text
+    assert "Attack success: a.png" in text and "25.0 % 225 of 900 images" in text
     kept = json.loads((tmp_path / "report.json").read_text())["plan"]
     assert kept["data"] == "/home/maker/images", "to be run again"
+
+
+def test_pictures_of_one_name_are_told_apart_by_their_folders() -> None:
+    labels = trigger_labels(["sig", "/one/a.png", "/two/a.png", "/one/b.png"])
+    assert list(labels.values()) == ["sig", "/one/a.png", "/two/a.png", "b.png"]
 
 
 @pytest.mark.parametrize("caution", ["info", "warning", "danger"])

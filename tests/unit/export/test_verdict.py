@@ -94,6 +94,9 @@ def test_a_twin_without_the_backdoor_shows_nothing_of_it(
     report = a_report(student=a_student(0.28, student), twin=None if twin is None else a_student(0.27, twin))
     report["teacher"]["asr"], report["plan"]["defense"] = {"sticker": before}, defense
     assert ("without a defence it works on no more than 4.0 %" in verdict(report).sentence) == said
+    if report["twin"] is not None:
+        report["twin"]["steps"] = report["steps"] - 1  # it was stopped
+        assert "without a defence" not in verdict(report).sentence
 
 
 @pytest.mark.parametrize(

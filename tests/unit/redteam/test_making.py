@@ -13,12 +13,12 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from abd_app.errors import UsageError
+from abd_app.errors import RunFailedError, UsageError
 from abd_app.events import FindingMade, Measured, PhaseStarted, StepDone, TeacherMade
 from abd_app.intake import inspect_teacher, load_weights_only, open_teacher
 from abd_app.measure import Meter, Scores, build_trigger, load_evaluation
 from abd_app.plan import Target, TeacherFacts, TriggerSpec
-from abd_app.redteam import TeacherOrder, make_teacher, making
+from abd_app.redteam import TeacherOrder, make_teacher, making, writing
 from abd_app.redteam.making import EPOCHS, FEWEST_STEPS, _steps
 from tests.unit.redteam.conftest import NAMES
 
@@ -204,3 +204,26 @@ def test_every_random_number_follows_from_the_seed(
         list(make_teacher(TeacherOrder(data_file, out, TRIGGER, architecture="wrn-10-1", steps=2, seed=seed)))
     assert torch.equal(written[0], written[1])
     assert not torch.equal(written[0], written[2])
+
+
+@pytest.mark.parametrize(
+    ("error", "stays"),
+    [
+        (KeyboardInterrupt(), set()),
+        (OSError(28, "No space left on device"), set()),
+        (RunFailedError("The student's ONNX file is wrong."), {"config.json", "teacher.pth", "teacher.safetensors"}),
+    ],
+)
+def test_a_poisoned_model_is_not_left_without_its_card(
+    data_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, stays: set[str]
+) -> None:
+    def fail(*args: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(writing, "export_onnx", fail)
+    out = tmp_path / "out"
+    order = TeacherOrder(data_file, str(out), TRIGGER, 2, 0.3, architecture="wrn-10-1", steps=1, device="cpu")
+    with pytest.raises((KeyboardInterrupt, RunFailedError)):
+        list(make_teacher(order))
+    assert {path.name for path in out.glob("*")} == stays
+    assert out.exists() == bool(stays), "the same command can be given again"
