@@ -7,7 +7,7 @@ from abd_app.intake import OneByOne
 from abd_app.plan import PURIFIED
 from abd_app.teacher import Teacher, TeacherCard
 
-_SMALL_PX = 64
+SMALL_PX = 64
 _INVERTING = ("cmi", "fast")
 
 
@@ -35,8 +35,8 @@ def choose_method(method: str, card: TeacherCard, device_type: str, *, purifies:
         return method, "as you asked"
     if has_statistics and card.format == "ONNX":
         return "ood", "ONNX export has folded BatchNorm layers away, and what is left of them says too little to invert"
-    if has_statistics and device_type == "cpu" and not purifies and max(card.input_size or (0,)) > _SMALL_PX:
-        return "ood", f"inverting images of more than {_SMALL_PX} pixels a side takes a CPU too long"
+    if has_statistics and device_type == "cpu" and not purifies and max(card.input_size or (0,)) > SMALL_PX:
+        return "ood", f"inverting images of more than {SMALL_PX} pixels a side takes a CPU too long"
     if has_statistics:
         layers = card.batchnorm_layers
         return (
@@ -57,7 +57,7 @@ def choose_effort(effort: str, side_px: int, device_type: str, *, limited: bool 
     """
     if effort != "auto":
         return effort
-    return "standard" if device_type == "cuda" and side_px <= _SMALL_PX and not limited else "quick"
+    return "standard" if device_type == "cuda" and side_px <= SMALL_PX and not limited else "quick"
 
 
 def choose_student(name: str, teacher: Teacher) -> str:
@@ -75,4 +75,4 @@ def choose_student(name: str, teacher: Teacher) -> str:
         )
     if name != "auto":
         return name
-    return "wrn-16-1" if max(teacher.spec.height, teacher.spec.width) <= _SMALL_PX else "resnet18-imagenet"
+    return "wrn-16-1" if max(teacher.spec.height, teacher.spec.width) <= SMALL_PX else "resnet18-imagenet"

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from abd_app.audit.long_runs import warn_of_long_run
 from abd_app.audit.opening import OpenAudit
 from abd_app.audit.scoring import MEASUREMENTS
 from abd_app.distill.assemble import assemble, build_student
@@ -71,6 +72,8 @@ def learn(audit: OpenAudit, role: Role, wishes: Wishes) -> Generator[Event, None
     if before is not None and role == "student" and before["role"] == "twin":
         return _learned_before(audit, before["student"])
     goes_on = before is not None and before["role"] == role
+    if before is None and role == "student":
+        yield from warn_of_long_run(audit)
     yield PhaseStarted("preparing", role, before["distillation"]["step"] if before is not None and goes_on else 0)
     recipe = audit.recipe if role == "student" else audit.recipe.undefended()
     distillation = yield from _assembled(audit, recipe, role)

@@ -67,6 +67,10 @@ class Pace:
         watched = MEASUREMENTS * _MEASURED_IMAGES * self.reply
         return steps + self._begins(recipe) + self._defends(recipe) + self._asks_again(recipe) + watched
 
+    def seconds_before_first_step(self, recipe: Recipe) -> float:
+        """Of :meth:`seconds`, what the defences and the first labels take: it does not become less with fewer steps."""
+        return self._begins(recipe) + self._defends(recipe)
+
     def _begins(self, recipe: Recipe) -> float:
         """First labelling, and the part of the last epoch that was drawn and is not learned from."""
         if recipe.labels_once:
