@@ -152,8 +152,11 @@ def _loaded(found: Recognised, original: Path) -> nn.Module:
     network = catalog.build(found.fit.architecture, found.fit.num_classes, found.fit.channels)
     if found.head is not None:
         network.set_submodule(found.head.place, found.head.layers.to_empty(device="cpu"))
+    state = network.state_dict()  # It knows the versions of its layers, which some of them ask for.
+    state.clear()
+    state.update(found.tensors)
     try:
-        network.load_state_dict(found.tensors, strict=True)
+        network.load_state_dict(state, strict=True)
     except RuntimeError as error:
         raise TeacherRefusedError(
             f"The weights do not load into {found.fit.architecture}.",
