@@ -16,31 +16,33 @@ from abd_app.intake.stated import StatedFacts, read_sidecars
 from abd_app.intake.unwrap import Weights
 from abd_app.networks import catalog
 from abd_app.networks.fingerprints import Fit
-from abd_app.teacher import Finding, Severity
+from abd_app.plan import TeacherFacts
+from abd_app.teacher import Finding
 
 _SHOWN_ALTERNATIVES, _SHOWN_MISSING = 4, 3
 _SMALL_PART, _LARGE_SHARE = 3, 0.1
 """Tensors of what is no network of its own, and the share of a file's tensors that one of several has."""
 
 
-def from_weights(kind: FileKind, weights: Weights, original: Path, named: str | None) -> Candidate:
+def from_weights(kind: FileKind, weights: Weights, original: Path, facts: TeacherFacts) -> Candidate:
     """The network of the architecture that the weights fit, or the nearest ones.
 
     Args:
         kind: Of the file.
         weights: What it holds.
         original: Where it is.
-        named: The architecture, if the user has said it.
+        facts: What the user says: the architecture, or what helps to choose between several.
 
     Raises:
         TeacherRefusedError: They are no classifier's.
-        UsageError: They do not fit ``named``.
+        UsageError: They do not fit the architecture that the user named.
     """
     findings = list(weights.findings)
     stated = weights.stated
     beside = read_sidecars(original)
-    hint = stated.merged(beside).architecture
-    found = fit_named(named, weights.tensors) if named else recognise(weights.tensors, hint)
+    named = facts.architecture
+    said = StatedFacts(input_size=facts.input_size, mean=facts.mean, std=facts.std).merged(stated.merged(beside))
+    found = fit_named(named, weights.tensors) if named else recognise(weights.tensors, said)
     if found is None:
         return _unrecognised(kind, weights, original, stated.merged(beside))
     if beside.num_classes not in (None, found.fit.num_classes):
@@ -71,9 +73,11 @@ def _recognition_findings(found: Recognised, *, certain: bool) -> list[Finding]:
         shown = ", ".join(found.also_fit[:_SHOWN_ALTERNATIVES]) + (
             " …" if len(found.also_fit) > _SHOWN_ALTERNATIVES else ""
         )
-        detail = f"Also fitting: {shown}. They may differ in activation, stride or padding: --arch decides."
-        severity: Severity = "info" if found.fit.architecture.startswith("torchvision/") else "warning"
-        findings.append(Finding(severity, f"Several architectures fit; {found.fit.architecture} was taken", detail))
+        detail = (
+            f"Also fitting: {shown}. They may differ in activation, stride, padding or image size, and then answer "
+            f"otherwise. If it is another one, say so: --arch {found.also_fit[0]}"
+        )
+        findings.append(Finding("warning", f"Several architectures fit; {found.fit.architecture} was taken", detail))
     if found.head is not None:
         findings.append(_head_finding(found.head, found.fit.architecture))
     elif found.renamed:

@@ -63,4 +63,4 @@ def _read(copy: PrivateCopy, facts: TeacherFacts) -> Candidate:
         weights = dataclasses.replace(weights, stated=stated)
     else:
         weights = unwrap(load_weights_only(copy.path, ignore_extras=True), copy.original)
-    return from_weights(kind, weights, copy.original, facts.architecture)
+    return from_weights(kind, weights, copy.original, facts)

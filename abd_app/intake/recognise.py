@@ -13,6 +13,8 @@ import torch
 
 from abd_app.errors import UsageError
 from abd_app.intake.heads import Head, replaced_head
+from abd_app.intake.own_images import agreement
+from abd_app.intake.stated import StatedFacts
 from abd_app.networks.fingerprints import Fit, Shapes, exact_candidates, fit, nearest, shapes_of
 from abd_app.networks.residual import RESNET_STAGES
 from abd_app.networks.vgg import VGG_STAGES
@@ -32,6 +34,7 @@ _MOST_OF_A_HEAD = 24
 _SHOWN_NEAREST = 3
 _WRN_WIDTH = 16
 """Channels of the first block of a WRN of width 1."""
+_NOTHING_SAID = StatedFacts()
 
 
 @dataclass(frozen=True)
@@ -56,18 +59,19 @@ class Recognised:
     head: Head | None = None
 
 
-def recognise(tensors: Tensors, hint: str | None = None) -> Recognised | None:
+def recognise(tensors: Tensors, said: StatedFacts = _NOTHING_SAID) -> Recognised | None:
     """The architecture that ``tensors`` fit exactly, but perhaps for names; ``None`` if none does.
 
     Args:
         tensors: A plain state_dict.
-        hint: An architecture's name as the file or its configuration spells it; decides between several that fit.
+        said: What is known about it. Between several that fit, the architecture's name as the file or its
+            configuration spells it decides, then its images: of which size they are, and how they are normalised.
     """
-    found = _exact(tensors, hint)
+    found = _exact(tensors, said)
     if found is not None:
         return found
     body, left_out = without_training_parts(tensors)
-    exact = functools.partial(_exact, hint=hint)
+    exact = functools.partial(_exact, said=said)
     for named in (body, *_unwrapped_bodies(body)):
         near = [found.architecture for found in nearest_fits(named)]
         found = exact(named) or _with_other_head(named, near, exact)
@@ -76,7 +80,7 @@ def recognise(tensors: Tensors, hint: str | None = None) -> Recognised | None:
     return None
 
 
-def _exact(tensors: Tensors, hint: str | None) -> Recognised | None:
+def _exact(tensors: Tensors, said: StatedFacts) -> Recognised | None:
     own = _own_family(shapes_of(tensors))
     if own is not None:
         fitted = _try(own, tensors)
@@ -87,14 +91,20 @@ def _exact(tensors: Tensors, hint: str | None) -> Recognised | None:
             return dataclasses.replace(fitted, renamed=True)
     body, left_out = without_training_parts(tensors)
     shapes = shapes_of(body)
-    plain_hint = (hint or "").partition(".")[0]
-    names = sorted(exact_candidates(shapes), key=lambda name: _plain(name) != plain_hint)
+    plain_hint = (said.architecture or "").partition(".")[0]
+    names = _likeliest_first(exact_candidates(shapes), plain_hint, said)
     for index, name in enumerate(names[:_MAX_BUILT]):
         fitted = _try(name, body)
         if fitted is not None:
             others = tuple(other for other in (*names[:index], *names[index + 1 :]) if _plain(other) != _plain(name))
             return Recognised(fitted.fit, body, others, left_out, hinted=_plain(name) == plain_hint)
     return None
+
+
+def _likeliest_first(names: tuple[str, ...], hint: str, said: StatedFacts) -> list[str]:
+    if len({_plain(name) for name in names}) < 2:
+        return list(names)
+    return sorted(names, key=lambda name: (_plain(name) != hint, -agreement(name, said)))
 
 
 def fit_named(name: str, tensors: Tensors) -> Recognised:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from abd_app.errors import UsageError
 from abd_app.intake.recognise import Recognised, fit_named, nearest_fits, recognise
+from abd_app.intake.stated import StatedFacts
 from abd_app.networks import catalog
 
 Tensors = dict[str, torch.Tensor]
@@ -34,7 +36,7 @@ def _tensors(name: str, num_classes: int = 17, channels: int = 3) -> Tensors:
 
 
 def _found(tensors: Tensors, hint: str | None = None) -> Recognised:
-    found = recognise(tensors, hint)
+    found = recognise(tensors, StatedFacts(architecture=hint))
     assert found is not None
     return found
 
@@ -61,6 +63,32 @@ def test_a_hint_decides_between_architectures_of_the_same_shape() -> None:
     found = _found(tensors, hint="efficientnet_b0.ra_in1k")
     assert found.fit.architecture == "timm/efficientnet_b0"
     assert "timm/tf_efficientnet_b0" in found.also_fit
+
+
+HALF, IMAGENET = ((0.5,) * 3, (0.5,) * 3), ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "normalised", "found"),
+    [
+        ("xcit_nano_12_p16_224", 384, IMAGENET, "timm/xcit_nano_12_p16_384"),
+        ("xcit_nano_12_p16_224", 224, IMAGENET, "timm/xcit_nano_12_p16_224"),
+        ("swinv2_cr_tiny_224", 384, IMAGENET, "timm/swinv2_cr_tiny_384"),
+        ("efficientnet_lite2", 260, HALF, "timm/tf_efficientnet_lite2"),
+        ("efficientnet_lite2", 260, ((0.5,), (0.5,)), "timm/tf_efficientnet_lite2"),
+        ("efficientnet_lite2", 260, IMAGENET, "timm/efficientnet_lite2"),
+        ("resnet101d", 224, IMAGENET, "timm/resnet101d"),
+        ("resnet18", 32, HALF, "torchvision/resnet18"),
+    ],
+)
+def test_what_is_said_of_the_images_decides_between_architectures_of_the_same_shape(
+    name: str, side: int, normalised: tuple[tuple[float, ...], tuple[float, ...]], found: str
+) -> None:
+    said = StatedFacts(input_size=(side, side), mean=normalised[0], std=normalised[1])
+    recognised = recognise(_tensors(f"timm/{name}"), said)
+    assert recognised is not None and recognised.fit.architecture == found
+    hinted = recognise(_tensors(f"timm/{name}"), dataclasses.replace(said, architecture=name))
+    assert hinted is not None and hinted.fit.architecture.endswith(f"/{name}")
 
 
 def test_other_names_for_the_same_layers_are_reported() -> None:
