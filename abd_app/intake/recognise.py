@@ -16,7 +16,7 @@ from abd_app.intake.heads import Head, replaced_head
 from abd_app.intake.own_images import agreement
 from abd_app.intake.stated import StatedFacts
 from abd_app.networks.fingerprints import Fit, Shapes, exact_candidates, fit, nearest, shapes_of
-from abd_app.networks.residual import RESNET_STAGES
+from abd_app.networks.residual import BOTTLENECK_STAGES, RESNET_STAGES
 from abd_app.networks.vgg import VGG_STAGES
 
 Tensors = dict[str, torch.Tensor]
@@ -223,7 +223,11 @@ def _own_family(shapes: Shapes) -> str | None:
     if "layer1.0.conv1.weight" not in shapes or len(stem) != 4 or stem[-1] != 3:
         return None
     stages = tuple(_count(shapes, rf"layer{stage}\.(\d+)\.conv1\.weight") for stage in (1, 2, 3, 4))
-    depth = next((depth for depth, blocks in RESNET_STAGES.items() if blocks == stages), None)
+    squeezes = "layer1.0.conv3.weight" in shapes
+    depths = BOTTLENECK_STAGES if squeezes else RESNET_STAGES
+    depth = next((depth for depth, blocks in depths.items() if blocks == stages), None)
+    if squeezes:
+        return None if depth is None else f"resnet{depth}-cifar-bottleneck"
     if depth is not None:
         return f"resnet{depth}-cifar" if "bn1.weight" in shapes else f"preact-resnet{depth}"
     if stages[3] == 0 and len(set(stages[:3])) == 1:

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from abd_app.errors import UsageError
-from abd_app.networks.residual import RESNET_STAGES, CifarResNet, PreActResNet
+from abd_app.networks.residual import BOTTLENECK_STAGES, RESNET_STAGES, CifarResNet, PreActResNet
 from abd_app.networks.vgg import VGG_STAGES, CifarVgg
 from abd_app.networks.wide_resnet import WideResNet
 
@@ -62,6 +62,7 @@ def own_names() -> tuple[str, ...]:
     """The usual names of the app's own architectures; the WRN family has one for every depth 6n + 4 and width."""
     resnets = [f"resnet{depth}-cifar" for depth in (*RESNET_STAGES, *CIFAR_RESNET_DEPTHS)]
     resnets += [f"resnet{depth}-cifar-projection" for depth in CIFAR_RESNET_DEPTHS]
+    resnets += [f"resnet{depth}-cifar-bottleneck" for depth in BOTTLENECK_STAGES]
     return (
         *("wrn-16-1", "wrn-16-2", "wrn-28-10", "wrn-40-1", "wrn-40-2"),
         *resnets,
@@ -107,6 +108,7 @@ def _own(name: str, num_classes: int, channels: int) -> nn.Module | None:
     patterns: tuple[tuple[str, Callable[..., nn.Module | None]], ...] = (
         (r"wrn-(\d+)-(\d+)", lambda d, k: WideResNet(d, k, num_classes=num_classes, channels=channels)),
         (r"resnet(\d+)-cifar(-projection)?", lambda d, p: _cifar_resnet(d, p is not None, num_classes, channels)),
+        (r"resnet(50|101|152)-cifar-bottleneck", lambda d: _bottleneck_resnet(d, num_classes, channels)),
         (r"preact-resnet(18|34)", lambda d: PreActResNet(RESNET_STAGES[d], num_classes=num_classes, channels=channels)),
         (
             r"vgg(11|13|16|19)-bn-cifar(?:-h(\d+))?",
@@ -129,6 +131,11 @@ def _cifar_resnet(depth: int, projection: bool, num_classes: int, channels: int)
         return None
     blocks = ((depth - 2) // 6,) * 3
     return CifarResNet(blocks, 16, projection=projection, num_classes=num_classes, channels=channels)
+
+
+def _bottleneck_resnet(depth: int, num_classes: int, channels: int) -> nn.Module:
+    blocks = BOTTLENECK_STAGES[depth]
+    return CifarResNet(blocks, 64, projection=True, num_classes=num_classes, channels=channels, bottleneck=True)
 
 
 def _torchvision(name: str, num_classes: int, channels: int) -> nn.Module:

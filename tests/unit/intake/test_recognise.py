@@ -19,7 +19,7 @@ OWN = [
     *("wrn-16-1", "wrn-16-2", "wrn-40-2", "wrn-10-3", "resnet18-cifar", "resnet34-cifar"),
     *("preact-resnet18", "preact-resnet34", "vgg11-bn-cifar", "vgg13-bn-cifar", "vgg16-bn-cifar", "vgg19-bn-cifar"),
     *("resnet20-cifar", "resnet32-cifar", "resnet44-cifar", "resnet56-cifar", "resnet110-cifar"),
-    *("resnet20-cifar-projection", "vgg16-bn-cifar-h512"),
+    *("resnet20-cifar-projection", "resnet50-cifar-bottleneck", "resnet101-cifar-bottleneck", "vgg16-bn-cifar-h512"),
 ]
 LIBRARY = [
     *("torchvision/resnet18", "torchvision/resnet50", "torchvision/densenet161", "torchvision/vgg19_bn"),

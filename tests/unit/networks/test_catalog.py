@@ -27,6 +27,8 @@ def _parameters(network: nn.Module) -> int:
         ("resnet110-cifar", 1_727_962),
         ("resnet18-cifar", 11_173_962),
         ("resnet34-cifar", 21_282_122),
+        ("resnet50-cifar-bottleneck", 23_520_842),
+        ("resnet101-cifar-bottleneck", 42_512_970),
         ("preact-resnet18", 11_171_146),
         ("vgg16-bn-cifar", 14_728_266),
     ],
@@ -52,6 +54,7 @@ def test_students_answer_small_images_and_train(name: str) -> None:
             "resnet18-cifar",
             ("conv1.weight", "layer2.0.shortcut.0.weight", "layer2.0.shortcut.1.running_var", "linear.bias"),
         ),
+        ("resnet50-cifar-bottleneck", ("conv1.weight", "layer1.0.conv3.weight", "layer1.0.shortcut.0.weight")),
         ("preact-resnet18", ("conv1.weight", "layer1.0.bn1.weight", "layer2.0.shortcut.0.weight", "linear.weight")),
         ("vgg16-bn-cifar", ("features.0.weight", "features.1.running_mean", "features.40.weight", "classifier.weight")),
         ("resnet20-cifar", ("conv1.weight", "layer3.2.conv2.weight", "linear.weight")),
@@ -115,7 +118,16 @@ def test_stage_names_are_modules_with_four_dimensional_output(name: str) -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["wrn-17-2", "resnet21-cifar", "resnet18-cifar-projection", "timm/resnat50", "resnett18", ""]
+    "name",
+    [
+        "wrn-17-2",
+        "resnet21-cifar",
+        "resnet18-cifar-projection",
+        "resnet34-cifar-bottleneck",
+        "timm/resnat50",
+        "resnett18",
+        "",
+    ],
 )
 def test_unknown_names_are_usage_errors(name: str) -> None:
     with pytest.raises(UsageError) as caught:
