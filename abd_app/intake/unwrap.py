@@ -12,6 +12,8 @@ from typing import TypeGuard
 import torch
 
 from abd_app.errors import TeacherRefusedError
+from abd_app.intake.arrays import with_tensors_for_arrays
+from abd_app.intake.folding import folded
 from abd_app.intake.stated import StatedFacts, for_unit_pixels, from_dict, is_dense
 from abd_app.teacher import Finding
 
@@ -62,6 +64,8 @@ def unwrap(content: object, original: Path) -> Weights:
     findings: list[Finding] = []
     stated = StatedFacts()
     path: list[str] = []
+    if arrays := with_tensors_for_arrays(content):
+        findings.append(Finding("info", "The weights are stored as NumPy arrays", f"{arrays} were read as tensors."))
     while not _is_state_dict(content):
         if isinstance(content, Mapping):
             stated = stated.merged(from_dict(content, "the file"))
@@ -81,7 +85,7 @@ def unwrap(content: object, original: Path) -> Weights:
     if path and "ema" in path[-1]:
         findings.append(Finding("info", "The averaged (EMA) weights are used", "/".join(path)))
     assert isinstance(content, Mapping)
-    tensors = _plain(content, original, findings)
+    tensors = folded(_plain(content, original, findings), findings)
     tensors, normalisation = _strip(tensors, findings, averaged=_has_averaged(content))
     return Weights(_modernised(tensors), stated.merged(normalisation), tuple(findings))
 

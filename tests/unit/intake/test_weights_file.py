@@ -62,6 +62,7 @@ def test_tensors_and_plain_values_come_back(saved: Callable[..., str]) -> None:
 def test_extras_are_replaced_by_stand_ins(saved: Callable[..., str]) -> None:
     extras = {
         "array": np.arange(5),
+        "empty": np.arange(0),
         "objects": np.array([{}, "x"], dtype=object),
         "number": np.float64(0.1),
         "args": argparse.Namespace(lr=0.1),

@@ -1,0 +1,70 @@
+"""Weights that a file holds as NumPy arrays, read from their bytes; no NumPy code takes part."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+
+import torch
+
+from abd_app.intake.stand_ins import StoredArray, StoredType
+
+_TYPES = {
+    **{"f2": torch.float16, "f4": torch.float32, "f8": torch.float64},
+    **{"i1": torch.int8, "i2": torch.int16, "i4": torch.int32, "i8": torch.int64, "u1": torch.uint8},
+}
+_NATIVE = ("<", "|", "=")
+"""Byte orders of the machines that the app runs on."""
+_MOST_DIMENSIONS = 8
+
+
+def with_tensors_for_arrays(content: object) -> int:
+    """Puts tensors in the place of arrays in all dictionaries, if the file holds no tensor; how many it put there.
+
+    Beside tensors arrays are no weights: labels, indices, curves.
+    """
+    dictionaries = list(_dictionaries(content))
+    if any(isinstance(value, torch.Tensor) for one in dictionaries for value in one.values()):
+        return 0
+    count = 0
+    for one in dictionaries:
+        for name, value in one.items():
+            tensor = _tensor(value) if isinstance(value, StoredArray) else None
+            if tensor is not None:
+                one[name] = tensor
+                count += 1
+    return count
+
+
+def _dictionaries(content: object) -> Iterator[dict[object, object]]:
+    waiting, seen = [content], set[int]()
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen or not isinstance(one, dict | list | tuple):
+            continue
+        seen.add(id(one))
+        if isinstance(one, dict):
+            yield one
+        waiting.extend(one.values() if isinstance(one, dict) else one)
+
+
+def _tensor(array: StoredArray) -> torch.Tensor | None:
+    """The array's numbers; ``None`` if it holds something else, or not as many as its shape says."""
+    if not isinstance(array.state, tuple) or len(array.state) != 5:
+        return None
+    _version, shape, kind, by_columns, content = array.state
+    if not isinstance(kind, StoredType) or kind.byte_order not in _NATIVE or not isinstance(content, bytes):
+        return None
+    dtype = _TYPES.get(kind.name) if isinstance(kind.name, str) else None
+    if dtype is None or not isinstance(shape, tuple) or len(shape) > _MOST_DIMENSIONS:
+        return None
+    if not all(type(length) is int and 0 <= length <= len(content) for length in shape):
+        return None
+    if math.prod(shape) * dtype.itemsize != len(content):
+        return None
+    if not content:
+        return torch.empty(shape, dtype=dtype)
+    with warnings.catch_warnings(action="ignore"):  # The bytes may not be written to; they are copied.
+        flat = torch.frombuffer(content, dtype=dtype).clone()
+    return flat.reshape(shape[::-1]).permute(tuple(reversed(range(len(shape))))) if by_columns else flat.reshape(shape)
