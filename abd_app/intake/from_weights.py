@@ -40,9 +40,7 @@ def from_weights(kind: FileKind, weights: Weights, original: Path, facts: Teache
     findings = list(weights.findings)
     stated = weights.stated
     beside = read_sidecars(original)
-    named = facts.architecture
-    said = StatedFacts(input_size=facts.input_size, mean=facts.mean, std=facts.std).merged(stated.merged(beside))
-    found = fit_named(named, weights.tensors) if named else recognise(weights.tensors, said)
+    found = _found(weights.tensors, facts, stated.merged(beside))
     if found is None:
         return _unrecognised(kind, weights, original, stated.merged(beside))
     if beside.num_classes not in (None, found.fit.num_classes):
@@ -51,7 +49,7 @@ def from_weights(kind: FileKind, weights: Weights, original: Path, facts: Teache
         beside = StatedFacts()
     elif beside != StatedFacts():
         findings.append(Finding("info", "Facts taken from beside the file", beside.source))
-    findings += _recognition_findings(found, certain=bool(named or found.hinted))
+    findings += _recognition_findings(found, certain=bool(facts.architecture or found.hinted))
     network = _loaded(found, original)
     return Candidate(
         kind,
@@ -65,6 +63,12 @@ def from_weights(kind: FileKind, weights: Weights, original: Path, facts: Teache
         answers="logits",
         parameters=sum(parameter.numel() for parameter in network.parameters()),
     )
+
+
+def _found(tensors: Tensors, facts: TeacherFacts, stated: StatedFacts) -> Recognised | None:
+    if facts.architecture:
+        return fit_named(facts.architecture, tensors)
+    return recognise(tensors, StatedFacts(input_size=facts.input_size, mean=facts.mean, std=facts.std).merged(stated))
 
 
 def _recognition_findings(found: Recognised, *, certain: bool) -> list[Finding]:
