@@ -35,7 +35,7 @@ def folded(tensors: Tensors, findings: list[Finding]) -> Tensors:
     pairs = list(_pairs(tensors))
     factors = {name for _kind, first, second, _plain in pairs for name in (first, second)}
     distinct = len({plain for *_factors, plain in pairs}) == len(pairs)
-    if not pairs or not distinct or not _are_stored([tensors[name] for name in factors]):
+    if not pairs or not distinct or not are_stored([tensors[name] for name in factors]):
         return tensors
     products = {
         plain: tensors[first] * tensors[second] if kind == "pruning" else _with_norms(tensors[first], tensors[second])
@@ -78,7 +78,7 @@ def _with_norms(norms: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
     return directions * (norms / lengths)
 
 
-def _are_stored(tensors: list[torch.Tensor]) -> bool:
+def are_stored(tensors: list[torch.Tensor]) -> bool:
     """Whether the file holds as many numbers as the tensors claim."""
     stored = {one.untyped_storage().data_ptr(): one.untyped_storage().nbytes() for one in tensors}
     return sum(one.numel() * one.element_size() for one in tensors) <= sum(stored.values())

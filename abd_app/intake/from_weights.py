@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from torch import nn
 from abd_app.errors import TeacherRefusedError
 from abd_app.intake.candidate import Candidate
 from abd_app.intake.heads import Head
+from abd_app.intake.hugging_face import in_library_names, settled, stated_model
 from abd_app.intake.recognise import Recognised, Tensors, fit_named, nearest_fits, recognise
 from abd_app.intake.sniff import FileKind
 from abd_app.intake.stated import StatedFacts, read_sidecars
@@ -40,17 +42,19 @@ def from_weights(kind: FileKind, weights: Weights, original: Path, facts: Teache
     findings = list(weights.findings)
     stated = weights.stated
     beside = read_sidecars(original)
+    translated = in_library_names(weights.tensors)
+    if translated is not None:
+        weights = dataclasses.replace(weights, tensors=translated[0])
     found = _found(weights.tensors, facts, stated.merged(beside))
     if found is None:
         return _unrecognised(kind, weights, original, stated.merged(beside))
-    if beside.num_classes not in (None, found.fit.num_classes):
-        detail = f"It speaks of {beside.num_classes} classes, the weights have {found.fit.num_classes}."
-        findings.append(Finding("warning", f"{beside.source} beside the file was ignored", detail))
-        beside = StatedFacts()
-    elif beside != StatedFacts():
-        findings.append(Finding("info", "Facts taken from beside the file", beside.source))
-    findings += _recognition_findings(found, certain=bool(facts.architecture or found.hinted))
+    beside, about_beside = _of_this_file(beside, found.fit.num_classes)
+    findings += about_beside
+    certain = bool(facts.architecture or found.hinted or translated)
+    findings += _recognition_findings(found, certain=certain)
     network = _loaded(found, original)
+    if translated is not None:
+        findings.append(settled(network, translated[1], original))
     return Candidate(
         kind,
         stated.merged(beside),
@@ -69,6 +73,16 @@ def _found(tensors: Tensors, facts: TeacherFacts, stated: StatedFacts) -> Recogn
     if facts.architecture:
         return fit_named(facts.architecture, tensors)
     return recognise(tensors, StatedFacts(input_size=facts.input_size, mean=facts.mean, std=facts.std).merged(stated))
+
+
+def _of_this_file(beside: StatedFacts, num_classes: int) -> tuple[StatedFacts, list[Finding]]:
+    """What lies beside the file, or nothing if it is about another one."""
+    if beside.num_classes not in (None, num_classes):
+        detail = f"It speaks of {beside.num_classes} classes, the weights have {num_classes}."
+        return StatedFacts(), [Finding("warning", f"{beside.source} beside the file was ignored", detail)]
+    if beside != StatedFacts():
+        return beside, [Finding("info", "Facts taken from beside the file", beside.source)]
+    return beside, []
 
 
 def _recognition_findings(found: Recognised, *, certain: bool) -> list[Finding]:
@@ -144,7 +158,8 @@ def _foreign(tensors: Tensors, original: Path) -> TeacherRefusedError:
     return TeacherRefusedError(
         "These weights belong to no image classifier the app knows.",
         where=str(original),
-        why=f"None of its architectures shares a tensor with them ({', '.join(list(tensors)[:3])}, …).",
+        why=f"None of its architectures shares a tensor with them ({', '.join(list(tensors)[:3])}, …)."
+        + (f" By the config.json beside it, it is a {model}." if (model := stated_model(original)) else ""),
         remedy="Export the model as ONNX and open that.",
     )
 

@@ -67,6 +67,11 @@ def read_sidecars(original: Path) -> StatedFacts:
     return facts
 
 
+def read_configuration(original: Path) -> Mapping[Any, Any] | None:
+    """What ``config.json`` beside ``original`` holds; ``None`` if there is none, or it is unreadable."""
+    return _read_json(original.parent / _SIDECARS[0])
+
+
 def from_dict(content: Mapping[Any, Any], source: str) -> StatedFacts:
     """Facts under the keys that BackdoorBench, timm, Hugging Face and training scripts use."""
     nested = content.get("pretrained_cfg")

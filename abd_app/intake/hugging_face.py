@@ -1,0 +1,165 @@
+"""Hugging Face's own names of layers, turned into those of the libraries whose networks compute the same."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from abd_app.errors import TeacherRefusedError
+from abd_app.intake.folding import are_stored
+from abd_app.intake.stated import read_configuration
+from abd_app.teacher import Finding
+
+Tensors = dict[str, torch.Tensor]
+
+_BLOCK = r"vit\.encoder\.layer\.(?P<block>\d{1,3})\."
+_STAGE = r"resnet\.encoder\.stages\.(?P<stage>[0-3])\.layers\.(?P<block>\d{1,3})\."
+_FROM_ONE = ("stage", "at")
+"""What torchvision counts from one."""
+_PART = re.compile(r"(blocks\.\d+\.attn\.)(query|key|value)\.(weight|bias)")
+_MOST_EPSILON = 0.01
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The names of one architecture's layers, and with which settings a library's network computes the same.
+
+    Attributes:
+        model: As its configuration spells it.
+        sign: A tensor that no other architecture has.
+        names: (theirs, ours); of the patterns that one counts with which a name begins.
+        settings: In its configuration; what an absent key means.
+        epsilon: Of LayerNorm, if the configuration does not say; ``None``: as in the library.
+    """
+
+    model: str
+    sign: str
+    names: tuple[tuple[str, str], ...]
+    settings: Mapping[str, object]
+    epsilon: float | None = None
+
+
+_VIT = Layout(
+    "ViTForImageClassification",
+    "vit.embeddings.cls_token",
+    (
+        (r"vit\.embeddings\.cls_token$", "cls_token"),
+        (r"vit\.embeddings\.position_embeddings$", "pos_embed"),
+        (r"vit\.embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
+        (_BLOCK + r"layernorm_before\.", "blocks.{block}.norm1."),
+        (_BLOCK + r"layernorm_after\.", "blocks.{block}.norm2."),
+        (_BLOCK + r"attention\.attention\.", "blocks.{block}.attn."),
+        (_BLOCK + r"attention\.output\.dense\.", "blocks.{block}.attn.proj."),
+        (_BLOCK + r"intermediate\.dense\.", "blocks.{block}.mlp.fc1."),
+        (_BLOCK + r"output\.dense\.", "blocks.{block}.mlp.fc2."),
+        (r"vit\.layernorm\.", "norm."),
+        (r"classifier\.", "head."),
+    ),
+    {"hidden_act": "gelu", "num_attention_heads": 12},
+    epsilon=1e-12,
+)
+_RESNET = Layout(
+    "ResNetForImageClassification",
+    "resnet.embedder.embedder.convolution.weight",
+    (
+        (r"resnet\.embedder\.embedder\.convolution\.", "conv1."),
+        (r"resnet\.embedder\.embedder\.normalization\.", "bn1."),
+        (_STAGE + r"shortcut\.convolution\.", "layer{stage}.{block}.downsample.0."),
+        (_STAGE + r"shortcut\.normalization\.", "layer{stage}.{block}.downsample.1."),
+        (_STAGE + r"layer\.(?P<at>[0-2])\.convolution\.", "layer{stage}.{block}.conv{at}."),
+        (_STAGE + r"layer\.(?P<at>[0-2])\.normalization\.", "layer{stage}.{block}.bn{at}."),
+        (r"classifier\.1\.", "fc."),
+    ),
+    {"hidden_act": "relu", "downsample_in_bottleneck": False, "downsample_in_first_stage": False},
+)
+
+
+def in_library_names(tensors: Tensors) -> tuple[Tensors, Layout] | None:
+    """The tensors under timm's or torchvision's names, and what they were; ``None`` if the names are none of these."""
+    layout = next((one for one in (_VIT, _RESNET) if one.sign in tensors), None)
+    if layout is None:
+        return None
+    renamed = {_renamed(name, layout): value for name, value in tensors.items()}
+    if len(renamed) < len(tensors):
+        return None
+    return _with_joined_parts(renamed), layout
+
+
+def settled(network: nn.Module, layout: Layout, original: Path) -> Finding:
+    """Makes a library's network compute what the file's does, as ``config.json`` beside it says; what was assumed.
+
+    Raises:
+        TeacherRefusedError: It computes something else.
+    """
+    stated = _configuration(layout, original)
+    needed = dict(layout.settings)
+    if layout is _VIT:
+        attention = dict(network.named_modules()).get("blocks.0.attn")
+        needed["num_attention_heads"] = getattr(attention, "num_heads", None)
+    theirs = needed if stated is None else {key: stated.get(key, usual) for key, usual in layout.settings.items()}
+    differing = [f"{key} {_told(theirs[key])} instead of {needed[key]}" for key in needed if theirs[key] != needed[key]]
+    epsilon = (stated or {}).get("layer_norm_eps", layout.epsilon)
+    if layout is _VIT and not (isinstance(epsilon, float) and 0 < epsilon < _MOST_EPSILON):
+        differing.append(f"layer_norm_eps {_told(epsilon)}")
+    if differing:
+        raise TeacherRefusedError(
+            f"The app has no network that computes what this {layout.model} does.",
+            where=str(original),
+            why=f"The config.json beside it asks for {', '.join(differing)}.",
+            remedy="Export the model as ONNX and open that.",
+        )
+    for module in network.modules():
+        if isinstance(module, nn.LayerNorm) and layout is _VIT:
+            module.eps = epsilon
+    used = ", ".join(f"{key} {value}" for key, value in needed.items())
+    used += f", layer_norm_eps {epsilon}" if layout is _VIT else ""
+    if stated is None:
+        detail = f"There is no config.json of it beside the file. Assumed: {used}."
+        return Finding("warning", f"Read as a {layout.model} of the usual settings", detail)
+    return Finding("info", f"Read as a {layout.model}", f"With the settings of config.json: {used}.")
+
+
+def stated_model(original: Path) -> str | None:
+    """The name of the network's class, as ``config.json`` beside it spells it."""
+    named = (read_configuration(original) or {}).get("architectures")
+    return _told(named[0]) if isinstance(named, list) and named and isinstance(named[0], str) else None
+
+
+def _configuration(layout: Layout, original: Path) -> Mapping[Any, Any] | None:
+    return read_configuration(original) if stated_model(original) == layout.model else None
+
+
+def _renamed(name: str, layout: Layout) -> str:
+    for theirs, ours in layout.names:
+        if match := re.match(theirs, name):
+            numbers = {group: int(text) + (group in _FROM_ONE) for group, text in match.groupdict().items()}
+            return ours.format(**numbers) + name[match.end() :]
+    return name
+
+
+def _with_joined_parts(tensors: Tensors) -> Tensors:
+    """Queries, keys and values of a layer as one tensor; all as they are if they repeat what is stored once."""
+    parts: dict[str, Tensors] = defaultdict(dict)
+    for name, value in tensors.items():
+        if match := _PART.fullmatch(name):
+            parts[f"{match[1]}qkv.{match[3]}"][match[2]] = value
+    whole = {
+        name: [held[part] for part in ("query", "key", "value")]
+        for name, held in parts.items()
+        if len(held) == 3 and len({value.shape for value in held.values()}) == 1 and held["query"].dim()
+    }
+    if not are_stored([value for held in whole.values() for value in held]):
+        return tensors
+    left = {name: value for name, value in tensors.items() if _PART.sub(r"\1qkv.\3", name) not in whole}
+    return left | {name: torch.cat(held) for name, held in whole.items()}
+
+
+def _told(value: object) -> str:
+    return re.sub(r"[^\x20-\x7e]", "?", str(value))[:80]
