@@ -42,19 +42,17 @@ def from_weights(kind: FileKind, weights: Weights, original: Path, facts: Teache
     findings = list(weights.findings)
     stated = weights.stated
     beside = read_sidecars(original)
-    translated = in_library_names(weights.tensors)
-    if translated is not None:
-        weights = dataclasses.replace(weights, tensors=translated[0])
-    found = _found(weights.tensors, facts, stated.merged(beside))
+    tensors, layout = in_library_names(weights.tensors) or (weights.tensors, None)
+    weights = dataclasses.replace(weights, tensors=tensors)
+    found = _found(tensors, facts, stated.merged(beside))
     if found is None:
         return _unrecognised(kind, weights, original, stated.merged(beside))
     beside, about_beside = _of_this_file(beside, found.fit.num_classes)
     findings += about_beside
-    certain = bool(facts.architecture or found.hinted or translated)
-    findings += _recognition_findings(found, certain=certain)
+    findings += _recognition_findings(found, certain=bool(facts.architecture or found.hinted or layout))
     network = _loaded(found, original)
-    if translated is not None:
-        findings.append(settled(network, translated[1], original))
+    if layout is not None:
+        findings.append(settled(network, layout, original))
     return Candidate(
         kind,
         stated.merged(beside),
