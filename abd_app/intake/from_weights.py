@@ -19,7 +19,7 @@ from abd_app.intake.unwrap import Weights
 from abd_app.networks import catalog
 from abd_app.networks.fingerprints import Fit
 from abd_app.plan import TeacherFacts
-from abd_app.teacher import Finding
+from abd_app.teacher import Finding, Severity
 
 _SHOWN_ALTERNATIVES, _SHOWN_MISSING = 4, 3
 _SMALL_PART, _LARGE_SHARE = 3, 0.1
@@ -93,7 +93,9 @@ def _recognition_findings(found: Recognised, *, certain: bool) -> list[Finding]:
             f"Also fitting: {shown}. They may differ in activation, stride, padding or image size, and then answer "
             f"otherwise. If it is another one, say so: --arch {found.also_fit[0]}"
         )
-        findings.append(Finding("warning", f"Several architectures fit; {found.fit.architecture} was taken", detail))
+        # A rival of torchvision's is rare, and a warning about the commonest files of all would be read by nobody.
+        severity: Severity = "info" if found.fit.architecture.startswith("torchvision/") else "warning"
+        findings.append(Finding(severity, f"Several architectures fit; {found.fit.architecture} was taken", detail))
     if found.head is not None:
         findings.append(_head_finding(found.head, found.fit.architecture))
     elif found.renamed:
