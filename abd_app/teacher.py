@@ -89,6 +89,7 @@ class TeacherCard:
     Attributes:
         sha256: Of the file, hexadecimal; those of its data files are in ``data_files``.
         size_bytes: Of the file and its data files.
+        batchnorm_folded: Whether an export seems to have worked part of the BatchNorm layers into others.
     """
 
     file: str
@@ -108,6 +109,7 @@ class TeacherCard:
     findings: tuple[Finding, ...] = ()
     questions: tuple[Question, ...] = ()
     data_files: tuple[DataFile, ...] = ()
+    batchnorm_folded: bool = False
 
     @property
     def content(self) -> str:

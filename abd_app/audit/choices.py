@@ -9,6 +9,8 @@ from abd_app.teacher import Teacher, TeacherCard
 
 SMALL_PX = 64
 _INVERTING = ("cmi", "fast")
+_MAYBE_FOLDED = " (ONNX export folds them away unless it is told to keep them)"
+_OR_STATE_DICT = ", or open the teacher's state_dict instead"
 
 
 def choose_method(method: str, card: TeacherCard, device_type: str, *, purifies: bool = False) -> tuple[str, str]:
@@ -23,17 +25,17 @@ def choose_method(method: str, card: TeacherCard, device_type: str, *, purifies:
     Raises:
         UsageError: The method asked for cannot work with this teacher.
     """
-    has_statistics = card.batchnorm_layers > 0
+    has_statistics, is_onnx = card.batchnorm_layers > 0, card.format == "ONNX"
     if method in _INVERTING and not has_statistics:
         raise UsageError(
             f"The method {method} cannot be used with this teacher.",
             where=f"--method {method}",
-            why="It inverts the statistics of BatchNorm layers, and the file has none (ONNX export folds them away).",
-            remedy="Use --method ood or auto, or open the teacher's state_dict instead.",
+            why=f"It inverts the statistics of BatchNorm layers, and the file has none{_MAYBE_FOLDED * is_onnx}.",
+            remedy=f"Use --method ood or auto{_OR_STATE_DICT * is_onnx}.",
         )
     if method != "auto":
         return method, "as you asked"
-    if has_statistics and card.format == "ONNX":
+    if card.batchnorm_folded:
         return "ood", "ONNX export has folded BatchNorm layers away, and what is left of them says too little to invert"
     if has_statistics and device_type == "cpu" and not purifies and max(card.input_size or (0,)) > SMALL_PX:
         return "ood", f"inverting images of more than {SMALL_PX} pixels a side takes a CPU too long"

@@ -51,14 +51,17 @@ class Wishes(NamedTuple):
 _UNBOUNDED = Finding(
     "warning",
     "Activation bounds are off",
-    "The app sees no BatchNorm layers that say how far the teacher's activations go on training data. If you have the "
-    "network as a state_dict, open that: ONNX export folds BatchNorm away.",
+    "The app sees no BatchNorm layers that say how far the teacher's activations go on training data.",
+)
+_STATE_DICT_HAS_MORE = (
+    "ONNX export folds BatchNorm layers away unless it is told to keep them: if the network has some and you have it "
+    "as a state_dict, open that."
 )
 _PARTLY_BOUNDED = Finding(
     "warning",
     "Activation bounds act in part",
-    "ONNX export folds BatchNorm layers away where it can, and only those that are left say how far activations go on "
-    "training data. If you have the network as a state_dict, open that.",
+    "ONNX export has folded BatchNorm layers away, and only those that are left say how far activations go on training "
+    "data. If you have the network as a state_dict, open that.",
 )
 
 
@@ -129,8 +132,10 @@ def _assembled(audit: OpenAudit, recipe: Recipe, role: Role) -> Generator[Event,
 def note_missing_bounds(audit: OpenAudit) -> Iterator[Event]:
     """A finding where the teacher's activations are not bounded, or only in part, although they should be."""
     if audit.recipe.bounds is not None and not audit.teacher.card.batchnorm_layers:
-        yield from audit.note(_UNBOUNDED)
-    elif audit.recipe.bounds is not None and audit.teacher.card.format == "ONNX":
+        exported = audit.teacher.card.format == "ONNX"
+        detail = f"{_UNBOUNDED.detail} {_STATE_DICT_HAS_MORE}" if exported else _UNBOUNDED.detail
+        yield from audit.note(dataclasses.replace(_UNBOUNDED, detail=detail))
+    elif audit.recipe.bounds is not None and audit.teacher.card.batchnorm_folded:
         yield from audit.note(_PARTLY_BOUNDED)
 
 

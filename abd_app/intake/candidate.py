@@ -15,6 +15,10 @@ from abd_app.networks import catalog
 from abd_app.networks.fingerprints import Fit
 from abd_app.teacher import Answers, DataFile, Finding
 
+_WHOLE_SHARE = 0.55
+"""BatchNorm layers for each convolution: 0.6 in EfficientNet-B0, the least of the common networks that have them, and
+0.44 (WRN-16) to 0.51 (DenseNet-121) where those behind convolutions are folded and those in front of them are left."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -54,6 +58,13 @@ class Candidate:
             and module.running_mean is not None
             for module in modules
         )
+
+    @property
+    def batchnorm_folded(self) -> bool:
+        """Whether so few BatchNorm layers are left beside the convolutions that an export must have folded some."""
+        modules = self.network.modules() if self.network is not None and self.kind is FileKind.ONNX else ()
+        convolutions = sum(isinstance(module, nn.Conv2d) for module in modules)
+        return 0 < self.batchnorm_layers < _WHOLE_SHARE * convolutions
 
 
 class ResizedInput(nn.Module):

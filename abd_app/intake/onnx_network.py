@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import onnx
 
 _BATCH = "batch"
+_NOT_FUSED = ["FusionConvBN", "FusionConvTransposeBN"]
+"""What would hide the statistics that BatchNorm layers carry: image sources and activation bounds live on them."""
 
 
 class OnnxNetwork(nn.Module):
@@ -75,7 +77,7 @@ def convert(model: onnx.ModelProto, fixed_batch: int | None, original: Path) -> 
         if node.op_type == "BatchNormalization" and inferring:
             _drop_attribute(node, "training_mode")  # 0 is its default, and the converter does not know it
     try:
-        slim = onnxslim.slim(copy)
+        slim = onnxslim.slim(copy, skip_fusion_patterns=_NOT_FUSED)
     except Exception:  # An optimiser: what it cannot simplify is converted as it is, and parity decides.
         slim = copy
     _rename_values(slim)

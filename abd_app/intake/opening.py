@@ -105,6 +105,7 @@ def _card(copy: PrivateCopy, candidate: Candidate, settled: SettledFacts) -> Tea
         findings=settled.findings,
         questions=settled.questions,
         data_files=candidate.data_files,
+        batchnorm_folded=candidate.batchnorm_folded,
     )
 
 

@@ -198,10 +198,9 @@ def test_an_inspection_without_the_facts_ends_with_the_questions(teacher_file: s
     assert {question.fact for question in inspected.card.questions if question.required} >= {"input_size", "mean_std"}
 
 
-def _card(batchnorm_layers: int, file_format: str = "PyTorch") -> TeacherCard:
-    return TeacherCard(
-        "teacher", "00", 1, file_format, None, 4, 3, (8, 8), (0.0,) * 3, (1.0,) * 3, "logits", 1, batchnorm_layers
-    )
+def _card(batchnorm_layers: int, file_format: str = "PyTorch", *, folded: bool = False) -> TeacherCard:
+    facts = (None, 4, 3, (8, 8), (0.0,) * 3, (1.0,) * 3, "logits", 1, batchnorm_layers)
+    return TeacherCard("teacher", "00", 1, file_format, *facts, batchnorm_folded=folded)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("method", ["fast", "cmi"])
@@ -209,6 +208,10 @@ def test_inversion_is_refused_where_there_are_no_statistics(method: str) -> None
     with pytest.raises(UsageError, match=method) as caught:
         choose_method(method, _card(0), "cuda")
     assert method in caught.value.where and "BatchNorm" in caught.value.why and "ood" in caught.value.remedy
+    assert "ONNX" not in caught.value.why and "state_dict" not in caught.value.remedy, "the file is none"
+    with pytest.raises(UsageError, match=method) as caught:
+        choose_method(method, _card(0, "ONNX"), "cuda")
+    assert "ONNX export folds them" in caught.value.why and "state_dict" in caught.value.remedy
     assert choose_method(method, _card(3), "cuda") == (method, "as you asked")
 
 
@@ -238,8 +241,9 @@ def test_auto_explains_its_choice() -> None:
     assert method == "ood" and "no BatchNorm" in reason
     method, reason = choose_method("auto", _card(13), "cuda")
     assert method == "fast" and "13 BatchNorm" in reason
-    method, reason = choose_method("auto", _card(5, "ONNX"), "cuda")
+    method, reason = choose_method("auto", _card(5, "ONNX", folded=True), "cuda")
     assert method == "ood" and "folded" in reason
+    assert choose_method("auto", _card(13, "ONNX"), "cuda")[0] == "fast", "an export that kept them all"
     assert choose_method("auto", _card(13), "cpu", purifies=True)[0] == "fast"
     assert choose_method("auto", _card(13), "cpu") == choose_method("auto", _card(13), "cuda")
     for size, method in (((64, 64), "fast"), ((64, 65), "ood")):
