@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from torch import nn
 
 from abd_app.errors import TeacherRefusedError
-from abd_app.intake import onnx_data, onnx_graph, onnx_network, onnx_parity, onnx_sizes
+from abd_app.intake import onnx_data, onnx_graph, onnx_layout, onnx_network, onnx_parity, onnx_sizes
 from abd_app.intake.candidate import Candidate
 from abd_app.intake.memory_limit import limited_memory
 from abd_app.intake.onnx_batch import OneByOne
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx
 
+Size = tuple[int, int]
+
 _SHOWN_DATA_FILES = 4
 _UNIT_RANGE_STD = 2.0
 """A graph that divides pixels by more than this, or subtracts more from them, expects them in [0, 255]."""
@@ -33,11 +36,16 @@ _MIXES_IMAGES = Finding(
     "An output changes with the other images of its batch: some operator in the graph mixes images.",
 )
 _SOFTMAX_REMOVED = Finding("info", "The last softmax was taken away", "What it was given are the logits.")
+_CHANNELS_LAST = Finding(
+    "info", "Channels put first", "The file takes (N, H, W, C); a transpose is in front of it here."
+)
+_FLATTENED = Finding("info", "Outputs flattened", "The file answers (N, K, 1, 1); its K numbers are the outputs here.")
 _PROBABILITIES = Finding("info", "The outputs are probabilities", "Their logarithm is used as logits.")
+_FOUND = (_CHANNELS_LAST, _FLATTENED, _MIXES_IMAGES, _SOFTMAX_REMOVED, _PROBABILITIES)
 
 
-def from_onnx(copy: PrivateCopy) -> Candidate:
-    """The graph as a network that answers as onnxruntime does.
+def from_onnx(copy: PrivateCopy, wanted: Size | None = None) -> Candidate:
+    """The graph as a network that answers as onnxruntime does; ``wanted`` is the size that the user says images have.
 
     Raises:
         TeacherRefusedError: It is no classifier of images, or holds something that the app does not convert.
@@ -46,22 +54,19 @@ def from_onnx(copy: PrivateCopy) -> Candidate:
     model = onnx_graph.parse(copy.path, copy.original)
     copy, data_files = onnx_data.take_in_data(model, copy)
     onnx_graph.check(model, copy.original)
-    softmax_removed = onnx_graph.remove_last_softmax(model)
-    if softmax_removed:
+    if softmax_removed := onnx_layout.remove_last_softmax(model):
         copy = rewritten(copy, model.SerializeToString())
+    channels_last, flattened = onnx_layout.put_channels_first(model), onnx_layout.flatten_answers(model)
     facts = onnx_graph.read_facts(model, copy.original)
-    size_bytes = copy.size_bytes + sum(file.size_bytes for file in data_files)
-    images = max(onnx_parity.MOST_IMAGES, facts.batch or 1)
-    numbers = images * onnx_sizes.numbers_per_image(model, facts, copy.original)
-    with limited_memory(size_bytes, 4 * numbers, copy.original):
-        reference = onnx_parity.Reference(copy.path, copy.original, facts)
-        shape = (facts.channels, *onnx_parity.image_size(reference, facts))
-        network, answers = _converted(model, facts, reference, shape, copy.original)
-        mixes_images = onnx_parity.mixes_images(reference, shape)
+    file_bytes = copy.size_bytes + sum(file.size_bytes for file in data_files)
+    numbers = onnx_sizes.numbers_per_image(model, facts, copy.original, wanted=wanted)
+    with limited_memory(file_bytes, 4 * numbers * max(onnx_parity.MOST_IMAGES, facts.batch or 1), copy.original):
+        reference = onnx_parity.Reference(copy.path, copy.original, facts, channels_last=channels_last)
+        network, answers, size = _converted(model, facts, reference, wanted, copy.original)
+        mixes = onnx_parity.mixes_images(reference, (facts.channels, *size))
     probabilities = bool((answers >= 0).all() and (abs(answers.sum(axis=1) - 1) < 1e-3).all())
     findings = _onnx_findings(network, facts, data_files)
-    found = {_MIXES_IMAGES: mixes_images, _SOFTMAX_REMOVED: softmax_removed, _PROBABILITIES: probabilities}
-    findings += [finding for finding, holds in found.items() if holds]
+    findings += itertools.compress(_FOUND, (channels_last, flattened, mixes, softmax_removed, probabilities))
     return Candidate(
         FileKind.ONNX,
         _onnx_normalisation(facts, findings),
@@ -82,18 +87,29 @@ def _converted(
     model: onnx.ModelProto,
     facts: onnx_graph.GraphFacts,
     reference: onnx_parity.Reference,
-    shape: tuple[int, int, int],
+    wanted: Size | None,
     original: Path,
-) -> tuple[onnx_network.OnnxNetwork, npt.NDArray[np.float32]]:
-    """The graph as a network for any number of images, and the file's answers on random ones."""
-    try:
-        network = onnx_network.convert(model, facts.batch, original)
-        return network, onnx_parity.check_parity(network, reference, shape, original)
-    except TeacherRefusedError:
-        if facts.batch is None:
-            raise
-    network = OneByOne(onnx_network.convert(model, None, original), facts.batch)
-    return network, onnx_parity.check_parity(network, reference, shape, original)
+) -> tuple[onnx_network.OnnxNetwork, npt.NDArray[np.float32], Size]:
+    """The graph as a network for any number of images; the file's answers on random ones, and the size of these.
+
+    Raises:
+        TeacherRefusedError: Neither the simplified graph nor the whole one becomes a network that answers as the file.
+    """
+
+    def attempt(closed: bool, simplified: bool) -> tuple[onnx_network.OnnxNetwork, npt.NDArray[np.float32], Size]:
+        network = onnx_network.convert(model, None if closed else facts.batch, original, simplified=simplified)
+        network = OneByOne(network, facts.batch) if closed and facts.batch else network
+        size = onnx_parity.image_size(network, reference, facts, wanted)
+        return network, onnx_parity.check_parity(network, reference, (facts.channels, *size)), size
+
+    refusals = []
+    for closed, simplified in itertools.product((False, True) if facts.batch else (False,), (True, False)):
+        try:
+            return attempt(closed, simplified)
+        except TeacherRefusedError as refusal:
+            refusal.__cause__ = refusal.__context__ = None  # their frames hold the network
+            refusals.append(refusal.with_traceback(None))
+    raise refusals[0]
 
 
 def _onnx_findings(network: nn.Module, facts: onnx_graph.GraphFacts, data_files: tuple[DataFile, ...]) -> list[Finding]:

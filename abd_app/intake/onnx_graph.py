@@ -8,10 +8,9 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from abd_app.errors import TeacherRefusedError, first_line
+from abd_app.intake.onnx_front import channels_of_first_convolution, leading_arithmetic
+from abd_app.intake.onnx_nodes import dimensions, inputs
 
 if TYPE_CHECKING:
     import onnx
@@ -24,9 +23,6 @@ _MAX_BATCH, _MAX_PIXELS = 1024, 2**25
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 _CONTROL_FLOW = frozenset(("If", "Loop", "Scan", "SequenceMap"))
 _QUANTISED = re.compile(r"Quantize|^QLinear|^QGemm|Integer$")
-_ADDED = 1e-6
-_AFFINE = frozenset(("Sub", "Div", "Mul", "Add"))
-_PASSES_THROUGH = frozenset(("Identity", "Cast", "Dropout"))
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,6 @@ class GraphFacts:
     """
 
     input_name: str
-    output_name: str
     batch: int | None
     channels: int
     size: tuple[int, int] | None
@@ -88,37 +83,6 @@ def all_tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:
     return [*model.graph.initializer, *(a.t for a in attributes), *(t for a in attributes for t in a.tensors)]
 
 
-def constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
-    """The constant tensors of a graph by name: initializers, and the values of ``Constant`` nodes."""
-    nodes = [node for node in graph.node if node.op_type == "Constant"]
-    values = {node.output[0]: one.t for node in nodes for one in node.attribute if one.name == "value"}
-    return {tensor.name: tensor for tensor in graph.initializer} | values
-
-
-def remove_last_softmax(model: onnx.ModelProto) -> bool:
-    """Makes a graph that turns logits, one row per image, into probabilities at its end answer the logits.
-
-    Returns:
-        Whether it did.
-    """
-    graph = model.graph
-    answer = graph.output[0].name if len(graph.output) == 1 else ""
-    softmax = next((node for node in graph.node if answer in node.output), None)
-    if softmax is None or softmax.op_type != "Softmax" or len(_dimensions(graph.output[0])) not in (0, 2):
-        return False
-    over_classes = all(one.i in (1, -1) for one in softmax.attribute if one.name == "axis")
-    logits = softmax.input[0]
-    computed = any(logits in node.output for node in graph.node)
-    if not (over_classes and computed) or any(answer in node.input for node in graph.node):
-        return False
-    graph.node.remove(softmax)
-    graph.output[0].name = logits
-    others = [value for value in graph.value_info if value.name != logits]
-    del graph.value_info[:]
-    graph.value_info.extend(others)
-    return True
-
-
 def is_external(tensor: onnx.TensorProto) -> bool:
     """Whether the numbers lie in another file."""
     import onnx
@@ -132,24 +96,25 @@ def read_facts(model: onnx.ModelProto, original: Path) -> GraphFacts:
     Raises:
         TeacherRefusedError: It is not a classifier of images: input or output have another number, type or shape.
     """
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in weights]
-    if len(inputs) != 1 or len(model.graph.output) != 1:
-        outputs = len(model.graph.output)
-        counts = f"{len(inputs)} input{'s' * (len(inputs) != 1)} and {outputs} output{'s' * (outputs != 1)}"
+    given, outputs = inputs(model.graph), len(model.graph.output)
+    if len(given) != 1 or outputs != 1:
+        counts = f"{len(given)} input{'s' * (len(given) != 1)} and {outputs} output{'s' * (outputs != 1)}"
         what = f"a model with {counts}"
         raise _refused(original, what, "", "Export the classifier alone: images in, one row of logits per image out.")
-    source, answer = inputs[0], model.graph.output[0]
-    shape, answer_shape = _dimensions(source), _dimensions(answer)
+    source, answer = given[0], model.graph.output[0]
+    shape, answer_shape = dimensions(source), dimensions(answer)
     if len(shape) != 4 or _element_type(source) != "float32":
         what = f"not a classifier of images: its input {source.name!r} is {_element_type(source)} {_written(shape)}"
         raise _refused(original, what, "", "The app takes float32 images (N, C, H, W).")
-    if shape[1] not in (1, 3):
-        channels_last = shape[3] in (1, 3)
-        why = f"Its input {source.name!r} is {_written(shape)}" + (", channels last." if channels_last else ".")
-        raise _refused(
-            original, "not a classifier of RGB or grey images", why, "Export it with the input (N, C, H, W)."
+    channels = shape[1] or channels_of_first_convolution(model, source.name)
+    if channels not in (1, 3):
+        free = (
+            f", and its first convolution takes {channels} channels" if channels else ", and no convolution tells more"
         )
+        free = "" if shape[1] else free
+        why = f"Its input {source.name!r} is {_written(shape)}{free}."
+        remedy = "Export it with the input (N, C, H, W), and with 1 or 3 as the number of channels."
+        raise _refused(original, "not a classifier of RGB or grey images", why, remedy)
     num_classes = answer_shape[1] if len(answer_shape) == 2 else None
     if (answer_shape and len(answer_shape) != 2) or (num_classes is not None and num_classes < 2):
         why = f"Its output {answer.name!r} is {_written(answer_shape)}."
@@ -161,8 +126,8 @@ def read_facts(model: onnx.ModelProto, original: Path) -> GraphFacts:
         why = f"Its input {source.name!r} is {_written(shape)}."
         remedy = "Export it for smaller batches or images."
         raise _refused(original, "an ONNX model for too many pixels at once", why, remedy)
-    scale, shift = _leading_arithmetic(model, source.name, shape[1])
-    return GraphFacts(source.name, answer.name, shape[0], shape[1], size, num_classes, scale, shift)
+    scale, shift = leading_arithmetic(model, source.name, channels)
+    return GraphFacts(source.name, shape[0], channels, size, num_classes, scale, shift)
 
 
 def _check_contents(model: onnx.ModelProto, original: Path) -> None:
@@ -188,47 +153,6 @@ def _check_contents(model: onnx.ModelProto, original: Path) -> None:
             raise _refused(
                 original, "an ONNX model with an unsupported operator", why, "Export it with standard operators."
             )
-
-
-def _leading_arithmetic(model: onnx.ModelProto, name: str, channels: int) -> tuple[tuple[float, ...] | None, float]:
-    """Factor and largest shift of a chain of Sub, Div, Mul and Add with constants, right behind the input."""
-    known = constants(model.graph)
-    scale: npt.NDArray[np.float64] = np.ones(channels)
-    found, shift = False, 0.0
-    while True:
-        readers = [node for node in model.graph.node if name in node.input]
-        if len(readers) != 1 or readers[0].op_type not in _AFFINE | _PASSES_THROUGH:
-            break
-        node = readers[0]
-        if node.op_type in _AFFINE:
-            others = [known[other] for other in node.input if other in known]
-            value = _numbers(others[0]) if others else np.empty(0)
-            if value.size not in (1, channels) or (node.op_type == "Div" and node.input[0] != name):
-                break
-            if node.op_type in ("Sub", "Add"):
-                shift = max(shift, float(np.abs(value / scale).max()))
-                added = value if node.op_type == "Add" else -value
-                if (added / scale).max() > _ADDED:  # undoes a normalisation, of which nothing is known
-                    return None, 0.0
-            scale = scale * value if node.op_type == "Mul" else scale / value if node.op_type == "Div" else scale
-            found = True
-        name = node.output[0]
-    usable = found and np.isfinite(scale).all() and scale.all()
-    return (tuple(float(factor) for factor in scale), shift) if usable else (None, 0.0)
-
-
-def _numbers(constant: onnx.TensorProto) -> npt.NDArray[np.float64]:
-    """What a constant holds, flat; empty if that is not numbers."""
-    from onnx import numpy_helper
-
-    try:
-        return numpy_helper.to_array(constant).astype(np.float64).ravel()
-    except (KeyError, TypeError, ValueError):  # strings, an unknown type: onnxruntime says what is wrong with them
-        return np.empty(0)
-
-
-def _dimensions(value: onnx.ValueInfoProto) -> list[int | None]:
-    return [d.dim_value if d.dim_value > 0 else None for d in value.type.tensor_type.shape.dim]
 
 
 def _element_type(value: onnx.ValueInfoProto) -> str:

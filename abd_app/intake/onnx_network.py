@@ -14,13 +14,15 @@ import torch
 from torch import nn
 
 from abd_app.errors import TeacherRefusedError
-from abd_app.intake.onnx_graph import constants
+from abd_app.intake.onnx_nodes import constants
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx
 
 _BATCH = "batch"
+_HARMLESS = ("The given NumPy array is not writable", "Pytorch's interpolate uses no", "Model imports domains")
+"""Warnings of the converter: parity tells, and of other domains no node is left."""
 _NOT_FUSED = ["FusionConvBN", "FusionConvTransposeBN"]
 """What would hide the statistics that BatchNorm layers carry: image sources and activation bounds live on them."""
 
@@ -54,19 +56,19 @@ class OnnxNetwork(nn.Module):
             return self.graph(images)  # type: ignore[no-any-return]
 
 
-def convert(model: onnx.ModelProto, fixed_batch: int | None, original: Path) -> OnnxNetwork:
+def convert(model: onnx.ModelProto, fixed_batch: int | None, original: Path, *, simplified: bool = True) -> OnnxNetwork:
     """A network in eval mode with frozen weights, for any batch size.
 
     Args:
         model: A checked graph; it is left as it is.
         fixed_batch: The batch size the graph was exported for, ``None`` if it takes any.
         original: Where the file is, for messages.
+        simplified: Whether onnxslim is to simplify it first; what it makes does not always answer as before.
 
     Raises:
         TeacherRefusedError: An operator has no differentiable counterpart; the message names it.
     """
     import onnx
-    import onnxslim
 
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -76,10 +78,7 @@ def convert(model: onnx.ModelProto, fixed_batch: int | None, original: Path) -> 
         inferring = all(one.i == 0 for one in node.attribute if one.name == "training_mode")
         if node.op_type == "BatchNormalization" and inferring:
             _drop_attribute(node, "training_mode")  # 0 is its default, and the converter does not know it
-    try:
-        slim = onnxslim.slim(copy, skip_fusion_patterns=_NOT_FUSED)
-    except Exception:  # An optimiser: what it cannot simplify is converted as it is, and parity decides.
-        slim = copy
+    slim = _simplified(copy) if simplified else _with_constants_in_front(copy)
     _rename_values(slim)
     converted = _converted(slim, original)
     _drop_copies(converted)
@@ -88,6 +87,36 @@ def convert(model: onnx.ModelProto, fixed_batch: int | None, original: Path) -> 
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     return network
+
+
+def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
+    import onnxslim
+
+    try:
+        return onnxslim.slim(model, skip_fusion_patterns=_NOT_FUSED)  # type: ignore[no-any-return]
+    except Exception:  # An optimiser: what it cannot simplify is converted as it is, and parity decides.
+        return model
+
+
+def _with_constants_in_front(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Makes initializers of constants in nodes: layers are made of those alone. Other names for them go."""
+    graph = model.graph
+    known = constants(graph)
+    other_names: dict[str, str] = {}
+    kept = []
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            node.input[index] = other_names.get(name, name)
+        if node.op_type == "Identity" and node.input[0] in known:
+            other_names[node.output[0]] = node.input[0]
+        elif node.op_type == "Constant" and node.output[0] in known:
+            graph.initializer.append(known[node.output[0]])
+            graph.initializer[-1].name = node.output[0]
+        else:
+            kept.append(node)
+    del graph.node[:]
+    graph.node.extend(kept)
+    return model
 
 
 def _converted(slim: onnx.ModelProto, original: Path) -> Any:
@@ -103,7 +132,7 @@ def _converted(slim: onnx.ModelProto, original: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="No explicit conversion for op_type")
-            for harmless in ("The given NumPy array is not writable", "Pytorch's interpolate uses no"):  # parity tells
+            for harmless in _HARMLESS:
                 warnings.filterwarnings("ignore", message=harmless)
             return ConvertModel(slim)
     except Exception as error:  # Each operator's converter fails in its own way.

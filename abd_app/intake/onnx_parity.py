@@ -31,6 +31,8 @@ _ROUNDING = 1e-6
 """Relative error of one answer in fp32, which the difference quotient divides by the step."""
 _SILENT = 4
 """Level of onnxruntime's log: what it has to say is in its exceptions."""
+_INTACT = "Ask its author for an intact file: some of its weights are NaN, infinite or too large."
+_NO_GRADIENT = "Export it without steps that have no gradient, such as rounding and picking the largest."
 _CANDIDATE_SIZES = ((32, 32), (224, 224), (64, 64), (28, 28), (16, 16))
 
 
@@ -40,13 +42,14 @@ class Reference:
     Args:
         path: The ONNX file.
         original: Where the user keeps it, for messages.
-        facts: Its input.
+        facts: What it takes.
+        channels_last: Whether the file itself takes (N, H, W, C).
 
     Raises:
         TeacherRefusedError: onnxruntime does not accept it.
     """
 
-    def __init__(self, path: Path, original: Path, facts: GraphFacts) -> None:
+    def __init__(self, path: Path, original: Path, facts: GraphFacts, *, channels_last: bool = False) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -56,6 +59,7 @@ class Reference:
         options.intra_op_num_threads = torch.get_num_threads()
         self._facts = facts
         self._original = original
+        self._axes = (0, 2, 3, 1) if channels_last else (0, 1, 2, 3)
         try:
             # From the path: a session keeps the bytes that it is given.
             self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -63,18 +67,41 @@ class Reference:
             raise self._refused("does not run", error) from error
 
     def __call__(self, images: Array) -> Array:
-        """Answers for any number of images, batch by batch where the file has a fixed batch size."""
+        """Answers for any number of images (N, C, H, W), batch by batch where the file has a fixed batch size."""
         size = self._facts.batch or len(images)
         padding = -len(images) % size
         padded = np.concatenate([images, np.repeat(images[-1:], padding, axis=0)]) if padding else images
         try:
+            pixels = np.ascontiguousarray(padded.transpose(self._axes))
             parts = [
-                self._session.run([self._facts.output_name], {self._facts.input_name: group}, self._quietly)[0]
-                for group in np.split(padded, range(size, len(padded), size))
+                self._session.run(None, {self._facts.input_name: group}, self._quietly)[0]
+                for group in np.split(pixels, range(size, len(pixels), size))
             ]
+            answers = np.concatenate(parts)[: len(images)]
         except Exception as error:
             raise self._refused("fails on images", error) from error
-        return np.concatenate(parts)[: len(images)]
+        return answers.reshape(answers.shape[:2]) if answers.shape[2:] == (1, 1) else answers
+
+    @property
+    def size_remedy(self) -> str | None:
+        """What helps where it may be the size of the images that a network cannot take."""
+        return "Give the size of the images that it was made for: --size HxW." if self._facts.size is None else None
+
+    def differs(self, why: str, remedy: str | None = None) -> TeacherRefusedError:
+        """The refusal of a network that does not answer as the file does.
+
+        Args:
+            why: What showed it.
+            remedy: What helps, where that does not follow from what the file takes.
+        """
+        fixed = self._facts.batch is not None
+        way_out = "with a dynamic batch" if fixed else "from another exporter or for another opset"
+        return TeacherRefusedError(
+            "The ONNX model could not be converted faithfully.",
+            where=str(self._original),
+            why=why,
+            remedy=remedy or f"Open the model's state_dict instead, or export the ONNX file again {way_out}.",
+        )
 
     def _refused(self, what: str, error: Exception) -> TeacherRefusedError:
         return TeacherRefusedError(
@@ -85,17 +112,32 @@ class Reference:
         )
 
 
-def image_size(reference: Reference, facts: GraphFacts) -> tuple[int, int]:
-    """A size at which the graph runs: its own, or the first common one that it accepts."""
+def image_size(
+    network: nn.Module, reference: Reference, facts: GraphFacts, wanted: tuple[int, int] | None
+) -> tuple[int, int]:
+    """A size at which graph and network run: its own, ``wanted``, or the first common one that both accept.
+
+    Args:
+        network: The converted graph.
+        reference: The file.
+        facts: What it takes.
+        wanted: (height, width) that the user says images have.
+    """
     if facts.size is not None:
         return facts.size
-    for size in _CANDIDATE_SIZES:
-        try:
-            reference(np.zeros((1, facts.channels, *size), np.float32))
-        except TeacherRefusedError:
-            continue
-        return size
-    return _CANDIDATE_SIZES[0]
+    sizes = (*([wanted] if wanted else []), *_CANDIDATE_SIZES)
+    return next((size for size in sizes if _both_run(network, reference, (1, facts.channels, *size))), sizes[0])
+
+
+def _both_run(network: nn.Module, reference: Reference, shape: tuple[int, ...]) -> bool:
+    images = np.zeros(shape, np.float32)
+    try:
+        reference(images)
+        with torch.no_grad():
+            network(torch.from_numpy(images))
+    except Exception:  # Each operator complains in its own way.
+        return False
+    return True
 
 
 def mixes_images(reference: Reference, shape: tuple[int, int, int]) -> bool:
@@ -111,14 +153,13 @@ def mixes_images(reference: Reference, shape: tuple[int, int, int]) -> bool:
     return not difference <= PARITY_TOLERANCE * max(1.0, float(np.abs(alone).max()))
 
 
-def check_parity(network: nn.Module, reference: Reference, shape: tuple[int, int, int], original: Path) -> Array:
+def check_parity(network: nn.Module, reference: Reference, shape: tuple[int, int, int]) -> Array:
     """Compares answers on random images at several batch sizes, and gradients with finite differences of the file.
 
     Args:
         network: The converted graph.
         reference: The file.
         shape: (C, H, W) of the images.
-        original: Where the file is, for messages.
 
     Returns:
         The file's answers on all random images, ``(N, num_classes)``.
@@ -131,43 +172,44 @@ def check_parity(network: nn.Module, reference: Reference, shape: tuple[int, int
     for count in _BATCH_SIZES:
         images = draw.random((count, *shape), np.float32) * 2 - 0.5
         answers.append(reference(images))
-        _compare(network, images, answers[-1], original)
-    _compare_gradients(network, reference, draw.random((2, *shape), np.float32), original)
+        _compare(network, images, answers[-1], reference)
+    _compare_gradients(network, reference, draw.random((2, *shape), np.float32))
     return np.concatenate(answers)
 
 
-def _compare(network: nn.Module, images: Array, expected: Array, original: Path) -> None:
+def _compare(network: nn.Module, images: Array, expected: Array, reference: Reference) -> None:
     try:
         with torch.no_grad():
             actual = network(torch.from_numpy(images)).numpy()
     except Exception as error:  # Each converted operator fails in its own way.
-        raise _differs(
-            original, f"It fails on {len(images)} images: {type(error).__name__}: {str(error)[:200]}"
-        ) from error
+        images_px = f"{len(images)} image{'s' * (len(images) > 1)} of {images.shape[2]}x{images.shape[3]} pixels"
+        why = f"It fails on {images_px}: {type(error).__name__}: {str(error)[:200]}"
+        raise reference.differs(why, reference.size_remedy) from error
     if actual.shape != expected.shape or expected.ndim != 2:
-        raise _differs(original, f"The outputs have the shapes {actual.shape} and {expected.shape}.")
+        why = f"The outputs have the shapes {actual.shape} and {expected.shape}."
+        raise reference.differs(why, reference.size_remedy)
     if not np.isfinite(expected).all():
-        raise _differs(original, "The file's own outputs contain NaN or infinity.")
+        raise reference.differs("The file's own outputs contain NaN or infinity.", _INTACT)
     tolerance = PARITY_TOLERANCE * max(1.0, float(np.abs(expected).max()))
     difference = float(np.abs(actual - expected).max())
     if not difference <= tolerance:
-        raise _differs(
-            original, f"The outputs differ by {difference:.2g} for {len(images)} images; allowed is {tolerance:.2g}."
+        raise reference.differs(
+            f"The outputs differ by {difference:.2g} for {len(images)} images; allowed is {tolerance:.2g}."
         )
     ranked = np.sort(expected, axis=1)
     clear = ranked[:, -1] - ranked[:, -2] > 2 * difference
     if (actual.argmax(1) != expected.argmax(1))[clear].any():
-        raise _differs(original, "The predicted classes differ.")
+        raise reference.differs("The predicted classes differ.")
 
 
-def _compare_gradients(network: nn.Module, reference: Reference, images: Array, original: Path) -> None:
+def _compare_gradients(network: nn.Module, reference: Reference, images: Array) -> None:
     """Central differences along random directions against the gradient of a random mix of the answers."""
     draw = np.random.default_rng(1)
     pixels = torch.from_numpy(images).requires_grad_()
     answer = network(pixels)
     mix = draw.standard_normal(tuple(answer.shape)).astype(np.float32)
     if not answer.requires_grad:
-        raise _differs(original, "No gradient reaches the image.")
+        raise reference.differs("No gradient reaches the image.", _NO_GRADIENT)
     (gradient,) = torch.autograd.grad((answer * torch.from_numpy(mix)).sum(), pixels)
     slope = gradient.numpy().astype(np.float64)
     steepest = slope / max(float(np.abs(slope).max()), 1e-30)
@@ -178,19 +220,11 @@ def _compare_gradients(network: nn.Module, reference: Reference, images: Array, 
     scale = float(np.linalg.norm(measured))
     rounding = _ROUNDING * float(answer.detach().abs().max()) * np.sqrt(mix.size * len(directions)) / _STEP
     if not error <= _GRADIENT_TOLERANCE * scale + rounding:
-        raise _differs(original, f"The gradients differ by {100 * error / scale:.0f} %.")
+        by = f"differ by {100 * error / scale:.0f} %" if scale else "are not zero, as those of the file are"
+        raise reference.differs(f"The gradients {by}.")
 
 
 def _difference_quotient(reference: Reference, images: Array, direction: npt.NDArray[np.float64], mix: Array) -> float:
     offset = (_STEP * direction).astype(np.float32)
     ahead, behind = reference(images + offset), reference(images - offset)
     return float(((ahead.astype(np.float64) - behind) * mix).sum() / (2 * _STEP))
-
-
-def _differs(original: Path, why: str) -> TeacherRefusedError:
-    return TeacherRefusedError(
-        "The ONNX model could not be converted faithfully.",
-        where=str(original),
-        why=why,
-        remedy="Open the model's state_dict instead, or export the ONNX file again with a dynamic batch.",
-    )

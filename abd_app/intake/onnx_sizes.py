@@ -22,52 +22,54 @@ _READ_BY_INFERENCE = 1024
 """Weights of more numbers are no shapes: their own numbers do not say how large another value is."""
 
 
-def numbers_per_image(model: onnx.ModelProto, facts: GraphFacts, original: Path) -> int:
+def numbers_per_image(
+    model: onnx.ModelProto, facts: GraphFacts, original: Path, *, wanted: tuple[int, int] | None = None
+) -> int:
     """How many a graph computes to answer one image; few beside those that a small file can ask for.
 
     Shapes are those that onnx infers for one batch, without computing any value (which may be what takes the memory); a
     value whose shape it cannot tell so is taken for as large as the largest that it can, which is no reason to refuse
     it. What is larger than that is stopped by :mod:`abd_app.intake.memory_limit`.
 
+    Args:
+        model: A checked graph.
+        facts: What it takes.
+        original: Where the file is, for messages.
+        wanted: (height, width) of images where the graph takes any, if these are more than usual.
+
     Raises:
         TeacherRefusedError: Its constants, or what it computes for one image, are out of all proportion.
     """
-    shapes = _inferred(model, facts)
+    size = facts.size or tuple(max(side, _USUAL_SIDE_PX) for side in wanted or (_USUAL_SIDE_PX,) * 2)
+    shapes = _inferred(model, facts, size)
     weights = sum(prod(tensor.dims) for tensor in all_tensors(model))
     of_image = {facts.input_name}
     batch = facts.batch or 1
-    images = batch * facts.channels * prod(facts.size or (_USUAL_SIDE_PX,) * 2)
+    images = batch * facts.channels * prod(size)
     made, computed, unknown, largest = 0, [images], 0, (0, "", "")
     for node in model.graph.node:
-        size = sum(prod(shapes[name]) for name in node.output if name in shapes)
+        numbers = sum(prod(shapes[name]) for name in node.output if name in shapes)
         if of_image.intersection(node.input):
             of_image.update(node.output)
-            computed.append(size)
+            computed.append(numbers)
             unknown += not shapes.keys() & set(node.output)
         elif node.op_type != "Constant":  # its numbers are in the file
-            made += size
-        largest = max(largest, (size, node.op_type, node.name))
+            made += numbers
+        largest = max(largest, (numbers, node.op_type, node.name))
     too_many = max(computed) > _AT_ONCE * batch or sum(computed) > _PER_IMAGE * batch
     if too_many or made > _MADE_CONSTANTS + 4 * weights:
-        size, operator, name = largest
-        node = f"Node {name!r}, the operator" if name else "An operator"
-        raise TeacherRefusedError(
-            "The ONNX model computes tensors that are far too large for an image classifier.",
-            where=str(original),
-            why=f"{node} {operator}, alone produces {size:,} numbers.",
-            remedy="Export the model again; a file like this can fill the memory of the machine that opens it.",
-        )
+        raise _too_large(original, *largest)
     return (sum(computed) + unknown * max(computed)) // batch
 
 
-def _inferred(model: onnx.ModelProto, facts: GraphFacts) -> dict[str, tuple[int, ...]]:
+def _inferred(model: onnx.ModelProto, facts: GraphFacts, size: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
     """Shapes by the names of values, where all sides are known."""
     import onnx
 
     light = _without_weights(model)
     for value in light.graph.input:
         if value.name == facts.input_name:
-            sides = (facts.batch or 1, facts.channels, *(facts.size or (_USUAL_SIDE_PX,) * 2))
+            sides = (facts.batch or 1, facts.channels, *size)
             for dimension, side in zip(value.type.tensor_type.shape.dim, sides, strict=True):
                 dimension.dim_value = side
     try:
@@ -81,6 +83,16 @@ def _inferred(model: onnx.ModelProto, facts: GraphFacts) -> dict[str, tuple[int,
         if tensor.HasField("shape") and all(side > 0 for side in shape):
             found[value.name] = shape
     return found
+
+
+def _too_large(original: Path, numbers: int, operator: str, name: str) -> TeacherRefusedError:
+    node = f"Node {name!r}, the operator" if name else "An operator"
+    return TeacherRefusedError(
+        "The ONNX model computes tensors that are far too large for an image classifier.",
+        where=str(original),
+        why=f"{node} {operator}, alone produces {numbers:,} numbers.",
+        remedy="Export the model again; a file like this can fill the memory of the machine that opens it.",
+    )
 
 
 def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:

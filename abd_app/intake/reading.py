@@ -55,7 +55,7 @@ def read_candidate(copy: PrivateCopy, facts: TeacherFacts) -> Candidate:
 def _read(copy: PrivateCopy, facts: TeacherFacts) -> Candidate:
     kind = sniff(copy.path, copy.original)
     if kind is FileKind.ONNX:
-        return from_onnx(copy)
+        return from_onnx(copy, facts.input_size)
     if kind is FileKind.SAFETENSORS:
         tensors, metadata = load_safetensors(copy.path)
         weights = unwrap(tensors, copy.original)

@@ -78,35 +78,6 @@ def test_constants_of_rank_five_survive_channels_last() -> None:
     assert torch.equal(moved.get_buffer("indices"), torch.arange(12).reshape(1, 2, 1, 3, 2))
 
 
-@pytest.mark.parametrize("axis", [1, -1])
-@pytest.mark.parametrize("batch", [None, 4])
-def test_a_last_softmax_is_taken_away(tmp_path: Path, axis: int, batch: int | None) -> None:
-    """Logits that are far apart, too: of their softmax, in fp32, nothing but 0 and 1 would be left."""
-    scaled = [helper.make_node("Mul", ["y1", "far"], ["y2"]), helper.make_node("Softmax", ["y2"], ["y"], axis=axis)]
-    model = classifier(back=scaled, batch=batch, far=np.float32(200))
-    teacher = opened(model, tmp_path)
-    images = torch.rand(4, 3, 8, 8)
-    assert teacher.card.answers == "logits"
-    assert any("softmax was taken away" in finding.title for finding in teacher.card.findings)
-    plain = 200 * answers(classifier(), images)
-    assert torch.allclose(teacher.network(images), plain, rtol=1e-3, atol=0.1)
-    assert plain.softmax(1).max() == 1
-    for said in ("probabilities", "logits"):  # of the file, or of what is left of it
-        facts = TeacherFacts(mean=(0.0,) * 3, std=(1.0,) * 3, answers=said)  # type: ignore[arg-type]
-        assert opened(model, tmp_path, facts).card.answers == "logits"
-
-
-def test_other_probabilities_are_noticed_and_become_logits(tmp_path: Path) -> None:
-    back = [helper.make_node("Softmax", ["y1"], ["y2"], axis=1), helper.make_node("Identity", ["y2"], ["y"])]
-    teacher = opened(classifier(back=back), tmp_path)
-    images = torch.rand(4, 3, 8, 8)
-    assert teacher.card.answers == "probabilities"
-    plain = answers(classifier(), images)
-    assert torch.allclose(teacher.network(images), plain.log_softmax(1), atol=1e-4)
-    with pytest.raises(UsageError, match="answers probabilities"):
-        opened(classifier(back=back), tmp_path, TeacherFacts(answers="logits"))
-
-
 def test_constants_in_nodes_count_as_those_in_front_do(tmp_path: Path) -> None:
     """Where a normalisation is looked for, and where a fixed batch is freed."""
     model = classifier([helper.make_node("Div", ["x", "sd"], ["x1"])], batch=4, sd=np.float32(255))
@@ -224,8 +195,10 @@ def test_two_outputs_are_refused(tmp_path: Path) -> None:
     assert "2 outputs" in _refusal(model, tmp_path).what
 
 
-def test_channels_last_input_is_refused(tmp_path: Path) -> None:
-    model = classifier(front=[helper.make_node("Transpose", ["x"], ["x1"], perm=[0, 3, 1, 2])])
-    for dimension, value in zip(model.graph.input[0].type.tensor_type.shape.dim[1:], (8, 8, 3), strict=True):
-        dimension.dim_value = value
-    assert "channels last" in _refusal(model, tmp_path).why
+def test_other_domains_that_no_node_is_of_are_nothing_to_warn_of(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    model = classifier()
+    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 2))
+    assert opened(model, tmp_path).card.num_classes == 3
+    assert [str(warning.message) for warning in recwarn if "domains" in str(warning.message)] == []
