@@ -30,6 +30,8 @@ _TRANSFORMING = frozenset(("torchvision/googlenet", "torchvision/inception_v3"))
 _LARGE_PX = 64
 """From this side on a graph's images are taken for ImageNet's, below for CIFAR-10's."""
 
+_UNRECOGNISED = "The app recognises no normalisation at the graph's input;"
+
 
 @dataclass(frozen=True)
 class Guess:
@@ -61,11 +63,14 @@ def guess_mean_std(
         )
     if name == "onnx" and (size is None or min(size) >= _LARGE_PX):
         return _written(
-            *_IMAGENET, "Nothing at the graph's input normalises; these numbers are ImageNet's, the usual ones."
+            *_IMAGENET,
+            f"{_UNRECOGNISED} these numbers are ImageNet's, the usual ones; check the accuracy.",
         )
     if name == "onnx":
         return _written(
-            _CIFAR_MEAN, (0.247, 0.243, 0.261), "Nothing at the graph's input normalises; these numbers are CIFAR-10's."
+            _CIFAR_MEAN,
+            (0.247, 0.243, 0.261),
+            f"{_UNRECOGNISED} these numbers are CIFAR-10's; check the accuracy.",
         )
     if name.startswith("preact-"):
         return _written(

@@ -108,10 +108,8 @@ def read_facts(model: onnx.ModelProto, original: Path) -> GraphFacts:
         raise _refused(original, what, "", "The app takes float32 images (N, C, H, W).")
     channels = shape[1] or channels_of_first_convolution(model, source.name)
     if channels not in (1, 3):
-        free = (
-            f", and its first convolution takes {channels} channels" if channels else ", and no convolution tells more"
-        )
-        free = "" if shape[1] else free
+        tells = f"its first convolution takes {channels} channels" if channels else "no convolution tells more"
+        free = "" if shape[1] else f", and {tells}"
         why = f"Its input {source.name!r} is {_written(shape)}{free}."
         remedy = "Export it with the input (N, C, H, W), and with 1 or 3 as the number of channels."
         raise _refused(original, "not a classifier of RGB or grey images", why, remedy)
