@@ -124,6 +124,9 @@ def make_adversaries(
     each, climb = settings.adversaries, settings.climb
     if kind == "bend":
         return Bends([one[0] for one in leads], each, shape[1:], device, generator, climb=climb)
-    opacities = settings.opacities if kind == "blend" else None
-    ball, boxes = settings.ball, settings.boxes
+    boxes = settings.boxes
+    if kind == "mark":
+        each, ball = settings.mark_adversaries, settings.mark_ball
+        return Adversaries(leads, each, shape, device, generator, ball=ball, boxes=boxes, climb=climb)
+    ball, opacities = settings.ball, settings.opacities
     return Adversaries(leads, each, shape, device, generator, ball=ball, boxes=boxes, climb=climb, opacities=opacities)

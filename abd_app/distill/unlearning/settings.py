@@ -17,9 +17,12 @@ class UnlearningSettings:
         inversion_steps: For each of these; more than ``fast`` takes, so that they are of their class beyond doubt.
         steps: Of the unlearning.
         batch_size: Images a step that keep their answer, and as many that are perturbed.
-        adversaries: Pictures, and as many canvases, for each target; or displacements, where bending leads there.
+        adversaries: Displacements for each target, where bending leads there; pictures, and as many canvases, where
+            classes trade places.
+        mark_adversaries: Pictures, and as many canvases, for a target that stands out by its margin.
         shown: As many of both that the student will see, found in the teacher as it was handed in.
         ball: Bound of the pictures, in pixels of [0, 1].
+        mark_ball: The same of the pictures of ``mark_adversaries``: a mark may change a pixel by much more than 0.2.
         boxes: Sides of what is shown of a canvas, from and to, as shares of the image's.
         opacities: Of canvases that are blended in, from and to, where classes trade places.
         climb: Step of the adversaries, as a share of the ball, of half the pixel box, or of half a pixel.
@@ -43,8 +46,10 @@ class UnlearningSettings:
     steps: int = 100
     batch_size: int = 64
     adversaries: int = 4
+    mark_adversaries: int = 12
     shown: int = 12
     ball: float = 0.2
+    mark_ball: float = 0.3
     boxes: tuple[float, float] = (0.12, 0.5)
     opacities: tuple[float, float] = (0.1, 0.3)
     climb: float = 0.1

@@ -59,8 +59,8 @@ def new_retrospection(compute: Compute, *, backdoor: bool = True, most: int | No
     teacher, random = AnsweringTeacher(network, compute), torch.Generator().manual_seed(1)
     pictures = torch.zeros(1, 3, 16, 16, dtype=torch.uint8)
     settings = PatchSettings(first=512, capacity=512, drawn=64)
-    how = {"search_steps": 40, "steps": 120, "batch_size": 32, "rate": 0.02, "ball": 0.06, "boxes": (0.12, 0.28)}
-    how["how_far"] = 1.0
+    how = {"search_steps": 40, "steps": 120, "batch_size": 32, "rate": 0.02, "boxes": (0.12, 0.28)}
+    how |= {"how_far": 1.0, "ball": 0.06, "mark_ball": 0.06, "mark_adversaries": 4}  # as few as a small batch can lead
     retrospection = TeacherRetrospection(
         teacher,
         lambda: _Colours(teacher, pictures, size=(8, 8), num_classes=CLASSES, generator=random, settings=settings),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from abd_app.distill.compute.device import Compute
-from abd_app.distill.unlearning.adversaries import Adversaries
+from abd_app.distill.unlearning.adversaries import Adversaries, Kind, make_adversaries
+from abd_app.distill.unlearning.settings import UnlearningSettings
 
 
 def test_adversaries_stay_in_the_ball_and_in_the_pixel_box(compute: Compute) -> None:
@@ -75,3 +77,16 @@ def test_restored_ones_do_what_the_others_did(compute: Compute) -> None:
         one._random.manual_seed(2)
         shown.append(one.laid_over(images, 40))
     assert torch.equal(*shown)
+
+
+def test_marks_are_led_by_more_and_larger_pictures_than_blends(compute: Compute) -> None:
+    """Four in a ball of 0.2 left a BadNets square 8 % of its attacks in the labels, twelve in one of 0.3 left 2 %."""
+    kinds: tuple[Kind, ...] = ("mark", "blend")
+    for kind, count, ball in zip(kinds, (12, 4), (0.3, 0.2), strict=True):
+        random = torch.Generator().manual_seed(0)
+        made = make_adversaries([(0, 0)], UnlearningSettings(), (3, 8, 8), compute.device, random, kind=kind)
+        assert isinstance(made, Adversaries)
+        for _ in range(30):
+            made.descend([torch.ones_like(one) for one in made.state_dict().values()])
+        pictures = made.state_dict()["pictures"]
+        assert len(pictures) == count and float(pictures.max()) == pytest.approx(-ball)

@@ -86,7 +86,13 @@ def _teacher(compute: Compute, *, backdoor: bool) -> AnsweringTeacher:
 
 
 def _retrospection(teacher: AnsweringTeacher) -> TeacherRetrospection:
-    settings = UnlearningSettings(search_steps=20, steps=120, batch_size=32, rate=0.05, how_far=1.0)
+    how = {
+        "search_steps": 20,
+        "steps": 120,
+        "batch_size": 32,
+        "mark_adversaries": 4,
+    }  # as few as a small batch can lead
+    settings = UnlearningSettings(**how, mark_ball=0.2, rate=0.05, how_far=1.0)
     random = torch.Generator().manual_seed(2)
     return TeacherRetrospection(
         teacher,
