@@ -1,9 +1,18 @@
-"""Pictures of any kind in eight bits a channel."""
+"""Pictures of any kind in eight bits a channel, and the right way up."""
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
+
+
+def upright(picture: Image.Image) -> Image.Image:
+    """The picture turned as its EXIF data says; as it lies where that is damaged."""
+    with contextlib.suppress(Exception):  # Pillow's reader of EXIF raises many types
+        return ImageOps.exif_transpose(picture)
+    return picture
 
 
 def eight_bit(picture: Image.Image) -> Image.Image:

@@ -36,7 +36,10 @@ def choose_method(method: str, card: TeacherCard, device_type: str, *, purifies:
     if method != "auto":
         return method, "as you asked"
     if card.batchnorm_folded:
-        return "ood", "ONNX export has folded BatchNorm layers away, and what is left of them says too little to invert"
+        return (
+            "ood",
+            "ONNX export seems to have folded BatchNorm layers away: what is left says too little",
+        )
     if has_statistics and device_type == "cpu" and not purifies and max(card.input_size or (0,)) > SMALL_PX:
         return "ood", f"inverting images of more than {SMALL_PX} pixels a side takes a CPU too long"
     if has_statistics:

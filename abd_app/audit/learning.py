@@ -60,8 +60,8 @@ _STATE_DICT_HAS_MORE = (
 _PARTLY_BOUNDED = Finding(
     "warning",
     "Activation bounds act in part",
-    "ONNX export has folded BatchNorm layers away, and only those that are left say how far activations go on training "
-    "data. If you have the network as a state_dict, open that.",
+    "ONNX export seems to have folded BatchNorm layers away: there are few beside the convolutions, and only they say "
+    "how far activations go on training data. If you have the network as a state_dict, open that.",
 )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from abd_app.audit.choices import SMALL_PX
 from abd_app.audit.opening import OpenAudit
 from abd_app.audit.rehearsal import measure_pace
+from abd_app.distill.compute.parallel import world_size
 from abd_app.events import Event, FindingMade
 from abd_app.teacher import Finding
 
@@ -22,20 +23,20 @@ def warn_of_long_run(audit: OpenAudit) -> Iterator[Event]:
     spec, plan = audit.teacher.spec, audit.plan
     if audit.compute.device.type != "cpu" or max(spec.height, spec.width) <= SMALL_PX or plan.minutes is not None:
         return
+    if world_size() > 1:  # each would rehearse with as many images as it has time for, and they would not fit together
+        return
     pace = measure_pace(audit.teacher, audit.recipe, audit.record.student_name, audit.compute)
     expected = pace.seconds(audit.recipe)
     if expected < LONG_S:
         return
     before = pace.seconds_before_first_step(audit.recipe)
-    yield FindingMade(
-        Finding(
-            "warning",
-            f"This will take about {_duration(expected)} on this CPU",
-            f"About {_duration(before)} of it before the student's first step, however few --steps there are: a "
-            "backdoor is searched for and unlearned, and images are labelled. A GPU is much faster; --defense sv does "
-            "without the search, and is the weaker defence.",
+    detail = f"About {_duration(before)} of it before its first step, however few --steps there are."
+    if audit.recipe.retrospection == "teacher":
+        detail += (
+            " In them a backdoor is searched for and unlearned: --defense sv does without, and is the weaker defence."
         )
-    )
+    detail += " The twin takes about as long as the student's steps." * plan.compare + " A GPU is much faster."
+    yield FindingMade(Finding("warning", f"The student will take about {_duration(expected)} on this CPU", detail))
 
 
 def _duration(seconds: float) -> str:

@@ -69,7 +69,7 @@ class Pace:
 
     def seconds_before_first_step(self, recipe: Recipe) -> float:
         """Of :meth:`seconds`, what the defences and the first labels take: it does not become less with fewer steps."""
-        return self._begins(recipe) + self._defends(recipe)
+        return (self._begins(recipe) if recipe.labels_once else 0.0) + self._defends(recipe)
 
     def _begins(self, recipe: Recipe) -> float:
         """First labelling, and the part of the last epoch that was drawn and is not learned from."""

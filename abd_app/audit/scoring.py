@@ -85,13 +85,14 @@ class Scorer:
         self.class_names = teacher.card.class_names
         self._live: Callable[[nn.Module], Scores]
         self._full: Callable[[nn.Module], Scores]
-        self.inputs = fingerprints(plan, None)
-        if plan.data is None:
+        evaluation = None
+        if plan.data is not None:
+            evaluation = load_evaluation(plan.data, spec, class_names=teacher.card.class_names)
+        self.inputs = fingerprints(plan, evaluation)
+        if evaluation is None:
             search = functools.cache(lambda: _search(plan, teacher, network, compute))
             self._live = self._full = lambda model: search().replay(model)
         else:
-            evaluation = load_evaluation(plan.data, spec, class_names=teacher.card.class_names)
-            self.inputs = fingerprints(plan, evaluation)
             self.findings, self.class_names = evaluation.findings, self.class_names or evaluation.class_names
             self._live = _meter(plan, teacher, evaluation, compute, LIVE_IMAGES).measure
             self._full = _meter(plan, teacher, evaluation, compute, None).measure

@@ -27,11 +27,14 @@ def with_tensors_for_arrays(content: object) -> int:
     dictionaries = list(_dictionaries(content))
     if any(isinstance(value, torch.Tensor) for one in dictionaries for value in one.values()):
         return 0
-    count = 0
+    count, made = 0, dict[int, torch.Tensor | None]()
     for one in dictionaries:
         for name, value in one.items():
-            tensor = _tensor(value) if isinstance(value, StoredArray) else None
-            if tensor is not None:
+            if not isinstance(value, StoredArray):
+                continue
+            if id(value) not in made:  # of many references to one array each would be a copy
+                made[id(value)] = _tensor(value)
+            if (tensor := made[id(value)]) is not None:
                 one[name] = tensor
                 count += 1
     return count

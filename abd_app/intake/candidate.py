@@ -61,7 +61,7 @@ class Candidate:
 
     @property
     def batchnorm_folded(self) -> bool:
-        """Whether so few BatchNorm layers are left beside the convolutions that an export must have folded some."""
+        """Whether so few BatchNorm layers are left beside the convolutions that an export has probably folded some."""
         modules = self.network.modules() if self.network is not None and self.kind is FileKind.ONNX else ()
         convolutions = sum(isinstance(module, nn.Conv2d) for module in modules)
         return 0 < self.batchnorm_layers < _WHOLE_SHARE * convolutions

@@ -74,6 +74,8 @@ def _are_norms(norms: torch.Tensor, directions: torch.Tensor) -> bool:
 
 def _with_norms(norms: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
     others = tuple(dim for dim, length in enumerate(norms.shape) if length == 1)
+    if norms.dim() and not others:  # of a vector, each number has a norm of its own
+        return directions.sign() * norms
     lengths: torch.Tensor = torch.linalg.vector_norm(directions, dim=others or None, keepdim=bool(others))
     return directions * (norms / lengths)
 

@@ -10,7 +10,7 @@ from torch import nn
 from abd_app.errors import TeacherRefusedError
 from abd_app.intake import onnx_data, onnx_graph, onnx_layout, onnx_network, onnx_parity, onnx_sizes
 from abd_app.intake.candidate import Candidate
-from abd_app.intake.memory_limit import limited_memory
+from abd_app.intake.memory_limit import is_for_lack_of_memory, limited_memory
 from abd_app.intake.onnx_batch import OneByOne
 from abd_app.intake.private_copy import PrivateCopy, rewritten
 from abd_app.intake.sniff import FileKind
@@ -107,6 +107,8 @@ def _converted(
         try:
             return attempt(closed, simplified)
         except TeacherRefusedError as refusal:
+            if is_for_lack_of_memory(refusal):
+                raise
             refusal.__cause__ = refusal.__context__ = None  # their frames hold the network
             refusals.append(refusal.with_traceback(None))
     raise refusals[0]

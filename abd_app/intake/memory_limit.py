@@ -14,7 +14,7 @@ import torch
 from abd_app.errors import TeacherRefusedError
 
 _LACK_OF_MEMORY = re.compile(
-    "bad_alloc|bad allocation|[Ff]ailed to allocate|[Cc]an('t|not) allocate memory|not enough memory"
+    "bad_alloc|bad allocation|[Ff]ailed to allocate|[Cc]an('t|not) allocate memory|not enough memory|Unable to allocate"
 )
 _AT_LEAST_BYTES = 2 * 1024**3
 _TIMES_THE_FILE = 12

@@ -13,6 +13,7 @@ import torch
 
 from abd_app.errors import TeacherRefusedError
 from abd_app.intake.arrays import with_tensors_for_arrays
+from abd_app.intake.conversion import MOST_REPEATED_BYTES, Converted, repeated
 from abd_app.intake.folding import folded
 from abd_app.intake.stated import StatedFacts, for_unit_pixels, from_dict, is_dense
 from abd_app.teacher import Finding
@@ -35,8 +36,6 @@ _NEARLY_ALL, _MOST_BESIDE = 0.9, 3
 _AVERAGE = re.compile(r"(^|_)(ema|swa|averaged?)(_|$)")
 """The part of a checkpoint that holds the average of another part's weights over the last steps of training."""
 _MAX_DEPTH = 4
-_MOST_REPEATED_BYTES = 2**26
-"""Of a tensor that repeats what is stored once: copying it would take as much memory as it claims."""
 _SHOWN_KEYS = 3
 
 
@@ -86,6 +85,9 @@ def unwrap(content: object, original: Path) -> Weights:
         findings.append(Finding("info", "The averaged (EMA) weights are used", "/".join(path)))
     assert isinstance(content, Mapping)
     tensors = folded(_plain(content, original, findings), findings)
+    broken = [name for name, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        findings.append(Finding("danger", "Some weights are NaN or infinite", _shown(broken)))
     tensors, normalisation = _strip(tensors, findings, averaged=_has_averaged(content))
     return Weights(_modernised(tensors), stated.merged(normalisation), tuple(findings))
 
@@ -130,6 +132,7 @@ def _plain(content: Mapping[str, object], original: Path, findings: list[Finding
     tensors: Tensors = {}
     dropped: list[str] = []
     dtypes: set[torch.dtype] = set()
+    converted = Converted()
     for name, value in content.items():
         if not isinstance(value, torch.Tensor) or name.rpartition(".")[2] in _BOOKKEEPING:
             dropped.append(name)
@@ -141,25 +144,17 @@ def _plain(content: Mapping[str, object], original: Path, findings: list[Finding
                 remedy="Save the model with ordinary floating-point weights.",
             )
         claimed, stored = value.numel() * value.element_size(), value.untyped_storage().nbytes()
-        if claimed > max(stored, _MOST_REPEATED_BYTES):
-            raise TeacherRefusedError(
-                "The file claims more than it holds.",
-                where=f"{original}: {name}",
-                why=f"{stored:,} bytes are repeated until they fill {claimed:,}.",
-                remedy="Save the model with ordinary weights, e.g. after tensor.contiguous().",
-            )
+        if claimed > max(stored, MOST_REPEATED_BYTES):
+            raise repeated(f"{original}: {name}", stored, claimed)
         if value.is_floating_point() and value.dtype is not torch.float32:
             dtypes.add(value.dtype)
-            value = value.float()
+            value = converted.of(value, f"{original}: {name}")
         tensors[name] = value.detach()
     if dropped:
         findings.append(Finding("info", f"{len(dropped)} entries that are not weights were left out", _shown(dropped)))
     if dtypes:
         types = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
         findings.append(Finding("info", "Weights converted to fp32", f"The file stores {types}."))
-    broken = [name for name, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]
-    if broken:
-        findings.append(Finding("danger", "Some weights are NaN or infinite", _shown(broken)))
     return tensors
 
 

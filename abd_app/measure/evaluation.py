@@ -99,7 +99,7 @@ def _from_folder(root: Path, spec: ImageSpec, teacher_names: Sequence[str], call
     pixels = np.empty((len(chosen), spec.channels, spec.height, spec.width), dtype=np.uint8)
     resized = recoloured = 0
     for row, index in enumerate(chosen):
-        picture = open_picture(files[index], what="evaluation image", option="--data", upright=False)
+        picture = open_picture(files[index], what="evaluation image", option="--data", turned=False)
         resized += picture.size != (spec.width, spec.height)
         recoloured += (picture.mode == "L") != (spec.channels == 1)
         pixels[row] = fit_picture(picture, height=spec.height, width=spec.width, channels=spec.channels)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from abd_app.eight_bit import eight_bit
+from abd_app.eight_bit import eight_bit, upright
 from abd_app.errors import UsageError
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".ppm", ".pgm"})
@@ -17,13 +17,13 @@ _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "PPM")
 _MAX_PIXELS = 50_000_000
 
 
-def open_picture(path: Path, *, what: str, option: str, upright: bool = True) -> Image.Image:
+def open_picture(path: Path, *, what: str, option: str, turned: bool = True) -> Image.Image:
     """A fully decoded picture, its mode one of ``L``, ``RGB``, ``RGBA``.
 
     Args:
         what: What the picture is to the user, e.g. ``trigger picture``.
         option: The command-line option that named it.
-        upright: Whether it is turned as its EXIF data says, as viewers show it. torchvision's ``ImageFolder``, with
+        turned: Whether it is turned as its EXIF data says, as viewers show it. torchvision's ``ImageFolder``, with
             which teachers are trained, does not.
 
     Raises:
@@ -40,7 +40,7 @@ def open_picture(path: Path, *, what: str, option: str, upright: bool = True) ->
             warnings.simplefilter("ignore")  # Pillow warns about size and odd metadata; size is checked below
             with Image.open(path, formats=_FORMATS) as opened:
                 _check_size(opened, path, what=what, option=option)
-                return eight_bit(ImageOps.exif_transpose(opened) if upright else opened)
+                return eight_bit(upright(opened) if turned else opened)
     except UsageError:
         raise
     except Exception as error:  # Pillow's decoders raise many types on damaged files

@@ -6,11 +6,11 @@ import functools
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from abd_app.distill.sources.augment import PatchCutter
 from abd_app.distill.sources.procedural import draw_canvases
-from abd_app.eight_bit import eight_bit
+from abd_app.eight_bit import eight_bit, upright
 from abd_app.errors import UsageError
 from abd_app.teacher import ImageSpec
 
@@ -32,7 +32,7 @@ def load_picture(path: str, *, channels: int, smallest_px: int) -> torch.Tensor:
     try:
         with Image.open(path) as opened:
             opened.draft("RGB", (LARGEST_SIDE_PX, LARGEST_SIDE_PX))
-            picture = eight_bit(ImageOps.exif_transpose(opened)).convert("L" if channels == 1 else "RGB")
+            picture = eight_bit(upright(opened)).convert("L" if channels == 1 else "RGB")
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise UsageError(
             "The picture cannot be read.", where=path, why=str(error), remedy="Give a PNG or JPEG file."

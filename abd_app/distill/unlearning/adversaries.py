@@ -126,7 +126,8 @@ def make_adversaries(
         return Bends([one[0] for one in leads], each, shape[1:], device, generator, climb=climb)
     boxes = settings.boxes
     if kind == "mark":
-        each, ball = settings.mark_adversaries, settings.mark_ball
+        # Of few classes all are led to: more adversaries than images would hardly move.
+        each, ball = max(settings.adversaries, settings.mark_adversaries // len(leads)), settings.mark_ball
         return Adversaries(leads, each, shape, device, generator, ball=ball, boxes=boxes, climb=climb)
     ball, opacities = settings.ball, settings.opacities
     return Adversaries(leads, each, shape, device, generator, ball=ball, boxes=boxes, climb=climb, opacities=opacities)

@@ -69,9 +69,7 @@ def a_report(**changes: Any) -> Report:
         "teacher": a_teacher(),
         "student": a_student(),
         "twin": None,
-        "plan": AuditPlan(
-            "/home/maker/secret/teacher.pth", "/home/maker/secret/run", data="/home/maker/images"
-        ).to_dict(),
+        "plan": _PLAN.to_dict(),
         "method": "ood",
         "method_reason": "The teacher has no BatchNorm.",
         "seed": 0,

@@ -93,3 +93,12 @@ def test_arrays_that_lie_are_no_weights(array: StoredArray) -> None:
     content = {"a": array}
     assert with_tensors_for_arrays(content) == 0
     assert content["a"] is array
+
+
+def test_many_names_of_one_array_are_one_tensor() -> None:
+    kind, array = StoredType("f4"), StoredArray()
+    kind.byte_order = "<"
+    array.state = (1, (1000,), kind, False, bytes(4000))
+    state: dict[object, object] = {f"layer{index}.weight": array for index in range(50)}
+    assert with_tensors_for_arrays(state) == 50
+    assert len({one.data_ptr() for one in state.values() if isinstance(one, torch.Tensor)}) == 1

@@ -77,3 +77,15 @@ def test_many_names_take_no_time() -> None:
     tensors = {f"{index}.parametrizations.weight.original0": torch.ones(()) for index in range(50_000)}
     assert folded(tensors, []) is tensors
     assert len(unwrap({"a.weight_mask": torch.ones(2), "a.bias": torch.ones(2)}, Path("t.pth")).tensors) == 2
+
+
+def test_each_number_of_a_vector_has_a_norm_of_its_own() -> None:
+    norms, directions = torch.tensor([2.0, 3.0]), torch.tensor([0.5, -4.0])
+    made = folded({"weight_g": norms, "weight_v": directions}, [])
+    assert torch.allclose(made["weight"], torch._weight_norm(directions, norms, 0))
+
+
+def test_factors_whose_product_is_no_number_are_a_danger() -> None:
+    state = {"fc.weight_g": torch.ones(4, 1), "fc.weight_v": torch.zeros(4, 3), "fc.bias": torch.zeros(4)}
+    findings = unwrap(state, Path("a.pth")).findings
+    assert any(one.severity == "danger" and "NaN" in one.title and "fc.weight" in one.detail for one in findings)

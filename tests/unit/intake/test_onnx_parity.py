@@ -140,3 +140,16 @@ def test_answers_that_do_not_move_are_compared_without_a_division(tmp_path: Path
     with pytest.raises(TeacherRefusedError) as caught:
         check_parity(Moving(), reference, (3, 8, 8))
     assert "not zero, as those of the file are" in caught.value.why
+
+
+def test_a_graph_for_which_memory_ran_out_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = []
+
+    def convert(*_parts: object, **_options: object) -> None:
+        tries.append(1)
+        raise MemoryError("Unable to allocate 3.00 GiB for an array")
+
+    monkeypatch.setattr("onnx2pytorch.ConvertModel", convert)
+    with pytest.raises(TeacherRefusedError, match="far more memory"):
+        opened(classifier(), tmp_path)
+    assert len(tries) == 1

@@ -131,7 +131,8 @@ def test_a_limit_takes_images_of_all_classes_however_they_are_sorted() -> None:
         )
 
 
-def test_a_limit_takes_of_few_images_that_can_be_attacked_some(few: int = 5) -> None:
+def test_a_limit_takes_of_few_images_that_can_be_attacked_some() -> None:
+    few = 5
     labels = torch.full((1000,), 2)
     labels[torch.arange(few) * 199] = 1
     evaluation = EvaluationSet(_images(*labels.tolist()), labels)

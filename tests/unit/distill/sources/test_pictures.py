@@ -40,6 +40,11 @@ def test_sixteen_bit_grey_keeps_its_scale(tmp_path: Path) -> None:
     assert load_picture(str(tmp_path / "a.png"), channels=3, smallest_px=8).unique().tolist() == [128]
 
 
+def test_damaged_exif_data_is_no_reason_to_refuse_a_picture(tmp_path: Path) -> None:
+    Image.fromarray(np.full((20, 20), 7, dtype=np.uint8)).save(tmp_path / "a.png", exif=b"no EXIF data at all")
+    assert load_picture(str(tmp_path / "a.png"), channels=1, smallest_px=8).unique().tolist() == [7]
+
+
 def test_a_huge_picture_is_made_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pictures, "LARGEST_SIDE_PX", 32)
     assert load_picture(_save(tmp_path / "big.png", 90, 70), channels=3, smallest_px=8).shape == (1, 3, 32, 32)
