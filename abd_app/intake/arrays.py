@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
 
 import torch
 
+from abd_app.intake.dictionaries import dictionaries
 from abd_app.intake.stand_ins import StoredArray, StoredType
 
 _TYPES = {
@@ -24,11 +24,11 @@ def with_tensors_for_arrays(content: object) -> int:
 
     Beside tensors arrays are no weights: labels, indices, curves.
     """
-    dictionaries = list(_dictionaries(content))
-    if any(isinstance(value, torch.Tensor) for one in dictionaries for value in one.values()):
+    found = list(dictionaries(content))
+    if any(isinstance(value, torch.Tensor) for one in found for value in one.values()):
         return 0
     count, made = 0, dict[int, torch.Tensor | None]()
-    for one in dictionaries:
+    for one in found:
         for name, value in one.items():
             if not isinstance(value, StoredArray):
                 continue
@@ -38,18 +38,6 @@ def with_tensors_for_arrays(content: object) -> int:
                 one[name] = tensor
                 count += 1
     return count
-
-
-def _dictionaries(content: object) -> Iterator[dict[object, object]]:
-    waiting, seen = [content], set[int]()
-    while waiting:
-        one = waiting.pop()
-        if id(one) in seen or not isinstance(one, dict | list | tuple):
-            continue
-        seen.add(id(one))
-        if isinstance(one, dict):
-            yield one
-        waiting.extend(one.values() if isinstance(one, dict) else one)
 
 
 def _tensor(array: StoredArray) -> torch.Tensor | None:

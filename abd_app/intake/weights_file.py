@@ -13,6 +13,7 @@ import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from abd_app.errors import TeacherRefusedError
+from abd_app.intake.dictionaries import dictionaries
 from abd_app.intake.stand_ins import STAND_INS
 
 _SHOWN_GLOBALS = 5
@@ -44,15 +45,9 @@ def load_weights_only(path: str | Path, *, ignore_extras: bool = False) -> objec
 
 def _drop_attributes(content: object) -> None:
     """Clears the attributes of all dictionaries in ``content``: a file may call one ``items``, and hide the method."""
-    waiting, seen = [content], set[int]()
-    while waiting:
-        one = waiting.pop()
-        if id(one) in seen or not isinstance(one, dict | list | tuple):
-            continue
-        seen.add(id(one))
+    for one in dictionaries(content):
         if isinstance(one, OrderedDict):
             vars(one).clear()
-        waiting.extend(one.values() if isinstance(one, dict) else one)
 
 
 def _check_archive(path: Path) -> None:
