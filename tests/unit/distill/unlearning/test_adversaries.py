@@ -90,3 +90,13 @@ def test_marks_are_led_by_more_and_larger_pictures_than_blends(compute: Compute)
             made.descend([torch.ones_like(one) for one in made.state_dict().values()])
         pictures = made.state_dict()["pictures"]
         assert len(pictures) == count and float(pictures.max()) == pytest.approx(-ball)
+
+
+@pytest.mark.parametrize(("targets", "count"), [(1, 12), (2, 12), (3, 12), (6, 24)])
+def test_where_several_classes_are_unlearned_they_share_the_adversaries(
+    compute: Compute, targets: int, count: int
+) -> None:
+    leads = [(target,) * targets for target in range(targets)]
+    random = torch.Generator().manual_seed(0)
+    made = make_adversaries(leads, UnlearningSettings(), (3, 8, 8), compute.device, random, kind="mark")
+    assert len(made.state_dict()["pictures"]) == count  # type: ignore[union-attr]
