@@ -9,6 +9,10 @@ import os
 from collections.abc import Iterator
 
 import torch
+
+# Its functions keep the group that is there when they are defined as a default. Were it imported later, as PyTorch's
+# compiler does on its first use, leaving the group would not end its threads, and the process could abort at its end.
+import torch.distributed.nn.functional
 from torch import distributed
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous

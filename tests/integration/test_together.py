@@ -22,7 +22,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="names the loopb
 
 ROOT = Path(__file__).resolve().parents[2]
 LEARNER = Path(__file__).with_name("together_learner.py")
-TWO = ("-m", "torch.distributed.run", "--standalone", "--local-addr", "localhost", "--nproc-per-node", "2")
+ONE = ("-m", "torch.distributed.run", "--standalone", "--local-addr", "localhost", "--nproc-per-node", "1")
+TWO = (*ONE[:-1], "2")
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +132,24 @@ def test_torchrun_distils_one_student_and_writes_it_once(teacher: str, tmp_path:
         torch.cat([(one[name] - other[name].detach()).flatten() for name in start]).norm() for other in (start, two)
     )
     assert 0 < distance < 0.3 * way
+
+
+def test_no_thread_of_the_group_is_left_when_the_run_ends(teacher: str, tmp_path: Path) -> None:
+    """One that is left may abort the process when the interpreter ends; export, which compiles, must not keep it."""
+    plan = AuditPlan(teacher, str(tmp_path / "out"), device="cpu")
+    code = (
+        "import pathlib\n"
+        "from abd_app.audit import together\n"
+        "from abd_app.plan import AuditPlan\n"
+        f"with together.joined(AuditPlan.from_json({plan.to_json()!r})):\n"
+        "    import torch._dynamo\n"
+        "    print(*(task.read_text() for task in pathlib.Path('/proc/self/task').glob('*/comm')))\n"
+        "print('left')\n"
+        "print(*(task.read_text() for task in pathlib.Path('/proc/self/task').glob('*/comm')))\n"
+    )
+    ended, printed = _run(*ONE, "--no-python", sys.executable, "-c", code)
+    joined, left = printed.split("left\n")
+    assert ended == 0 and "gloo" in joined and "gloo" not in left, printed
 
 
 def test_a_plan_for_one_process_is_refused_once(teacher: str, tmp_path: Path) -> None:
