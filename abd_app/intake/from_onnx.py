@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from abd_app.errors import TeacherRefusedError
-from abd_app.intake import onnx_data, onnx_graph, onnx_layout, onnx_network, onnx_parity, onnx_sizes
+from abd_app.intake import onnx_data, onnx_graph, onnx_layout, onnx_network, onnx_parity, onnx_precision, onnx_sizes
 from abd_app.intake.candidate import Candidate
 from abd_app.intake.memory_limit import is_for_lack_of_memory, limited_memory
 from abd_app.intake.onnx_batch import OneByOne
@@ -18,6 +18,7 @@ from abd_app.intake.stated import StatedFacts
 from abd_app.teacher import DataFile, Finding
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     import numpy as np
@@ -29,6 +30,8 @@ Size = tuple[int, int]
 _SHOWN_DATA_FILES = 4
 _UNIT_RANGE_STD = 2.0
 """A graph that divides pixels by more than this, or subtracts more from them, expects them in [0, 255]."""
+_AGREE = 1e-5
+"""Of the largest output: what float32 rounds away."""
 
 _MIXES_IMAGES = Finding(
     "warning",
@@ -56,6 +59,9 @@ def from_onnx(copy: PrivateCopy, wanted: Size | None = None) -> Candidate:
     onnx_graph.check(model, copy.original)
     if softmax_removed := onnx_layout.remove_last_softmax(model):
         copy = rewritten(copy, model.SerializeToString())
+    as_it_is, input_type = copy.path, onnx_precision.input_type(model)
+    if other_types := onnx_precision.put_in_float32(model, copy.original):
+        copy = rewritten(copy, model.SerializeToString())
     channels_last, flattened = onnx_layout.put_channels_first(model), onnx_layout.flatten_answers(model)
     facts = onnx_graph.read_facts(model, copy.original)
     file_bytes = copy.size_bytes + sum(file.size_bytes for file in data_files)
@@ -64,12 +70,15 @@ def from_onnx(copy: PrivateCopy, wanted: Size | None = None) -> Candidate:
         reference = onnx_parity.Reference(copy.path, copy.original, facts, channels_last=channels_last)
         network, answers, size = _converted(model, facts, reference, wanted, copy.original)
         mixes = onnx_parity.mixes_images(reference, (facts.channels, *size))
+        findings = _onnx_findings(network, facts, data_files)
+        if other_types:
+            difference = reference.difference_from(as_it_is, input_type, (facts.channels, *size))
+            findings.append(_precision_finding(other_types, difference))
     probabilities = bool((answers >= 0).all() and (abs(answers.sum(axis=1) - 1) < 1e-3).all())
-    findings = _onnx_findings(network, facts, data_files)
     findings += itertools.compress(_FOUND, (channels_last, flattened, mixes, softmax_removed, probabilities))
     return Candidate(
         FileKind.ONNX,
-        _onnx_normalisation(facts, findings),
+        _onnx_normalisation(facts, findings, integers=input_type == "uint8"),
         tuple(findings),
         network=network,
         architecture="onnx",
@@ -140,13 +149,29 @@ def _onnx_findings(network: nn.Module, facts: onnx_graph.GraphFacts, data_files:
     return findings
 
 
-def _onnx_normalisation(facts: onnx_graph.GraphFacts, findings: list[Finding]) -> StatedFacts:
-    """A graph that begins with arithmetic on its input normalises inside; its numbers tell the range of its pixels."""
-    if facts.scale is None:
+def _precision_finding(other_types: Iterable[str], difference: float | None) -> Finding:
+    types = " and ".join(other_types)
+    if difference is None:
+        detail = f"The file has {types}, which onnxruntime does not run here: it could not be compared with float32."
+        return Finding("warning", "Taken in single precision, untested", detail)
+    far = "agree" if difference < _AGREE else f"differ by at most {100 * difference:.2g} % of the largest"
+    return Finding("info", "Taken in single precision", f"The file has {types}. In float32 its outputs {far}.")
+
+
+def _onnx_normalisation(facts: onnx_graph.GraphFacts, findings: list[Finding], *, integers: bool) -> StatedFacts:
+    """A graph that begins with arithmetic on its input normalises inside; its numbers tell the range of its pixels.
+
+    Args:
+        facts: What the graph says.
+        findings: One is added.
+        integers: Whether the file takes whole numbers, which tell it as well.
+    """
+    if facts.scale is None and not integers:
         return StatedFacts()
     zeros = (0.0,) * facts.channels
-    source = "the first nodes of the graph"
-    if min(abs(1 / factor) for factor in facts.scale) > _UNIT_RANGE_STD or facts.shift > _UNIT_RANGE_STD:
+    source = "the type of the graph's input" if integers else "the first nodes of the graph"
+    scale = facts.scale or (1.0,)
+    if integers or min(abs(1 / factor) for factor in scale) > _UNIT_RANGE_STD or facts.shift > _UNIT_RANGE_STD:
         findings.append(Finding("info", "The graph normalises inside and takes pixels in [0, 255]"))
         return StatedFacts(mean=zeros, std=(1 / 255,) * facts.channels, source=source)
     findings.append(Finding("info", "The graph normalises inside and takes pixels in [0, 1]"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from abd_app.errors import TeacherRefusedError, first_line
 from abd_app.intake.onnx_front import channels_of_first_convolution, leading_arithmetic
-from abd_app.intake.onnx_nodes import dimensions, inputs
+from abd_app.intake.onnx_nodes import dimensions, inputs, put_nodes_in_order
 
 if TYPE_CHECKING:
     import onnx
@@ -48,12 +48,15 @@ class GraphFacts:
 def check(model: onnx.ModelProto, original: Path) -> None:
     """Has onnx look at a model, and sees to it that it is one plain graph of standard operators, with all its weights.
 
+    Its nodes are put in the order in which they run, if they are not.
+
     Raises:
         TeacherRefusedError: It is invalid, or holds something the app does not convert; the message names it.
     """
     import onnx
 
     _check_contents(model, original)
+    put_nodes_in_order(model.graph)
     try:
         onnx.checker.check_model(model)
     except Exception as error:  # ValidationError has no common base with what malformed protobufs raise.

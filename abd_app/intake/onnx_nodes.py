@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphlib import CycleError, TopologicalSorter
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -60,3 +61,21 @@ def unused_name(graph: onnx.GraphProto, wanted: str) -> str:
     while wanted in taken:
         wanted += "_"
     return wanted
+
+
+def put_nodes_in_order(graph: onnx.GraphProto) -> None:
+    """Puts each node behind those whose values it reads, as ONNX wants it; onnxruntime runs a graph in any order.
+
+    A graph that is in order, or has none because values depend on themselves, is left as it is.
+    """
+    maker = {name: place for place, node in enumerate(graph.node) for name in node.output if name}
+    reads = {place: [maker[name] for name in node.input if name in maker] for place, node in enumerate(graph.node)}
+    if all(other < place for place, others in reads.items() for other in others):
+        return
+    try:
+        order = list(TopologicalSorter(reads).static_order())
+    except CycleError:
+        return
+    nodes = [graph.node[place] for place in order]
+    del graph.node[:]
+    graph.node.extend(nodes)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from abd_app.errors import TeacherRefusedError, first_line
+from abd_app.intake.memory_limit import is_for_lack_of_memory
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,6 +21,8 @@ Array = npt.NDArray[np.float32]
 
 PARITY_TOLERANCE = 1e-3
 """Largest difference, relative to the largest answer (at least 1)."""
+_PRECISION_TOLERANCE = 0.05
+"""The same, for what a file's own arithmetic, with three digits, makes of numbers that are computed with seven."""
 _BATCH_SIZES = (1, 2, 5)
 MOST_IMAGES = max(_BATCH_SIZES)
 """So many are answered at a time, unless the file takes batches of more."""
@@ -44,12 +47,21 @@ class Reference:
         original: Where the user keeps it, for messages.
         facts: What it takes.
         channels_last: Whether the file itself takes (N, H, W, C).
+        input_type: Of the pixels that the file takes, by NumPy's name.
 
     Raises:
         TeacherRefusedError: onnxruntime does not accept it.
     """
 
-    def __init__(self, path: Path, original: Path, facts: GraphFacts, *, channels_last: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        original: Path,
+        facts: GraphFacts,
+        *,
+        channels_last: bool = False,
+        input_type: str = "float32",
+    ) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -57,8 +69,8 @@ class Reference:
         self._quietly = onnxruntime.RunOptions()
         self._quietly.log_severity_level = _SILENT
         options.intra_op_num_threads = torch.get_num_threads()
-        self._facts = facts
-        self._original = original
+        self._facts, self._original, self._channels_last = facts, original, channels_last
+        self._input_type = input_type
         self._axes = (0, 2, 3, 1) if channels_last else (0, 1, 2, 3)
         try:
             # From the path: a session keeps the bytes that it is given.
@@ -72,12 +84,12 @@ class Reference:
         padding = -len(images) % size
         padded = np.concatenate([images, np.repeat(images[-1:], padding, axis=0)]) if padding else images
         try:
-            pixels = np.ascontiguousarray(padded.transpose(self._axes))
+            pixels = np.ascontiguousarray(padded.transpose(self._axes), self._input_type)
             parts = [
                 self._session.run(None, {self._facts.input_name: group}, self._quietly)[0]
                 for group in np.split(pixels, range(size, len(pixels), size))
             ]
-            answers = np.concatenate(parts)[: len(images)]
+            answers = np.concatenate(parts)[: len(images)].astype(np.float32)
         except Exception as error:
             raise self._refused("fails on images", error) from error
         return answers.reshape(answers.shape[:2]) if answers.shape[2:] == (1, 1) else answers
@@ -102,6 +114,39 @@ class Reference:
             why=why,
             remedy=remedy or f"Open the model's state_dict instead, or export the ONNX file again {way_out}.",
         )
+
+    def difference_from(self, path: Path, input_type: str, shape: tuple[int, int, int]) -> float | None:
+        """Compares this file, which was put into float32, with what it was made from.
+
+        Args:
+            path: The file that computes in something else.
+            input_type: Of the pixels that it takes, by NumPy's name; of integers, they are in [0, 255].
+            shape: (C, H, W) of the images.
+
+        Returns:
+            The largest difference of their answers to random images, relative to the largest answer (at least 1);
+            ``None`` if onnxruntime does not run the other one here.
+
+        Raises:
+            TeacherRefusedError: It is more than rounding explains.
+        """
+        images = np.random.default_rng(3).random((MOST_IMAGES, *shape), np.float32)
+        if input_type == "uint8":
+            images = np.floor(256 * images)
+        try:
+            other = Reference(
+                path, self._original, self._facts, channels_last=self._channels_last, input_type=input_type
+            )
+            expected = other(images)
+        except TeacherRefusedError as refusal:
+            if is_for_lack_of_memory(refusal):
+                raise
+            return None
+        difference = float(np.abs(self(images) - expected).max()) / max(1.0, float(np.abs(expected).max()))
+        if not difference <= _PRECISION_TOLERANCE:
+            why = f"In single precision its outputs differ by {100 * difference:.2g} % of the largest."
+            raise self.differs(why, "Export the model in single precision (float32).")
+        return difference
 
     def _refused(self, what: str, error: Exception) -> TeacherRefusedError:
         return TeacherRefusedError(
