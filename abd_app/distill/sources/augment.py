@@ -9,6 +9,8 @@ import torch.nn.functional as F
 
 from abd_app.distill.compute.device import sent
 
+_PARTS = 8
+
 
 class PatchCutter:
     """Cuts randomly placed, turned, sheared, flipped and scaled patches from pictures, one affine sampling a batch.
@@ -50,6 +52,12 @@ class PatchCutter:
         order = torch.randperm(len(patches), generator=generator)[:count]
         chosen = patches[sent(order, self._device)]
         return jitter_colours(soften_some(chosen, generator) if soften else chosen, generator)
+
+    def cut_at_all_scales(self, count: int, generator: torch.Generator, *, soften: bool = True) -> torch.Tensor:
+        """The same, in eight parts that come from a level each: for a batch on which something is judged alone."""
+        each = -(-count // _PARTS)
+        parts = (min(each, count - done) for done in range(0, count, each))
+        return torch.cat([self.cut(part, generator, soften=soften) for part in parts])
 
     def _grid(self, count: int, side: int, generator: torch.Generator) -> torch.Tensor:
         def uniform(low: float, high: float) -> torch.Tensor:

@@ -13,8 +13,6 @@ from abd_app.distill.defences.vaccine import ShufflingVaccine
 from abd_app.distill.sources.augment import PatchCutter, cutmix
 from abd_app.distill.sources.base import Batch, GeneratorStep
 
-_CUTS = 8
-
 
 class PatchSource:
     """Patches that are cut, mixed and labelled anew at every step; classes come as often as the teacher sees them.
@@ -63,11 +61,7 @@ class PatchSource:
             return Batch(images, answer, self.vaccine.suspicious(images, answer))
 
     def _cut(self, count: int) -> torch.Tensor:
-        each = -(-count // _CUTS)
-        parts = [
-            self._cutter.cut(min(each, count - done), self._random, soften=False) for done in range(0, count, each)
-        ]
-        return torch.cat(parts)
+        return self._cutter.cut_at_all_scales(count, self._random, soften=False)
 
     def sample(self, count: int) -> torch.Tensor:
         """``(count, C, H, W)`` uint8 fresh patches, not mixed."""

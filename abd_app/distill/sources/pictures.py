@@ -65,4 +65,5 @@ def procedural_patches(count: int, spec: ImageSpec, *, seed: int) -> torch.Tenso
     """Synthetic images for checks: ``(count, C, H, W)`` uint8 patches of procedural pictures, on the CPU."""
     pictures = procedural_pictures(channels=spec.channels, seed=seed, smallest_px=max(spec.height, spec.width))
     cutter = PatchCutter(pictures, height=spec.height, width=spec.width)
-    return (cutter.cut(count, torch.Generator().manual_seed(seed)) * 255).round().to(torch.uint8)
+    patches = cutter.cut_at_all_scales(count, torch.Generator().manual_seed(seed))
+    return (patches * 255).round().to(torch.uint8)
