@@ -63,6 +63,13 @@ _PARTLY_BOUNDED = Finding(
     "ONNX export seems to have folded BatchNorm layers away: there are few beside the convolutions, and only they say "
     "how far activations go on training data. If you have the network as a state_dict, open that.",
 )
+_NO_ATTENTION = Finding(
+    "info",
+    "Attention transfer is off",
+    "It needs stages that pair up, as many in both networks and of the same sizes: those of the teacher and of this "
+    "student do not. The student learns from the teacher's answers alone; one of the teacher's own family has such "
+    "stages.",
+)
 
 
 def learn(audit: OpenAudit, role: Role, wishes: Wishes) -> Generator[Event, None, nn.Module]:
@@ -80,6 +87,8 @@ def learn(audit: OpenAudit, role: Role, wishes: Wishes) -> Generator[Event, None
     yield PhaseStarted("preparing", role, before["distillation"]["step"] if before is not None and goes_on else 0)
     recipe = audit.recipe if role == "student" else audit.recipe.undefended()
     distillation = yield from _assembled(audit, recipe, role)
+    if recipe.attention and not distillation.student.transfers_attention:
+        yield from audit.note(_NO_ATTENTION)
     network = distillation.student.network
     if before is not None and goes_on:
         distillation.load_state_dict(before["distillation"])

@@ -22,7 +22,7 @@ from abd_app.distill.compute.recorded import runs_to_warm_up
 from abd_app.distill.defences.vaccine import LAYERS, shufflable_layers
 from abd_app.distill.laps import seconds_per_step, timed_cycle
 from abd_app.distill.sources.generators import ZsktGenerator
-from abd_app.networks.catalog import stage_names
+from abd_app.distill.student import matching_stages
 from abd_app.networks.pixels import PixelNetwork
 
 FEWEST_ROUNDS, MOST_ROUNDS = 3, 9
@@ -144,8 +144,9 @@ def _naive_zskt(
 ) -> NaiveZskt:
     spec = subject.teacher.spec
     mean, std = (torch.tensor(one, device=compute.device).view(1, -1, 1, 1) for one in (spec.mean, spec.std))
-    stages = tuple(f"network.{name}" for name in stage_names(student.network))
-    pair = len(stages) == len(subject.teacher.block_names)
+    names = subject.teacher.block_names
+    example = torch.rand(2, spec.channels, spec.height, spec.width, device=compute.device)
+    stages = matching_stages(student, teacher, names, example)
     return NaiveZskt(
         teacher,
         student,
@@ -153,7 +154,7 @@ def _naive_zskt(
         compute,
         mean=mean,
         std=std,
-        stages=(subject.teacher.block_names, stages) if pair else ((), ()),
+        stages=(names, stages) if stages else ((), ()),
         shuffled=shuffled,
         pseudo_batches=100,
         retrospection=case.recipe(subject.batch_size).retrospection == "paper",

@@ -25,7 +25,7 @@ from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
 from abd_app.distill.sources.patches import PatchSource
 from abd_app.distill.sources.pictures import load_picture, procedural_pictures
 from abd_app.distill.sources.zskt import STUDENT_STEPS, AdversarialSource
-from abd_app.distill.student import Student, matching_blocks
+from abd_app.distill.student import Student, matching_stages
 from abd_app.distill.unlearning.teacher_retrospection import TeacherRetrospection
 from abd_app.events import Role
 from abd_app.networks.catalog import build
@@ -124,8 +124,7 @@ def place_teacher(
         vaccine = kind(network, example=example, generator=generator, block_names=names)
     stages: tuple[str, ...] = ()
     if recipe.attention and student is not None:
-        own = _stages(student)
-        stages = own if matching_blocks(student, own, network, names, example) else ()
+        stages = matching_stages(student, network, names, example)
     # After the copies, whose channels are shuffled, were made.
     bounds = None if recipe.bounds is None else bound_activations(network, recipe.bounds)
     # What a network of others does in its passes is not known.
@@ -251,8 +250,3 @@ def _make_retrospection(
 def unlearns_inverted(recipe: Recipe, answering: AnsweringTeacher) -> bool:
     """Whether the teacher unlearns on inverted patches, too: not for ``ood``, and not without BatchNorm."""
     return recipe.method != "ood" and bool(tracked_batchnorms(answering.network))
-
-
-def _stages(student: PixelNetwork) -> tuple[str, ...]:
-    """The student's stage modules by their names inside the pixel network; empty if its architecture names none."""
-    return tuple(f"network.{name}" for name in getattr(student.network, "block_names", ()))

@@ -19,6 +19,8 @@ from abd_app.distill.losses import attention_transfer, distillation_loss, kl_per
 from abd_app.distill.observe import recorded_outputs
 from abd_app.distill.recipe import Recipe
 from abd_app.distill.sources.base import Batch
+from abd_app.networks.catalog import stage_names
+from abd_app.networks.pixels import PixelNetwork
 
 
 class Student:
@@ -47,6 +49,11 @@ class Student:
             reserved_bytes=3 * sum(parameter.numel() * parameter.element_size() for parameter in network.parameters()),
             fewest=2,
         )
+
+    @property
+    def transfers_attention(self) -> bool:
+        """Whether it learns where the teacher's stages respond, too."""
+        return bool(self._block_names)
 
     def learn(self, batch: Batch, step: int) -> torch.Tensor:
         """One optimiser step on a batch; returns the distillation loss before it. ``step`` counts from 0."""
@@ -185,24 +192,28 @@ class Student:
         return make_adam(parameters, rate, self._compute)
 
 
-def matching_blocks(
-    student: nn.Module,
-    student_names: tuple[str, ...],
-    teacher: nn.Module,
-    teacher_names: tuple[str, ...],
-    example: torch.Tensor,
-) -> bool:
-    """Whether the stages of both networks pair up: as many, with the same spatial sizes, on ``example`` images."""
-    if not student_names or len(student_names) != len(teacher_names):
-        return False
+def matching_stages(
+    student: PixelNetwork, teacher: nn.Module, teacher_names: tuple[str, ...], example: torch.Tensor
+) -> tuple[str, ...]:
+    """The student's stages, if they and the teacher's pair up: as many, with the same spatial sizes; else none.
+
+    Args:
+        student: Whose architecture may name its stages.
+        teacher: Takes the same images.
+        teacher_names: The modules that are its stages.
+        example: ``(N, C, H, W)`` images in [0, 1].
+    """
+    names = tuple(f"network.{name}" for name in stage_names(student.network))
+    if not names or len(names) != len(teacher_names):
+        return ()
     shapes = []
-    for network, names in ((student, student_names), (teacher, teacher_names)):
-        with recorded_outputs(network, names) as outputs, torch.no_grad():
+    for network, ones in ((student, names), (teacher, teacher_names)):
+        with recorded_outputs(network, ones) as outputs, torch.no_grad():
             mode = network.training
             network.eval()(example)
             network.train(mode)
         shapes.append([output.shape[2:] for output in outputs])
-    return shapes[0] == shapes[1]
+    return names if shapes[0] == shapes[1] else ()
 
 
 def _cosine(progress: float) -> float:

@@ -58,6 +58,23 @@ def test_the_published_form_computes_in_float32(monkeypatch: pytest.MonkeyPatch)
     assert [one.precision for one in seen] == ["fp32"]
 
 
+@pytest.mark.parametrize(("student", "layers"), [("resnet18-imagenet", 4), ("preact-resnet18", 0)])
+def test_the_published_form_transfers_attention_where_ours_does(
+    monkeypatch: pytest.MonkeyPatch, student: str, layers: int
+) -> None:
+    from abd_app.bench import rows
+
+    seen = []
+    original = rows.NaiveZskt
+    monkeypatch.setattr(rows, "NaiveZskt", lambda *given, **named: seen.append(named) or original(*given, **named))
+    subject = make_subject("resnet18-imagenet", size=(32, 32), num_classes=4, student_name=student, batch_size=8)
+    rows.published_step(Case("zskt", "none"), subject, _COMPUTE)
+    ours = start(Case("zskt", "none"), subject, _COMPUTE)
+    (stages,) = (named["stages"] for named in seen)
+    assert [len(names) for names in stages] == [layers, layers]
+    assert ours.student.transfers_attention == bool(layers)
+
+
 def test_the_defences_are_at_work_while_the_clock_runs() -> None:
     distillation = start(Case("zskt", "abd"), _subject(), _COMPUTE)
     assert distillation._source.vaccine is not None

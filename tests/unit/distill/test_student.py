@@ -15,7 +15,9 @@ from abd_app.distill.compute.device import Compute
 from abd_app.distill.losses import attention_map, attention_transfer, distillation_loss, kl_per_image
 from abd_app.distill.recipe import Recipe
 from abd_app.distill.sources.base import Batch
-from abd_app.distill.student import Student, matching_blocks
+from abd_app.distill.student import Student, matching_stages
+from abd_app.networks.catalog import build
+from abd_app.networks.pixels import PixelNetwork
 from abd_app.networks.wide_resnet import WideResNet
 
 _RECIPE = Recipe(method="ood", steps=100, rate=0.01, warm_up=0.1, retrospection="none", vaccine="none")
@@ -128,16 +130,26 @@ def test_attention_transfer_is_added_with_its_weight(compute: Compute) -> None:
     assert float(transfer) > 0
 
 
+def _pixels(architecture: str) -> PixelNetwork:
+    return PixelNetwork(build(architecture, 3), mean=(0.5,) * 3, std=(0.25,) * 3)
+
+
 def test_stages_pair_up_only_where_their_maps_have_one_size() -> None:
-    images, names = torch.rand(2, 3, 8, 8), WideResNet.block_names
-    small, wide = WideResNet(10, 1, num_classes=3), WideResNet(16, 2, num_classes=3).eval()
-    before = small.bn1.running_mean.clone()
-    assert matching_blocks(small, names, wide, names, images)
-    assert not matching_blocks(small, names, wide, names[:2], images)
-    assert not matching_blocks(small, (), wide, (), images)
-    assert not matching_blocks(small, names, wide, ("conv1", "block1", "block2"), images)
+    images, names = torch.rand(2, 3, 8, 8), tuple(f"network.{name}" for name in WideResNet.block_names)
+    small, wide = _pixels("wrn-10-1"), _pixels("wrn-16-2").eval()
+    before = small.network.bn1.running_mean.clone()
+    assert matching_stages(small, wide, names, images) == names
+    assert matching_stages(small, wide, names[:2], images) == ()
+    assert matching_stages(_pixels("mobilenetv3-small"), wide, (), images) == ()
+    assert matching_stages(small, wide, ("network.conv1", *names[:2]), images) == ()
     assert small.training and not wide.training
-    assert torch.equal(small.bn1.running_mean, before)
+    assert torch.equal(small.network.bn1.running_mean, before)
+
+
+def test_the_student_for_large_images_has_the_stages_of_its_library() -> None:
+    layers = tuple(f"network.layer{number}" for number in (1, 2, 3, 4))
+    teacher = _pixels("torchvision/resnet34").eval()
+    assert matching_stages(_pixels("resnet18-imagenet"), teacher, layers, torch.rand(2, 3, 64, 64)) == layers
 
 
 def test_a_restored_student_takes_the_same_next_step(compute: Compute) -> None:
