@@ -32,6 +32,8 @@ def purify(audit: OpenAudit) -> Generator[Event, None, nn.Module]:
         if isinstance(event, TargetSearched):
             audit.record.target_search = event
         yield from audit.note(event.finding) if isinstance(event, FindingMade) else (event,)
+    for finding in answering.microbatches.findings():
+        yield from audit.note(finding)
     answering.adopt_second_opinion()
     network = answering.bounds.built_into(answering.network)
     audit.record.steps = steps

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from abd_app.audit import run_audit
+from abd_app.distill.answering import Answer, AnsweringTeacher
 from abd_app.distill.unlearning import bending, margins
 from abd_app.events import AuditFinished, PhaseStarted, StepDone, TargetSearched
 from abd_app.export.onnx_student import export_onnx
@@ -59,6 +60,23 @@ def test_a_purified_teacher_is_exported_with_its_bounds(
     with torch.no_grad():
         unbounded = teacher(torch.from_numpy(loud)).numpy()
     assert np.abs(answers - unbounded).max() > 1e-3, "noise goes beyond the bounds, and the file has them"
+
+
+def test_memory_that_ran_out_while_the_teacher_labelled_is_told(
+    tiny_plan: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label = AnsweringTeacher.label
+
+    def little(self: AnsweringTeacher, images: torch.Tensor, *, optimized: bool = False) -> Answer:
+        if len(images) > 8:
+            raise torch.OutOfMemoryError(f"Tried to allocate memory for {len(images)} images.")
+        return label(self, images, optimized=optimized)
+
+    monkeypatch.setattr(AnsweringTeacher, "label", little)
+    plan = _purified(tiny_plan)
+    list(run_audit(plan))
+    findings = json.loads((Path(plan.out) / "report.json").read_text())["findings"]
+    assert any(one["title"] == "The teacher labels 8 images at a time" for one in findings)
 
 
 def test_a_teacher_that_came_as_onnx_is_purified_and_exported(

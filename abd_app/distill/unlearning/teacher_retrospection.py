@@ -104,8 +104,9 @@ class TeacherRetrospection:
             margins, able = (found.p_value, self.targets, found.classes, found.margins), not found.saturated
             yield TargetSearched(target, *margins, shares, traded, possible=able, undone=self.deed == "undone")
             yield FindingMade(finding_of_target(found, self.search.bending, self.search.all_to_all, self.deed))
-        for finding in self.microbatches.findings():
-            yield FindingMade(finding)
+        for microbatches in (self.search.microbatches, self.microbatches):
+            for finding in microbatches.findings():
+                yield FindingMade(finding)
 
     def run(self) -> Iterator[dict[str, torch.Tensor]]:
         """The search and, if a class stands out, the unlearning; yields the losses of every step.

@@ -15,6 +15,7 @@ from abd_app.distill.compute.device import Compute
 from abd_app.distill.defences.bounds import ActivationBounds
 from abd_app.distill.unlearning.adversaries import Adversaries
 from abd_app.distill.unlearning.minimax import led
+from abd_app.events import FindingMade
 from tests.unit.distill.planted import TARGET, coloured_images, new_retrospection
 
 
@@ -117,6 +118,8 @@ def test_unlearning_takes_as_many_images_as_before_where_leading_ran_out(
     monkeypatch.setattr(AnsweringTeacher, "__call__", ask)
     assert sum("leading" in one for one in retrospection.run()) == 3
     assert retrospection.search.microbatches.most is not None and retrospection.microbatches.most is None
+    told = [event.finding.title for event in retrospection.report() if isinstance(event, FindingMade)]
+    assert "The teacher is searched with 16 images at a time" in told
 
 
 def test_leading_counts_in_how_far_the_run_is(compute: Compute) -> None:
