@@ -120,9 +120,12 @@ class EngineProcess:
         """Gives an order for the running job; without one it does nothing."""
         if not self._busy:
             return
-        if name in ("cancel", "suspend") and self._cancel_deadline_s is None:
-            self._grace_s = self._cancel_grace_s if name == "cancel" else SUSPEND_GRACE_S
-            self._cancel_deadline_s = time.monotonic() + self._grace_s + (0.0 if self._ready else _START_GRACE_S)
+        if name in ("cancel", "suspend"):
+            grace_s = self._cancel_grace_s if name == "cancel" else SUSPEND_GRACE_S
+            deadline_s = time.monotonic() + grace_s + (0.0 if self._ready else _START_GRACE_S)
+            # A run that is told to keep itself may be dropped after all; one that is told twice has no more time.
+            if self._cancel_deadline_s is None or deadline_s < self._cancel_deadline_s:
+                self._grace_s, self._cancel_deadline_s = grace_s, deadline_s
         self._send(encode(Command(name)))
 
     def poll(self, timeout_s: float = 0.0) -> list[Event]:

@@ -93,6 +93,15 @@ def test_a_cancel_that_is_not_answered_ends_the_child(engine: EngineProcess, tmp
     assert isinstance(drain(engine)[-1], AuditFinished)
 
 
+def test_a_cancel_after_a_suspend_is_not_kept_waiting(engine: EngineProcess, tmp_path: Path) -> None:
+    engine.submit(audit(tmp_path, "hangs.pth"))
+    drain(engine, Measured)
+    engine.command("suspend")
+    engine.command("cancel")
+    engine.command("suspend")
+    assert isinstance(drain(engine, limit_s=1.5)[-1], AuditCancelled)
+
+
 @pytest.mark.parametrize(
     ("name", "what", "exit_code"),
     [
