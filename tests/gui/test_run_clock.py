@@ -32,6 +32,15 @@ def test_speed_and_time_left_come_from_the_last_steps(hands: Hands) -> None:
     assert clock.seconds_left == pytest.approx(40.0)
 
 
+def test_a_step_may_take_longer_than_the_last_seconds(hands: Hands) -> None:
+    clock = RunClock(clock=hands)
+    for number in range(1, 6):
+        hands.now_s += 30.0
+        step(clock, hands, number)
+    assert clock.steps_per_s == pytest.approx(1 / 30.5)
+    assert clock.seconds_left == pytest.approx(95 * 30.5)
+
+
 def test_a_phase_without_steps_says_how_far_it_is_until_the_next_begins(hands: Hands) -> None:
     clock = RunClock(clock=hands)
     clock.take(PhaseStarted("vaccine check", "student", 0))

@@ -82,7 +82,8 @@ class RunClock:
             self._progress[event.role] = event.progress
             now_s = self._running_s()
             self._trail.append((now_s, event.step, self.progress))
-            while now_s - self._trail[0][0] > _WINDOW_S:
+            # Two at least: a single step may take longer than that.
+            while len(self._trail) > 2 and now_s - self._trail[0][0] > _WINDOW_S:
                 self._trail.popleft()
 
     def pause(self, paused: bool) -> None:
