@@ -40,7 +40,7 @@ class Wishes(NamedTuple):
     """What the user wants of a run that learns, asked after every step.
 
     Attributes:
-        stop: End here, and keep what has been learned so far.
+        stop: End here, and keep what has been learned so far; before the first step, after it.
         checkpoint: Write one now.
     """
 
@@ -158,7 +158,8 @@ def _watched(audit: OpenAudit, distillation: Distillation, role: Role, wishes: W
             audit.record.vaccine = event
         elif isinstance(event, TargetSearched):
             audit.record.target_search = event
-        if isinstance(event, StepDone) and wishes.stop():
+        # Before the network's own first step there is nothing to keep: its weights are random.
+        if isinstance(event, StepDone) and event.step > 0 and wishes.stop():
             audit.record.stopped_early = role == "student"
             return
         if not isinstance(event, StepDone) or event.step == last_step:

@@ -33,6 +33,7 @@ def run_audit(
     Args:
         plan: Every choice.
         stop_requested: Turns True when the user wants what has been learned so far: learning ends, the rest is done.
+            It waits for a first step, and does nothing to a teacher that is purified: before the end that is none.
         checkpoint_wanted: Turns True when a checkpoint is wanted after the next step; ``CheckpointSaved`` follows.
 
     Raises:

@@ -42,8 +42,9 @@ class Actions:
         self.demo.setVisible(with_demo)
         self.distill.setEnabled(session.can_start)
         self.copy_command.setEnabled(session.card is not None)
-        for action in (self.pause, self.stop):
-            action.setEnabled(session.state in (State.RUNNING, State.PAUSED))
+        going_on = session.state in (State.RUNNING, State.PAUSED)
+        self.pause.setEnabled(going_on)
+        self.stop.setEnabled(going_on and session.can_keep)
         self.cancel.setEnabled(session.running and session.state is not State.CANCELLING)
         for action in (self.export, self.report, self.folder):
             action.setEnabled(session.state is State.FINISHED)

@@ -277,13 +277,14 @@ class MainWindow(QMainWindow):
 
     def _ask_how_to_close(self) -> None:
         self._asks_how_to_close = True
+        stop = {self.tr("Stop, keep and close"): lambda: self._close_after(self.session.stop_and_keep)}
         self.banner.show_message(
             "warning",
             self.tr("A run is on."),
             self.tr("Kept for later, it goes on from the history."),
             {
                 self.tr("Keep for later and close"): lambda: self._close_after(self.session.suspend),
-                self.tr("Stop, keep and close"): lambda: self._close_after(self.session.stop_and_keep),
+                **(stop if self.session.can_keep else {}),
                 self.tr("Discard and close"): lambda: self._close_after(self.session.cancel),
                 self.tr("Stay"): self.banner.hide,
             },

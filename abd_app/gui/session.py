@@ -19,7 +19,7 @@ from abd_app.events import (
     RunBegan,
     TeacherInspected,
 )
-from abd_app.plan import AuditPlan, TeacherFacts
+from abd_app.plan import PURIFIED, AuditPlan, TeacherFacts
 from abd_app.teacher import TeacherCard
 from abd_app.worker.messages import AuditJob, CommandName, InspectionFinished, InspectJob, Job, PauseChanged
 
@@ -117,6 +117,11 @@ class Session(QObject):
         """True if a run could start now."""
         return self.state in STARTABLE_STATES and self.card is not None and not self._open_questions()
 
+    @property
+    def can_keep(self) -> bool:
+        """True if the run makes a student, which can be kept as it is; a purified teacher is none before its end."""
+        return self.plan is not None and self.plan.student != PURIFIED
+
     def open_file(self, file: str, facts: TeacherFacts | None = None) -> None:
         """Inspects a teacher file; does nothing while a run is on."""
         if self.running:
@@ -162,8 +167,8 @@ class Session(QObject):
             self._engine.command("resume")
 
     def stop_and_keep(self) -> None:
-        """Ends the run here, keeping the student as it is."""
-        if self.state in (State.RUNNING, State.PAUSED):
+        """Ends the run here, keeping the student as it is; does nothing where there is none."""
+        if self.can_keep and self.state in (State.RUNNING, State.PAUSED):
             self._engine.command("stop")
             self._enter(State.STOPPING)
 

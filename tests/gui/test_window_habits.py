@@ -9,7 +9,7 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QAbstractButton, QComboBox, QLineEdit, QSplitter
 from pytestqt.qtbot import QtBot
 
-from abd_app.events import AuditCancelled, AuditFailed, AuditFinished, DevicesListed, Measured
+from abd_app.events import AuditCancelled, AuditFailed, AuditFinished, DevicesListed, Measured, PhaseStarted, StepDone
 from abd_app.gui.look.theme import Theme
 from abd_app.gui.main_window import MainWindow
 from abd_app.gui.settings import Settings
@@ -104,6 +104,50 @@ def test_closing_while_a_run_is_on_asks(window: MainWindow, stand_in: StandInEng
     assert window.isVisible()
     stand_in.say(AuditFinished("out", {}))
     assert not window.isVisible()
+
+
+def test_a_teacher_that_is_being_purified_cannot_be_stopped_and_kept(
+    window: MainWindow, stand_in: StandInEngine
+) -> None:
+    make_ready(window, stand_in)
+    for student, can_be in (("auto", True), ("purified", False)):
+        window.draft.choose(student=student, compare=False, steps=None)
+        window.distill()
+        assert window.run_bar.stop.isEnabled() == window.actions_.stop.isEnabled() == can_be
+        assert ("only at the end" in window.run_bar.stop.toolTip()) != can_be
+        assert window.run_bar.pause.isEnabled() and window.actions_.pause.isEnabled()
+        window.close()
+        assert ("Stop, keep and close" in window.banner.buttons()) == can_be
+        window.session.stop_and_keep()
+        assert stand_in.commands == ["stop"]
+        stand_in.say(AuditFinished("out", {}))
+
+
+def test_a_stop_before_the_first_step_says_what_it_waits_for(window: MainWindow, stand_in: StandInEngine) -> None:
+    make_ready(window, stand_in)
+    window.distill()
+    stand_in.say(PhaseStarted("self-retrospection", "student", 0), StepDone("student", 0, 100, 0.0))
+    window.run_bar.stop.click()
+    assert window.run_bar.phase.text() == "Finishing after the first step"
+    stand_in.say(StepDone("student", 1, 100, 0.01), PhaseStarted("measuring", "student", 1))
+    window.run_bar.refresh()
+    assert window.run_bar.phase.text() == "Finishing with what there is"
+    stand_in.say(PhaseStarted("export", "student", 1))
+    window.run_bar.refresh()
+    assert window.run_bar.phase.text() == "Finishing with what there is"
+    stand_in.say(AuditFinished("out", {}))
+
+
+def test_slow_steps_are_told_by_their_time(window: MainWindow, stand_in: StandInEngine) -> None:
+    make_ready(window, stand_in)
+    now_s = 0.0
+    window.run_bar._time = lambda: now_s
+    window.distill()
+    for number in (1, 2, 3):
+        now_s += 30.0
+        stand_in.say(StepDone("student", number, 63, number / 63))
+    assert window.run_bar._run_facts().endswith("about 30 min left  ·  30 s a step")
+    stand_in.say(AuditFinished("out", {}))
 
 
 @pytest.mark.parametrize(

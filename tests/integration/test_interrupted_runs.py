@@ -44,6 +44,18 @@ def test_stop_and_keep_measures_and_exports_what_there_is(tiny_plan: TinyPlan) -
     assert report["student"]["accuracy"] is not None
 
 
+@pytest.mark.parametrize("role", ["student", "twin"])
+def test_a_network_that_has_learned_nothing_yet_is_not_kept(tiny_plan: TinyPlan, role: str) -> None:
+    plan, stop, events = tiny_plan(), threading.Event(), []
+    for event in run_audit(plan, stop_requested=stop.is_set):
+        events.append(event)
+        if isinstance(event, PhaseStarted) and (event.phase, event.role) == ("preparing", role):
+            stop.set()
+    report = report_in(plan.out)
+    assert steps_of(events, role)[-1] == 1 and steps_of(events, role).count(0) > 1, "what comes before is not learning"
+    assert (report["steps"] if role == "student" else report["twin"]["steps"]) == 1
+
+
 def test_a_twin_that_is_stopped_is_told_from_the_student_and_from_a_whole_one(tiny_plan: TinyPlan) -> None:
     plan, stop, events = tiny_plan(), threading.Event(), []
     for event in run_audit(plan, stop_requested=stop.is_set):

@@ -20,6 +20,7 @@ from abd_app.text import percent, visible
 
 _PROGRESS_PARTS = 1000
 _HEIGHT_PX = 58
+_SLOW_STEPS_PER_S = 0.1
 
 
 class RunBar(QFrame):
@@ -41,7 +42,6 @@ class RunBar(QFrame):
         self.progress.setAccessibleName(self.tr("Progress of the run"))
         self.pause = self._button("pause", self.tr("Pause"), session.pause_or_resume)
         self.stop = self._button("stop", self.tr("Stop and keep"), session.stop_and_keep)
-        self.stop.setToolTip(self.tr("End here and keep the student as it is now"))
         self.cancel = self._button("cancel", self.tr("Cancel"), self.ask_to_cancel)
         self.discard = QPushButton(self.tr("Discard"))
         self.discard.setProperty("role", "danger")
@@ -102,6 +102,11 @@ class RunBar(QFrame):
 
     def _on_run_started(self, plan: AuditPlan) -> None:
         self._clock = RunClock(roles=2 if plan.compare else 1, clock=self._time)
+        self.stop.setToolTip(
+            self.tr("End here and keep the student as it is now; before its first step, after it")
+            if self._session.can_keep
+            else self.tr("A teacher that is being purified can be kept only at the end")
+        )
 
     def _on_event(self, event: Event) -> None:
         self._clock.take(event)
@@ -116,7 +121,7 @@ class RunBar(QFrame):
         self.pause.setText(self.tr("Resume") if paused else self.tr("Pause"))
         icons.put(self.pause, "resume" if paused else "pause")
         self.pause.setEnabled(state in (State.RUNNING, State.PAUSED))
-        self.stop.setEnabled(state in (State.RUNNING, State.PAUSED))
+        self.stop.setEnabled(state in (State.RUNNING, State.PAUSED) and self._session.can_keep)
         self.cancel.setEnabled(running and state is not State.CANCELLING)
         if running:
             self._timer.start()
@@ -126,6 +131,7 @@ class RunBar(QFrame):
 
     def refresh(self) -> None:
         """Shows how far the run is now."""
+        learned = self._clock.step > 0 or self._clock.phase == "export"
         titles = {
             State.EMPTY: self.tr("No teacher yet"),
             State.INSPECTING: self.tr("Looking into the file"),
@@ -133,7 +139,9 @@ class RunBar(QFrame):
             State.READY: self.tr("Ready"),
             State.REFUSED: self.tr("Not usable"),
             State.PAUSED: self.tr("Paused"),
-            State.STOPPING: self.tr("Finishing with what there is"),
+            State.STOPPING: self.tr("Finishing with what there is")
+            if learned
+            else self.tr("Finishing after the first step"),
             State.CANCELLING: self.tr("Cancelling"),
             State.FINISHED: self.tr("Finished"),
             State.FAILED: self.tr("Failed"),
@@ -161,12 +169,16 @@ class RunBar(QFrame):
             if (left := clock.seconds_left) is not None:
                 facts.append(self.tr("about {time} left").format(time=duration(left)))
             if (speed := clock.steps_per_s) is not None:
-                facts.append(
-                    self.tr("{speed} steps/s").format(speed=f"{speed:.1f}" if speed < 100 else count(round(speed)))
-                )
+                facts.append(self._speed_text(speed))
         if clock.memory_bytes:
             facts.append(self.tr("{size} memory").format(size=byte_size(clock.memory_bytes)))
         return "  ·  ".join(facts)
+
+    def _speed_text(self, steps_per_s: float) -> str:
+        if steps_per_s < _SLOW_STEPS_PER_S:
+            return self.tr("{time} a step").format(time=duration(1 / steps_per_s))
+        speed = f"{steps_per_s:.1f}" if steps_per_s < 100 else count(round(steps_per_s))
+        return self.tr("{speed} steps/s").format(speed=speed)
 
 
 def _row(*widgets: QWidget) -> QWidget:
