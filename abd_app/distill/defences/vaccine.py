@@ -7,7 +7,6 @@ image often keeps its label, because a backdoor rests on few, strong channels.
 from __future__ import annotations
 
 import copy
-import functools
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,11 +14,11 @@ import torch
 from torch import nn
 
 from abd_app.distill.answering import Answer, AnsweringTeacher
+from abd_app.distill.defences.kept_answers import KeptAnswers
 from abd_app.distill.losses import kl_per_image
 
 COPIES, LAYERS = 3, 5
 TAIL_RATIO, TRIALS, CHECK_IMAGES = 0.02, 8, 5000
-_PIXELS_AT_ONCE, _PIXELS_KEPT = 2**23, 2**26
 
 
 class VaccineError(Exception):
@@ -158,18 +157,11 @@ class ShufflingVaccine:
         self, teacher: AnsweringTeacher, images: torch.Tensor, count: int, generator: torch.Generator
     ) -> Iterator[Iterable[tuple[torch.Tensor, Answer]]]:
         """``count`` times the images in parts with the teacher's answers, with another shuffling from the second on."""
-        parts = images.split(max(1, min(500, _PIXELS_AT_ONCE // images[0].numel())))
-
-        def answered(index: int) -> tuple[torch.Tensor, Answer]:
-            pixels = teacher.compute.images(parts[index]).float() / 255
-            return pixels, teacher(pixels)
-
-        # The answers are the same for every trial; of large images they would not fit into memory together.
-        answers = functools.cache(answered) if images.numel() <= _PIXELS_KEPT else answered
+        answers = KeptAnswers(teacher, images)
         for trial in range(count):
             if trial:
                 self.shuffle(generator)
-            yield map(answers, range(len(parts)))
+            yield answers
 
     def divergence(self, images: torch.Tensor, answer: Answer) -> torch.Tensor:
         """KL(teacher || vaccine) of float images and the teacher's answer to them, ``(N,)``."""

@@ -13,6 +13,7 @@ from torch import nn
 
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.compute.device import Compute
+from abd_app.distill.defences import kept_answers
 from abd_app.distill.defences import vaccine as module
 from abd_app.distill.defences.vaccine import ShufflingVaccine, VaccineError, shufflable_layers, tail_ratio
 from abd_app.distill.losses import kl_per_image
@@ -231,8 +232,8 @@ def test_the_check_judges_the_per_image_kl_of_pixels(
     judged: list[torch.Tensor] = []
     monkeypatch.setattr(module, "tail_ratio", lambda divergence: judged.append(divergence) or 0.5)
     assert checked(vaccine, answering, images, _random()).accepted
-    monkeypatch.setattr(module, "_PIXELS_AT_ONCE", 7 * images[0].numel())
-    monkeypatch.setattr(module, "_PIXELS_KEPT", 0)  # as if the images were large
+    monkeypatch.setattr(kept_answers, "_VALUES_AT_ONCE", 7 * images[0].numel())
+    monkeypatch.setattr(kept_answers, "MOST_BYTES", 0)  # as if the images were large
     assert checked(vaccine, answering, images, _random()).accepted
     assert torch.allclose(judged[0], judged[1], atol=1e-6)
     shuffled = _naive_logits(teacher.network, images / 255, vaccine.layer_names, seed=0)
