@@ -15,6 +15,7 @@ from PySide6.QtWidgets import QApplication
 
 from abd_app import __version__
 from abd_app.assets import asset
+from abd_app.demo import demo_plan
 from abd_app.gui.engine_thread import EngineThread
 from abd_app.gui.folders import log_file, settings_file
 from abd_app.gui.log_file import start_log
@@ -22,7 +23,6 @@ from abd_app.gui.look.theme import Theme
 from abd_app.gui.main_window import MainWindow
 from abd_app.gui.session import Session
 from abd_app.gui.settings import Settings
-from abd_app.plan import AuditPlan
 from abd_app.worker.engine import TORCH_RUNNER
 
 
@@ -69,13 +69,6 @@ def main(file: str | None = None, *, demo: bool = False, runner: str = TORCH_RUN
 def settle() -> None:
     """Takes what the start has made out of the garbage collector's sight: a full collection of it stalls the window."""
     gc.freeze()
-
-
-def demo_plan(out: str) -> AuditPlan:
-    """The plan of the built-in demo, with ``out`` as its output folder."""
-    from abd_app import demo
-
-    return demo.demo_plan(out)
 
 
 class _QuitOnSignal:

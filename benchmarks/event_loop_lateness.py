@@ -22,7 +22,8 @@ _STARTED_S = time.perf_counter()
 from PySide6.QtCore import QEventLoop, Qt, QTimer
 from PySide6.QtWidgets import QApplication
 
-from abd_app.app import demo_plan, settle
+from abd_app.app import settle
+from abd_app.demo import demo_plan
 from abd_app.gui.engine_thread import EngineThread
 from abd_app.gui.look.theme import Theme
 from abd_app.gui.main_window import MainWindow

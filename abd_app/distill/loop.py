@@ -116,7 +116,7 @@ class Distillation:
             return {"distillation": self.student.learn(shown, self.step)}
         losses = {
             "distillation": self.student.add_gradient(shown),
-            "retrospection": retrospection.add_gradient(self.student.network, batch.images, batch.answer.logits),
+            "retrospection": retrospection.add_gradient(self.student.network, batch.images),
         }
         self.student.apply_gradients(self.step, clip=False)  # paper mode keeps the authors' unclipped gradient
         return losses

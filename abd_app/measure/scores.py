@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -20,14 +19,6 @@ _LEAST_ATTACKED = 10
 """One of so many of the images that stand for all is of another class than the target, if there are such."""
 _PIXELS_AT_ONCE = 2**23
 """Of larger images fewer at a time, so that what a network holds of them does not grow with their size."""
-
-
-@dataclass(frozen=True)
-class Rate:
-    """A share of images: ``rate`` in [0, 1] over ``images`` images."""
-
-    rate: float
-    images: int
 
 
 class Scores(NamedTuple):
@@ -68,57 +59,6 @@ def wanted_answers(labels: torch.Tensor, target: Target, num_classes: int) -> to
     if target == ALL_TO_ALL:
         return (labels + 1) % num_classes
     return torch.full_like(labels, target)
-
-
-def clean_accuracy(
-    network: nn.Module,
-    images: torch.Tensor,
-    labels: torch.Tensor,
-    *,
-    batch_size: int = BATCH_SIZE,
-    precision: str = "fp32",
-) -> Rate:
-    """The share of images that ``network`` answers with their label; an answer with NaN is wrong.
-
-    Args:
-        network: ``(N, C, H, W)`` float images in [0, 1] -> logits, on the device of ``images``.
-        images: ``(N, C, H, W)`` uint8.
-        labels: ``(N,)`` int64, on the same device.
-        precision: ``bf16`` for autocast, else ``fp32``.
-
-    Raises:
-        UsageError: There are no images.
-    """
-    if not len(images):
-        raise UsageError("There are no evaluation images.", where="--data", remedy="Give at least one labelled image.")
-    with evaluating(network, images.device, precision):
-        hit = _hit(network, images, labels, None, batch_size=batch_size)
-    return Rate(int(hit.sum()) / len(images), len(images))
-
-
-def attack_success(
-    network: nn.Module,
-    images: torch.Tensor,
-    labels: torch.Tensor,
-    trigger: Trigger,
-    target_class: Target,
-    *,
-    batch_size: int = BATCH_SIZE,
-    precision: str = "fp32",
-) -> Rate:
-    """The share of triggered images answered as the attacker wants, over images whose true class is another.
-
-    Arguments as in :func:`clean_accuracy`; an answer with NaN is no success. With the target ``all`` every image
-    counts, and the wanted answer is the class after its own, modulo the number of the network's logits.
-
-    Raises:
-        UsageError: All images belong to the target class.
-    """
-    victims, classes = _victims(images, labels, target_class)
-    stamp = trigger.to(images.device)
-    with evaluating(network, images.device, precision):
-        hit = _hit(network, victims, classes, target_class, stamp=stamp, batch_size=batch_size)
-    return Rate(int(hit.sum()) / len(victims), len(victims))
 
 
 class Meter:

@@ -40,7 +40,7 @@ class PaperRetrospection:
         self._portion = portion
         self._pass: tuple[nn.Module, RecordedPass] | None = None
 
-    def add_gradient(self, student: nn.Module, images: torch.Tensor, teacher_logits: torch.Tensor) -> torch.Tensor:
+    def add_gradient(self, student: nn.Module, images: torch.Tensor) -> torch.Tensor:
         """Adds the hypergradient to the student's gradients; ``(N, C, H, W)`` images.
 
         Returns the outer loss, to be used before the next call. A GPU replays all of it.

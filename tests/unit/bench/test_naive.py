@@ -65,7 +65,7 @@ def test_a_step_of_paper_retrospection_is_the_naive_one_batchnorm_included() -> 
     torch.manual_seed(2)
     loss = learner.loss(Batch(images, answer))
     loss.backward()
-    PaperRetrospection(_COMPUTE, std, rounds=3).add_gradient(student, images, answer.logits)
+    PaperRetrospection(_COMPUTE, std, rounds=3).add_gradient(student, images)
     learner.apply_gradients(0, clip=False)
     assert loss.item() == pytest.approx(expected, rel=1e-6)
     _agree(student, twin, 1e-6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +15,11 @@ from torch import nn
 
 from abd_app.errors import UsageError
 from abd_app.measure.evaluation import EvaluationSet
-from abd_app.measure.scores import Meter, Rate, attack_success, clean_accuracy, wanted_answers
-from abd_app.measure.triggers import build_trigger
+from abd_app.measure.scores import Meter, Scores, wanted_answers
+from abd_app.measure.triggers import Stamp, build_trigger
 from abd_app.networks.pixels import PixelNetwork
 from abd_app.networks.wide_resnet import WideResNet
-from abd_app.plan import TriggerSpec
+from abd_app.plan import Target, TriggerSpec
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 
@@ -49,35 +50,42 @@ _SQUARE = build_trigger(TriggerSpec("badnets-square"), height=8, width=8, channe
 _SIG = build_trigger(TriggerSpec("sig", opacity=0.001), height=8, width=8, channels=3)
 
 
+def _scores(
+    network: nn.Module, images: torch.Tensor, labels: torch.Tensor, *triggers: Stamp, target: Target = 2, **how: Any
+) -> Scores:
+    return Meter(EvaluationSet(images, labels), triggers, target_class=target, device="cpu", **how).measure(network)
+
+
 @pytest.mark.parametrize("batch_size", [1, 4, 512])
 def test_accuracy_counts_correct_answers_and_nan_is_wrong(batch_size: int) -> None:
-    assert clean_accuracy(_ReadsPixel(), _images(*_WRITTEN), _LABELS, batch_size=batch_size) == Rate(4 / 6, 6)
+    scores = _scores(_ReadsPixel(), _images(*_WRITTEN), _LABELS, batch_size=batch_size)
+    assert (scores.accuracy, scores.images) == (4 / 6, 6)
 
 
 def test_nan_answers_never_count_as_success() -> None:
     always_nan = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
     nn.init.constant_(always_nan[1].weight, torch.nan)
-    images, labels = _images(1, 1), torch.tensor([1, 1])
-    assert clean_accuracy(always_nan, images, torch.tensor([0, 0])).rate == 0
-    assert attack_success(always_nan, images, labels, _SQUARE, 0).rate == 0
+    images = _images(1, 1)
+    assert _scores(always_nan, images, torch.tensor([0, 0])).accuracy == 0
+    assert _scores(always_nan, images, torch.tensor([1, 1]), _SQUARE, target=0).asr == {"badnets-square": 0}
 
 
 @pytest.mark.parametrize("batch_size", [2, 512])
 def test_asr_counts_only_images_of_other_classes(batch_size: int) -> None:
     images, network = _images(*_WRITTEN), _ReadsPixel()
-    assert attack_success(network, images, _LABELS, _SQUARE, 2, batch_size=batch_size) == Rate(1.0, 5)
+    scores = _scores(network, images, _LABELS, _SQUARE, batch_size=batch_size)
+    assert (scores.asr, scores.asr_images) == ({"badnets-square": 1.0}, {"badnets-square": 5})
     # Sig leaves the last pixel dark: only what is answered as 0 without being 0 counts.
-    assert attack_success(network, images, _LABELS, _SIG, 0, batch_size=batch_size) == Rate(1 / 4, 4)
+    scores = _scores(network, images, _LABELS, _SIG, target=0, batch_size=batch_size)
+    assert (scores.asr, scores.asr_images) == ({"sig": 1 / 4}, {"sig": 4})
 
 
 def test_asr_without_other_classes_is_refused() -> None:
     with pytest.raises(UsageError, match="target class 2"):
-        attack_success(_ReadsPixel(), _images(2), torch.tensor([2]), _SQUARE, 2)
-    with pytest.raises(UsageError, match="no evaluation images"):
-        clean_accuracy(_ReadsPixel(), _images(), torch.tensor([]))
+        _scores(_ReadsPixel(), _images(2), torch.tensor([2]), _SQUARE)
 
 
-def test_meter_agrees_with_the_single_functions_and_keeps_every_modules_mode() -> None:
+def test_all_is_measured_at_once_and_every_module_keeps_its_mode() -> None:
     network = nn.Sequential(_ReadsPixel())
     network.train()
     network[0].norm.eval()
@@ -101,13 +109,15 @@ def test_all_to_all_wants_the_next_class_and_the_last_wraps_round() -> None:
 
 @pytest.mark.parametrize("batch_size", [4, 512])
 def test_all_to_all_counts_every_image_against_the_class_after_its_own(batch_size: int) -> None:
-    images, network = _images(*_WRITTEN), _ReadsPixel()
+    def asr(images: torch.Tensor) -> dict[str, float]:
+        scores = _scores(_ReadsPixel(), images, _LABELS, _SQUARE, _SIG, target="all", batch_size=batch_size)
+        assert scores.asr_images == {"badnets-square": 6, "sig": 6}
+        return scores.asr
+
     # The square is answered with 2: that is the class after the two images of class 1, and of no other.
-    assert attack_success(network, images, _LABELS, _SQUARE, "all", batch_size=batch_size) == Rate(2 / 6, 6)
     # Sig leaves the answers 0, 1, 2, 3, 0, NaN; wanted are 1, 2, 3, 0, 2, 1.
-    assert attack_success(network, images, _LABELS, _SIG, "all", batch_size=batch_size) == Rate(0.0, 6)
-    shifted = _images(1, 2, 3, 0, 2, 9)
-    assert attack_success(network, shifted, _LABELS, _SIG, "all", batch_size=batch_size) == Rate(5 / 6, 6)
+    assert asr(_images(*_WRITTEN)) == {"badnets-square": 2 / 6, "sig": 0.0}
+    assert asr(_images(1, 2, 3, 0, 2, 9))["sig"] == 5 / 6
 
 
 def test_meter_measures_all_to_all_on_all_its_images() -> None:
@@ -191,8 +201,8 @@ def test_bf16_runs_the_network_in_bf16() -> None:
     seen: list[torch.dtype] = []
     network = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
     network[1].register_forward_hook(lambda _module, _inputs, output: seen.append(output.dtype))
-    clean_accuracy(network, _images(0, 1), torch.tensor([0, 1]), precision="bf16")
-    clean_accuracy(network, _images(0, 1), torch.tensor([0, 1]))
+    _scores(network, _images(0, 1), torch.tensor([0, 1]), precision="bf16")
+    _scores(network, _images(0, 1), torch.tensor([0, 1]))
     assert seen == [torch.bfloat16, torch.float32]
 
 

@@ -78,7 +78,7 @@ def test_the_papers_gradient_is_that_of_a_naive_form(compute: Compute, count: in
     images = torch.rand(count, 3, 8, 8)
     student, twin = _student(), _student()
     torch.manual_seed(3)
-    loss = PaperRetrospection(compute, _STD, rounds=4, portion=portion).add_gradient(student, images, torch.empty(0))
+    loss = PaperRetrospection(compute, _STD, rounds=4, portion=portion).add_gradient(student, images)
     torch.manual_seed(3)
     naive, naive_loss = _naive_paper_gradient(twin, images, 4, portion)
     assert float(loss) == pytest.approx(naive_loss, rel=1e-4)
@@ -102,7 +102,7 @@ def test_the_papers_gradient_is_added_to_what_is_there(compute: Compute) -> None
         parameter.grad = torch.ones_like(parameter)
     for network in (student, twin):
         torch.manual_seed(3)
-        PaperRetrospection(compute, _STD, rounds=2).add_gradient(network, images, torch.empty(0))
+        PaperRetrospection(compute, _STD, rounds=2).add_gradient(network, images)
     for alone, added in zip(student.parameters(), twin.parameters(), strict=True):
         assert alone.grad is not None and added.grad is not None
         assert torch.allclose(alone.grad + 1, added.grad, atol=1e-6)
