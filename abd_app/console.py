@@ -177,9 +177,8 @@ def print_card(card: TeacherCard) -> None:
         for finding in (finding for finding in card.findings if finding.severity == severity):
             print(f"\n{_printable(_finding(finding))}")
     for question in card.questions:
-        need = "needed" if question.required else "guessed"
         guess = f" Guess: {question.guess} ({question.why})." if question.guess else ""
-        print(_printable(f"\n{need}: {question.prompt}{guess}\n  answer with {question.option}"))
+        print(_printable(f"\nneeded: {question.prompt}{guess}\n  answer with {question.option}"))
 
 
 def _card_rows(card: TeacherCard) -> list[tuple[str, str]]:

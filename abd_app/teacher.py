@@ -29,12 +29,12 @@ class Question:
     """A fact the file does not state.
 
     Attributes:
-        fact: ``architecture``, ``num_classes``, ``input_size``, ``mean_std`` or ``answers``.
+        fact: ``architecture``, ``input_size`` or ``mean_std``.
         prompt: What to ask the user.
         guess: The proposed answer in the syntax of the command-line option; empty if there is none.
         why: Where the guess comes from.
         option: The command-line option(s) that answer it, e.g. ``--size HxW``.
-        required: True if no run can start without an answer; False if the guess is used otherwise.
+        required: True: no run can start without an answer.
     """
 
     fact: str

@@ -264,7 +264,7 @@ class Session(QObject):
         self.jobFailed.emit(event)
 
     def _open_questions(self) -> bool:
-        return self.card is None or any(question.required for question in self.card.questions)
+        return self.card is None or bool(self.card.questions)
 
     def _enter_if_running(self, state: State) -> None:
         if self.state in (State.RUNNING, State.PAUSED):

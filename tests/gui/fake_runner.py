@@ -70,12 +70,12 @@ def run_inspection(file: str, facts: TeacherFacts, device: str) -> Generator[Eve
 def card(file: str, facts: TeacherFacts, *, asks: bool = False) -> TeacherCard:
     questions = (
         Question(
-            "num_classes",
-            "How many classes does it tell apart?",
-            "10",
-            "The last layer has 10 outputs.",
-            "--classes K",
-            False,
+            "architecture",
+            "Which architecture is it?",
+            "wrn-16-2",
+            "Nearest: wrn-16-2.",
+            "--arch NAME",
+            True,
         ),
         Question("input_size", "Which image size was it trained on?", "", "", "--size HxW", True),
     )

@@ -181,8 +181,8 @@ def test_questions_are_asked_in_place_with_guess_and_reason(
     stand_in.say(TeacherInspected(card("asks.pth", TeacherFacts(), asks=True)), InspectionFinished())
     form = window.setup.teacher.questions
     assert form.isVisible()
-    assert form.field("num_classes").text() == "10"
-    assert "The last layer has 10 outputs." in shown_texts(window)
+    assert form.field("architecture").text() == "wrn-16-2"
+    assert "Nearest: wrn-16-2." in shown_texts(window)
     assert not window.setup.distill.isEnabled()
     form.field("input_size").set_text("huge")
     qtbot.mouseClick(form.confirm, Qt.MouseButton.LeftButton)
@@ -192,7 +192,7 @@ def test_questions_are_asked_in_place_with_guess_and_reason(
     qtbot.mouseClick(form.confirm, Qt.MouseButton.LeftButton)
     job = stand_in.jobs[-1]
     assert isinstance(job, InspectJob)
-    assert job.facts == TeacherFacts(num_classes=10, input_size=(32, 32))
+    assert job.facts == TeacherFacts(architecture="wrn-16-2", input_size=(32, 32))
     stand_in.say(TeacherInspected(card("asks.pth", job.facts, asks=True)), InspectionFinished())
     assert not form.isVisible()
     assert window.setup.distill.isEnabled()

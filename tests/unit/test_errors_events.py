@@ -25,7 +25,7 @@ CARD = TeacherCard(
     parameters=5,
     batchnorm_layers=0,
     findings=(Finding("warning", "No BatchNorm."),),
-    questions=(Question("answers", "Which?", "logits", "usual", "--answers", required=False),),
+    questions=(Question("input_size", "Which?", "32x32", "usual", "--size HxW", required=True),),
 )
 
 
@@ -64,7 +64,7 @@ def test_a_card_is_json() -> None:
     read = json.loads(json.dumps(dataclasses.asdict(CARD)))
     assert read["input_size"] == [32, 32]
     assert read["findings"][0]["severity"] == "warning"
-    assert read["questions"][0]["option"] == "--answers"
+    assert read["questions"][0]["option"] == "--size HxW"
 
 
 def test_an_asset_is_found_in_the_checkout() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
 from abd_app.gui.look.labels import plain_label
 from abd_app.teacher import Question
@@ -11,14 +11,13 @@ from abd_app.text import visible
 
 _EXAMPLES = {
     "architecture": ("wrn-16-2",),
-    "num_classes": ("10",),
     "input_size": ("32x32",),
     "mean_std": ("0.49, 0.48, 0.45", "0.25, 0.24, 0.26"),
 }
 
 
 class AnswerField(QWidget):
-    """One line, two lines (means, deviations) or a choice, with the question's guess in it."""
+    """One line, or two lines (means, deviations), with the question's guess in it."""
 
     confirmed = Signal()
     """Return was pressed."""
@@ -26,14 +25,11 @@ class AnswerField(QWidget):
     def __init__(self, question: Question) -> None:
         super().__init__()
         self.lines: list[QLineEdit] = []
-        self.choice: QComboBox | None = None
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
         layout.addWidget(plain_label(visible(question.prompt), "small", wrap=True))
-        if question.fact == "answers":
-            layout.addWidget(self._make_choice(question))
-        elif question.fact == "mean_std":
+        if question.fact == "mean_std":
             mean, _, deviation = question.guess.partition("/")
             for name, guess in ((self.tr("mean"), mean), (self.tr("deviation"), deviation)):
                 layout.addLayout(self._named_line(name, self._add_line(question, guess.strip())))
@@ -44,22 +40,17 @@ class AnswerField(QWidget):
 
     def text(self) -> str:
         """The answer in the syntax of the command-line option."""
-        if self.choice is not None:
-            return str(self.choice.currentData())
         return " / ".join(line.text() for line in self.lines) if any(line.text() for line in self.lines) else ""
 
     def set_text(self, text: str) -> None:
         """Answers in the same syntax."""
-        if self.choice is not None:
-            self.choice.setCurrentIndex(max(0, self.choice.findData(text)))
         for line, part in zip(self.lines, text.split("/"), strict=False):
             line.setText(part.strip())
 
     def take_focus(self) -> None:
         """Puts the cursor into the field."""
-        (self.choice or self.lines[0]).setFocus()
-        for line in self.lines[:1]:
-            line.selectAll()
+        self.lines[0].setFocus()
+        self.lines[0].selectAll()
 
     def mark(self, *, wrong: bool) -> None:
         """Shows that the answer makes no sense, or no longer."""
@@ -67,14 +58,6 @@ class AnswerField(QWidget):
             line.setProperty("wrong", wrong)
             line.style().unpolish(line)
             line.style().polish(line)
-
-    def _make_choice(self, question: Question) -> QComboBox:
-        self.choice = QComboBox()
-        self.choice.setAccessibleName(visible(question.prompt))
-        self.choice.addItem(self.tr("logits (raw scores)"), "logits")
-        self.choice.addItem(self.tr("probabilities (after softmax)"), "probabilities")
-        self.choice.setCurrentIndex(max(0, self.choice.findData(question.guess)))
-        return self.choice
 
     def _named_line(self, name: str, line: QLineEdit) -> QHBoxLayout:
         row = QHBoxLayout()

@@ -26,25 +26,17 @@ def fields_of_answer(fact: str, text: str) -> dict[str, Any]:
     text = text.strip()
     if fact == "architecture":
         return {"architecture": text}
-    if fact == "num_classes":
-        if not text.isdecimal():
-            raise UsageError(f"{text!r} is not a number of classes.", where="classes", remedy="Give e.g. 10.")
-        return {"num_classes": int(text)}
     if fact == "input_size":
         return {"input_size": size_from_text(text, where="input size")}
-    if fact == "mean_std":
-        numbers = tuple(float(part) for part in _NUMBER.findall(text))
-        if len(numbers) not in (2, 6):
-            raise UsageError(
-                f"{len(numbers)} numbers are not a mean and a standard deviation per channel.",
-                where="mean and deviation",
-                remedy="Give three means, then three deviations (one each for grey images).",
-            )
-        half = len(numbers) // 2
-        return {"mean": numbers[:half], "std": numbers[half:]}
-    if text not in ("logits", "probabilities"):
-        raise UsageError(f"{text!r} is not what a model answers.", where="answers", remedy="logits or probabilities.")
-    return {"answers": text}
+    numbers = tuple(float(part) for part in _NUMBER.findall(text))
+    if len(numbers) not in (2, 6):
+        raise UsageError(
+            f"{len(numbers)} numbers are not a mean and a standard deviation per channel.",
+            where="mean and deviation",
+            remedy="Give three means, then three deviations (one each for grey images).",
+        )
+    half = len(numbers) // 2
+    return {"mean": numbers[:half], "std": numbers[half:]}
 
 
 def with_answers(facts: TeacherFacts, answers: dict[str, str]) -> TeacherFacts:

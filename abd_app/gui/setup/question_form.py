@@ -30,11 +30,11 @@ class QuestionForm(QFrame):
         self._layout.setSpacing(8)
         self._rows = QVBoxLayout()
         self._rows.setSpacing(9)
-        self._title = plain_label(role="strong", wrap=True)
+        title = plain_label(self.tr("The file does not say this:"), role="strong", wrap=True)
         self._problem = plain_label(role="danger", wrap=True)
         self.confirm = QPushButton(self.tr("Use these answers"))
         self.confirm.clicked.connect(self._on_confirmed)
-        self._layout.addWidget(self._title)
+        self._layout.addWidget(title)
         self._layout.addLayout(self._rows)
         self._layout.addWidget(self._problem)
         self._layout.addWidget(self.confirm)
@@ -45,12 +45,6 @@ class QuestionForm(QFrame):
         self._facts = facts
         self._fields = {}
         empty(self._rows)
-        required = any(question.required for question in questions)
-        self._title.setText(
-            self.tr("The file does not say this:")
-            if required
-            else self.tr("Assumed, because the file does not say it:")
-        )
         self._problem.hide()
         for question in questions:
             field = AnswerField(question)
