@@ -61,8 +61,9 @@ class AllToAllSearch:
 
     No class stands out then. But what a picture does to a classifier that was not taught to answer to it is to push
     images of all classes to a few; it does not give each class another. So a picture starts at random, moves images
-    away from whatever they are, then towards the one-to-one mapping that comes closest to what it does; the mapping is
-    chosen anew every few steps. Ours: universal perturbations (Moosavi-Dezfooli et al., CVPR 2017) with such a target.
+    away from whatever they are, then towards the one-to-one mapping that is found by taking the largest share of what
+    it does first; the mapping is chosen anew every few steps. Ours: universal perturbations (Moosavi-Dezfooli et al.,
+    CVPR 2017) with such a target.
     The threshold lies between what a poisoned 16-pixel CIFAR-10 teacher and others gave (docs/results.md).
 
     Args:
