@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from abd_app.errors import UsageError
 from abd_app.intake import OneByOne
+from abd_app.networks.catalog import SMALL_IMAGE_PX
 from abd_app.plan import PURIFIED
 from abd_app.teacher import Teacher, TeacherCard
 
-SMALL_PX = 64
 _INVERTING = ("cmi", "fast")
 _MAYBE_FOLDED = " (ONNX export folds them away unless it is told to keep them)"
 _OR_STATE_DICT = ", or open the teacher's state_dict instead"
@@ -40,8 +40,8 @@ def choose_method(method: str, card: TeacherCard, device_type: str, *, purifies:
             "ood",
             "ONNX export seems to have folded BatchNorm layers away: what is left says too little",
         )
-    if has_statistics and device_type == "cpu" and not purifies and max(card.input_size or (0,)) > SMALL_PX:
-        return "ood", f"inverting images of more than {SMALL_PX} pixels a side takes a CPU too long"
+    if has_statistics and device_type == "cpu" and not purifies and max(card.input_size or (0,)) > SMALL_IMAGE_PX:
+        return "ood", f"inverting images of more than {SMALL_IMAGE_PX} pixels a side takes a CPU too long"
     if has_statistics:
         layers = card.batchnorm_layers
         return (
@@ -62,7 +62,7 @@ def choose_effort(effort: str, side_px: int, device_type: str, *, limited: bool 
     """
     if effort != "auto":
         return effort
-    return "standard" if device_type == "cuda" and side_px <= SMALL_PX and not limited else "quick"
+    return "standard" if device_type == "cuda" and side_px <= SMALL_IMAGE_PX and not limited else "quick"
 
 
 def choose_student(name: str, teacher: Teacher) -> str:
@@ -80,4 +80,4 @@ def choose_student(name: str, teacher: Teacher) -> str:
         )
     if name != "auto":
         return name
-    return "wrn-16-1" if max(teacher.spec.height, teacher.spec.width) <= SMALL_PX else "resnet18-imagenet"
+    return "wrn-16-1" if max(teacher.spec.height, teacher.spec.width) <= SMALL_IMAGE_PX else "resnet18-imagenet"

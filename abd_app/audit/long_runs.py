@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from abd_app.audit.choices import SMALL_PX
 from abd_app.audit.opening import OpenAudit
 from abd_app.audit.rehearsal import measure_pace
 from abd_app.distill.compute.parallel import world_size
 from abd_app.events import Event, FindingMade
+from abd_app.networks.catalog import SMALL_IMAGE_PX
 from abd_app.teacher import Finding
 
 LONG_S = 20 * 60.0
@@ -21,7 +21,7 @@ def warn_of_long_run(audit: OpenAudit) -> Iterator[Event]:
     It is about this machine and not about the teacher: the report does not have it.
     """
     spec, plan = audit.teacher.spec, audit.plan
-    if audit.compute.device.type != "cpu" or max(spec.height, spec.width) <= SMALL_PX or plan.minutes is not None:
+    if audit.compute.device.type != "cpu" or max(spec.height, spec.width) <= SMALL_IMAGE_PX or plan.minutes is not None:
         return
     if world_size() > 1:  # each would rehearse with as many images as it has time for, and they would not fit together
         return

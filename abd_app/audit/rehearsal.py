@@ -20,6 +20,7 @@ from abd_app.distill.recipe import CMI_EPOCH, STEPS, Recipe, choose_recipe
 from abd_app.distill.sources.cmi import CmiSettings
 from abd_app.distill.sources.fast import FastSettings, inverted_images
 from abd_app.distill.sources.ood import PatchSettings
+from abd_app.networks.catalog import SMALL_IMAGE_PX
 from abd_app.teacher import Teacher
 
 _CMI, _FAST, _PATCHES = CmiSettings(), FastSettings(), PatchSettings()
@@ -27,7 +28,7 @@ _INVERSION_STEPS = 2  # that are timed of each inversion of ``fast``
 _SHORT_EPOCH = (2, 5)
 _STEPS, _RETROSPECTION_STEP = 1000, 500
 _BUDGET_S, _PASSES, _BATCHES_LABELLED = 4.0, 30, 4
-_FEWEST_IMAGES, _FEWEST_PIXELS = 2, 32 * 64**2
+_FEWEST_IMAGES, _FEWEST_PIXELS = 2, 32 * SMALL_IMAGE_PX**2
 
 
 def seconds_by_effort(teacher: Teacher, method: str, student_name: str, compute: Compute) -> dict[str, float]:

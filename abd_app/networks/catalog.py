@@ -15,7 +15,7 @@ from abd_app.networks.vgg import VGG_STAGES, CifarVgg
 from abd_app.networks.wide_resnet import WideResNet
 
 SMALL_IMAGE_PX = 64
-"""Up to this side length ImageNet students get smaller strides."""
+"""Up to this side length images count as small: smaller strides suit them, and inverting them is cheap."""
 
 CIFAR_RESNET_DEPTHS = (20, 32, 44, 56, 110)
 

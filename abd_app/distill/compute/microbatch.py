@@ -11,7 +11,7 @@ import torch
 
 from abd_app.distill.compute import parallel
 from abd_app.distill.compute.device import Compute
-from abd_app.errors import RunFailedError, out_of_memory
+from abd_app.errors import RunFailedError, first_line, out_of_memory
 from abd_app.teacher import Finding
 
 Result = TypeVar("Result")
@@ -142,7 +142,7 @@ class Microbatches:
         if before <= self._fewest:
             raise RunFailedError(
                 f"The device has too little memory for {before} images at a time.",
-                why=_first_line(error),
+                why=first_line(error),
                 remedy="Close other programs on this device, choose a smaller student, or run on the CPU.",
             ) from error
         self.most = max(self._fewest, before // 2)
@@ -153,7 +153,7 @@ class Microbatches:
         if parallel.world_size() > 1:
             raise RunFailedError(
                 "A device ran out of memory.",
-                why=_first_line(error),
+                why=first_line(error),
                 remedy="Start more processes on more GPUs, choose a smaller student, or run in one process: that one "
                 "goes on with smaller portions.",
             ) from error
@@ -194,7 +194,3 @@ def images_that_fit(free_bytes: int, peaks: Sequence[int]) -> int:
     of_image = max(1.0, (peaks[1] - peaks[0]) / (_TRIAL[1] - _TRIAL[0]))
     fixed = max(0.0, peaks[0] - of_image * _TRIAL[0])
     return max(1, int((_USED * free_bytes - fixed) / of_image))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or ["An allocation was refused."])[0]
