@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from abd_app.audit import rehearsal as module
 from abd_app.audit.pace import Pace, steps_within
 from abd_app.audit.rehearsal import measure_pace, seconds_by_effort
+from abd_app.distill import laps
 from abd_app.distill.assemble import assemble
 from abd_app.distill.compute.device import Compute
 from abd_app.distill.compute.recorded import WARM_UPS
@@ -24,12 +29,30 @@ from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.unlearning import target_search
 from abd_app.distill.unlearning.settings import UnlearningSettings
 from abd_app.intake import open_teacher
+from abd_app.networks.pixels import PixelNetwork
 from abd_app.plan import TeacherFacts
 from abd_app.teacher import ImageSpec, Teacher
 
 FACTS = TeacherFacts(input_size=(8, 8), mean=(0.5,) * 3, std=(0.25,) * 3)
 _COMPUTE = Compute(torch.device("cpu"), bf16=False)
 _SPEC = ImageSpec(8, 8, 3, 4, (0.5,) * 3, (0.25,) * 3)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], float]]:
+    """Instead of the machine's: time goes by when a network is shown images, a microsecond for each."""
+    now_s = 0.0
+
+    def show(network: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        nonlocal now_s
+        if isinstance(network, PixelNetwork):
+            now_s += 1e-6 * len(inputs[0])
+
+    for timing in (module, laps):
+        monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: now_s))
+    handle = register_module_forward_pre_hook(show)
+    yield lambda: now_s
+    handle.remove()
 
 
 @pytest.fixture
@@ -45,26 +68,24 @@ def _pace(**parts: float) -> Pace:
 
 
 @pytest.mark.parametrize(("method", "steps"), [("ood", 240), ("cmi", 60), ("fast", 60), ("zskt", 60)])
-def test_the_estimate_is_near_a_run(teacher: Teacher, monkeypatch: pytest.MonkeyPatch, method: str, steps: int) -> None:
+def test_the_estimate_is_near_a_run(
+    teacher: Teacher, clock: Callable[[], float], monkeypatch: pytest.MonkeyPatch, method: str, steps: int
+) -> None:
     monkeypatch.setattr(target_search, "FEWEST_CLASSES", 99)  # all are unlearned, as the estimate supposes
     recipe = replace(choose_recipe(method, "abd", "quick", steps), vaccine_step=0)
     expected = measure_pace(teacher, recipe, "wrn-10-1", _COMPUTE).seconds(recipe)
     distillation = assemble(teacher, recipe, student_name="wrn-10-1", compute=_COMPUTE, seed=0)
-    started = time.perf_counter()
+    began = clock()
     list(distillation.run())
-    taken = time.perf_counter() - started
-    assert taken / 4 < expected < 4 * taken  # the machine may be busy
+    # At the most twice as much: it supposes a search by bending, too, which is not made where the classes are few.
+    assert 0.9 < expected / (clock() - began) < 2
 
 
+@pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize("method", ["fast", "ood"])
 def test_large_images_are_timed_on_few(teacher: Teacher, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     recipe, shown, pools = choose_recipe(method, "abd", "quick", 60), [], []
-
-    def later() -> float:
-        """The shortest of a few: what else the machine does makes a measurement longer."""
-        return min(measure_pace(teacher, recipe, "wrn-10-1", _COMPUTE).plain.later for _ in range(3))
-
-    whole = later()
+    whole = measure_pace(teacher, recipe, "wrn-10-1", _COMPUTE).plain.later
     monkeypatch.setattr(module, "_BUDGET_S", 0.0)
     timed = module.timed_cycle
 
@@ -74,9 +95,9 @@ def test_large_images_are_timed_on_few(teacher: Teacher, monkeypatch: pytest.Mon
         return timed(one, *args, **more)
 
     monkeypatch.setattr(module, "timed_cycle", noting)
-    few = later()
+    few = measure_pace(teacher, recipe, "wrn-10-1", _COMPUTE).plain.later
     assert set(shown) == {32} and set(pools) == {4 * 32}
-    assert few > whole / 2, "counted up to a whole batch"
+    assert whole > 0 and few == pytest.approx(whole), "counted up to a whole batch"
 
 
 def test_the_optimiser_is_not_counted_up(teacher: Teacher, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,6 +215,7 @@ def test_the_published_retrospection_is_timed_as_it_goes_on(teacher: Teacher, mo
     assert timed[-1] > WARM_UPS, "steps before the last cycle is timed"
 
 
+@pytest.mark.usefixtures("clock")
 def test_more_effort_takes_longer(teacher: Teacher) -> None:
     seconds = seconds_by_effort(teacher, "ood", "wrn-10-1", _COMPUTE)
     assert 0 < seconds["quick"] < seconds["standard"] < seconds["paper"]
@@ -205,13 +227,10 @@ def test_measuring_the_pace_leaves_the_teacher_as_it_was(teacher: Teacher) -> No
     assert all(torch.equal(before[name], value) for name, value in teacher.network.state_dict().items())
 
 
+@pytest.mark.usefixtures("clock")
 def test_the_pace_of_paper_mode_counts_its_batches_and_its_retrospection(teacher: Teacher) -> None:
-    """Four times the images a step, and one step in a hundred takes as long as 25."""
+    """Four times the images a step; one in a hundred shows its images to the student a dozen times more."""
     published = choose_recipe("ood", "abd", "paper", None)
     small = replace(published, batch_size=128, retrospection="none")
-    # In turns, and the shortest of each: what else the machine does makes a measurement longer.
-    rounds = [
-        [measure_pace(teacher, one, "wrn-10-1", _COMPUTE).seconds(one) for one in (published, small)] for _ in "abc"
-    ]
-    seconds = [min(times) for times in zip(*rounds, strict=True)]
-    assert 2.5 < seconds[0] / seconds[1] < 10  # 5 by the book; the machine may be busy
+    longer, shorter = (measure_pace(teacher, one, "wrn-10-1", _COMPUTE).seconds(one) for one in (published, small))
+    assert longer / shorter == pytest.approx(4.09, abs=0.03)
