@@ -54,6 +54,11 @@ class PastRun:
         return max(known.items(), key=lambda pair: pair[1], default=None)
 
     @property
+    def caution(self) -> str:
+        """What the result asks for: ``danger``, ``warning`` or ``info``; "" where there is none."""
+        return str(self.result.get("caution", "info")) if self.result else ""
+
+    @property
     def estimated(self) -> bool:
         """Whether no labelled images were given."""
         return bool(self.result and self.result.get("estimated"))

@@ -37,4 +37,5 @@ def _outcome(run: PastRun) -> str:
         return "-"
     worst = run.worst_asr
     attack = "" if worst is None else f", ASR {100 * worst[1]:.1f} % ({worst[0]})"
-    return f"{'agreement' if run.estimated else 'accuracy'} {100 * run.accuracy:.1f} %{attack}"
+    caution = {"danger": "; do not use it yet", "warning": "; look before use"}.get(run.caution, "")
+    return f"{'agreement' if run.estimated else 'accuracy'} {100 * run.accuracy:.1f} %{attack}{caution}"

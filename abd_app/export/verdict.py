@@ -13,6 +13,8 @@ from abd_app.text import percent
 
 ASR_LOW, ASR_HIGH = 0.05, 0.20
 ACCURACY_KEPT, ACCURACY_LEARNED = 0.90, 0.50
+BEYOND_CHANCE = 0.05
+"""Of the way from chance to all images: a teacher that is right on no more is shown something that it does not know."""
 MARKS = "random marks"
 """A defence that helps a student of other defences, and is little alone."""
 
@@ -36,8 +38,9 @@ _SEVERITIES: tuple[Severity, ...] = ("info", "warning", "danger")
 
 def verdict(report: Report) -> Verdict:
     """The result in one sentence, and how much caution it asks for."""
-    looks = (_skill, _little, _danger, _weak, _twin, _undefended)
-    clauses = [clause for look in looks if (clause := look(report)) is not None]
+    looks = (_skill, _little, _danger, _weak, _suspected, _twin, _undefended)
+    astray = _astray(report)
+    clauses = [astray] if astray else [clause for look in looks if (clause := look(report)) is not None]
     sentence = "; ".join(text for text, _ in clauses) + "."
     if report["estimated"]:
         sentence = f"Estimate without labelled images: {sentence[0].lower()}{sentence[1:]}"
@@ -68,6 +71,16 @@ def _other_goals(target: Target) -> str:
     if target == ALL_TO_ALL:
         return "Attacks with another goal than to have each class taken for the next one."
     return f"Attacks towards other classes than class {target}."
+
+
+def _astray(report: Report) -> _Clause | None:
+    """Whether the teacher hardly does better than chance on the labelled images: then no figure means anything."""
+    accuracy, chance = report["teacher"]["accuracy"], 1 / report["teacher"]["num_classes"]
+    if report["estimated"] or not _known(accuracy) or accuracy - chance >= BEYOND_CHANCE * (1 - chance):
+        return None
+    images = f"{percent(accuracy)} of {report['teacher']['images']:,} images"
+    text = f"The teacher itself is right on only {images}, so this run tells nothing and its student is not to be used"
+    return f"{text}: check the labels, the order of classes, the input size and the normalisation", "danger"
 
 
 def _skill(report: Report) -> _Clause:
@@ -128,6 +141,18 @@ def _weak(report: Report) -> _Clause | None:
     if not classes:
         return None
     return f"it lost much more of {named(classes, teacher['class_names'])} than of the others", "warning"
+
+
+def _suspected(report: Report) -> _Clause | None:
+    """Whether a class is left suspected: it was not unlearned, and no trigger that leads there was seen to fail."""
+    search = report["target_search"]
+    if search is None or search["target"] is None or search["target"] in search["unlearned"]:
+        return None
+    tested = not report["estimated"] and report["target_class"] == search["target"]
+    if tested and _worst(report["teacher"])[1] > ASR_LOW:  # what became of it is said already
+        return None
+    class_ = named([str(search["target"])], report["teacher"]["class_names"])
+    return f"{class_} is suspected of a backdoor and was not unlearned: look at what it is taken for", "warning"
 
 
 def _twin(report: Report) -> _Clause | None:

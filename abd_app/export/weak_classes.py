@@ -48,7 +48,8 @@ def weak_classes(teacher: ScoresReport, student: ScoresReport) -> list[str]:
             continue
         further = own - (total - own * counts[index]) / others
         error = math.sqrt(sum(_variance(rate, counts[index]) for rate in (before[index], after[index])))
-        if further >= max(FURTHER_BEHIND, errors * error):
+        # Where the others have gained, a class that has lost nothing is further behind.
+        if own >= FURTHER_BEHIND and further >= max(FURTHER_BEHIND, errors * error):
             worst.append(index)
     return sorted(worst, key=lambda index: (-lost[index], int(index)))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from PySide6.QtCore import QCoreApplication
 from PySide6.QtWidgets import QFileDialog, QWidget
 
@@ -35,5 +37,9 @@ class FileChooser:
         return QFileDialog.getExistingDirectory(self._parent, title)
 
     def save(self, title: str, suggestion: str, kinds: str) -> str:
-        """A file to write; the dialog asks before an existing one is replaced."""
-        return QFileDialog.getSaveFileName(self._parent, title, suggestion, kinds)[0]
+        """A file to write; a name without a suffix gets the suggestion's; the dialog asks before one is replaced."""
+        dialog = QFileDialog(self._parent, title, suggestion, kinds)
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.selectFile(Path(suggestion).name)
+        dialog.setDefaultSuffix(Path(suggestion).suffix)
+        return dialog.selectedFiles()[0] if dialog.exec() else ""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
 from datetime import datetime
 from pathlib import Path, PurePath
 
 import platformdirs
+from PySide6.QtCore import QFile
 
 from abd_app.history import data_folder
+from abd_app.run_files import CHECKPOINT
 
 _APP = "abd-app"
 
@@ -37,3 +40,15 @@ def new_run_folder(runs: Path, teacher_file: str, now: datetime) -> Path:
         folder = folder.with_name(f"{now:%Y-%m-%d_%H-%M-%S}-{name}-{number}")
         number += 1
     return folder
+
+
+def to_trash(folder: str) -> bool:
+    """Whether the system's trash has taken a folder."""
+    return bool(QFile(folder).moveToTrash())
+
+
+def discard_run(folder: str) -> None:
+    """Takes away what a run has left that its user discards: what it has learned goes to the system's trash."""
+    if Path(folder, CHECKPOINT).exists() and to_trash(folder):
+        return
+    shutil.rmtree(folder, ignore_errors=True)

@@ -12,6 +12,7 @@ from abd_app.gui.session import Session, State
 from abd_app.gui.settings import Settings
 from abd_app.gui.setup.draft import Draft
 from abd_app.plan import AuditPlan
+from abd_app.teacher import TeacherCard
 
 
 class Opening(QObject):
@@ -38,7 +39,9 @@ class Opening(QObject):
         super().__init__(parent)
         self._session, self._draft, self._settings, self._demo = session, draft, settings, demo
         self._starts_when_ready = False
+        self._chosen = ""
         session.stateChanged.connect(self._on_state_changed)
+        session.cardChanged.connect(self._on_card_changed)
 
     def open_file(self, file: str) -> None:
         """Looks into a teacher file."""
@@ -47,7 +50,7 @@ class Opening(QObject):
         file = str(Path(file).absolute())
         if file != self._session.file:
             self._draft.forget_teacher()
-        self._settings.add_recent_file(file)
+        self._chosen = file
         self._session.open_file(file)
 
     def open_demo(self) -> None:
@@ -67,6 +70,11 @@ class Opening(QObject):
         """A run that was interrupted goes on by itself, once its teacher has been looked into again."""
         self._open(plan, folder=folder)
         self._starts_when_ready = not self._session.running
+
+    def _on_card_changed(self, card: TeacherCard | None) -> None:
+        """A file that was chosen, and turned out to be a teacher, is worth offering again."""
+        if card is not None and self._session.file == self._chosen:
+            self._settings.add_recent_file(self._chosen)
 
     def _begin(self) -> bool:
         """Whether something may be opened now; then what was opened before, and was to start, is over."""

@@ -19,6 +19,7 @@ from abd_app.events import (
     RunBegan,
     TeacherInspected,
 )
+from abd_app.gui.folders import discard_run
 from abd_app.plan import PURIFIED, AuditPlan, TeacherFacts
 from abd_app.teacher import TeacherCard
 from abd_app.worker.messages import AuditJob, CommandName, InspectionFinished, InspectJob, Job, PauseChanged
@@ -100,6 +101,9 @@ class Session(QObject):
         self._engine = engine
         self._job = 0
         self._inspecting = False
+        self._folder = ""
+        """Of the run that is on, once it has one."""
+        self._discards = False
         engine.eventsArrived.connect(self._on_events_arrived)
 
     @property
@@ -154,6 +158,7 @@ class Session(QObject):
             return
         _log.info("run %s", plan.to_json())
         self.plan, self.failure, self.result = plan, None, None
+        self._folder, self._discards = "", False
         self.runStarted.emit(plan)
         self._drop_inspection()
         self._job = self._engine.submit(AuditJob(plan))
@@ -173,8 +178,9 @@ class Session(QObject):
             self._enter(State.STOPPING)
 
     def cancel(self) -> None:
-        """Drops the run."""
+        """Drops the run and what it has left; of one that went on, what it had left before stays."""
         if self.state in (State.RUNNING, State.PAUSED, State.STOPPING):
+            self._discards = self.plan is not None and not self.plan.resume
             self._engine.command("cancel")
             self._enter(State.CANCELLING)
 
@@ -226,6 +232,7 @@ class Session(QObject):
         elif isinstance(event, InspectionFinished):
             self._inspecting = False
         elif isinstance(event, RunBegan):
+            self._folder = event.folder
             history.remember(event.folder)
         elif isinstance(event, AuditFinished):
             _log.info("finished in %r", event.folder)
@@ -241,7 +248,9 @@ class Session(QObject):
 
     def _on_cancelled(self) -> None:
         if self.running:
-            _log.info("cancelled")
+            _log.info("cancelled, discarded" if self._discards else "cancelled")
+            if self._discards and self._folder:
+                discard_run(self._folder)
             self.runCancelled.emit()
             self._enter(State.READY)
 

@@ -38,9 +38,8 @@ def test_another_teacher_keeps_habits_and_forgets_the_rest(tmp_path: Path) -> No
     )
     draft.forget_teacher()
     assert (draft["effort"], draft["seed"]) == ("paper", 5)
-    assert (draft["data"], draft["triggers"], draft["target_class"], draft["minutes"], draft["out"]) == (
-        None, (), 0, None, ""
-    )  # fmt: skip
+    assert (draft["data"], draft["triggers"], draft["target_class"]) == ("d", (TriggerSpec("sig"),), 4)
+    assert (draft["minutes"], draft["out"]) == (None, "")
 
 
 def test_an_unknown_choice_is_a_mistake_of_the_program(tmp_path: Path) -> None:

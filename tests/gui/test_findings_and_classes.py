@@ -54,6 +54,9 @@ def test_findings_come_once_worst_first_and_are_counted(qtbot: QtBot) -> None:
     assert shown[-2:] == [WEAK.title, FEW.title]
     view.clear()
     assert counts[-1] == 0
+    assert "appears here" in view.empty.text()
+    view.finish()
+    assert "nothing that needs to be told" in view.empty.text()
 
 
 def test_classes_begin_with_the_one_that_lost_most_and_sort_by_numbers(qtbot: QtBot) -> None:

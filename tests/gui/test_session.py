@@ -1,18 +1,22 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
+from abd_app import history
 from abd_app.events import (
     AuditCancelled,
     AuditFailed,
     AuditFinished,
     CostEstimated,
     Event,
+    RunBegan,
     StepDone,
     TeacherInspected,
 )
+from abd_app.gui import folders
 from abd_app.gui.session import Session, State
 from abd_app.plan import AuditPlan, TeacherFacts
 from abd_app.worker.messages import AuditJob, InspectionFinished, InspectJob, PauseChanged
@@ -32,10 +36,10 @@ def inspected(*, asks: bool = False, facts: TeacherFacts | None = None) -> tuple
     return (TeacherInspected(card("t.pth", facts or TeacherFacts(), asks=asks)), InspectionFinished())
 
 
-def running(session: Session, stand_in: StandInEngine) -> None:
+def running(session: Session, stand_in: StandInEngine, plan: AuditPlan = PLAN) -> None:
     session.open_file("t.pth")
     stand_in.say(*inspected())
-    session.start(PLAN)
+    session.start(plan)
 
 
 def test_a_file_goes_from_inspecting_to_ready(session: Session, stand_in: StandInEngine) -> None:
@@ -168,6 +172,47 @@ def test_cancel_goes_back_to_ready(session: Session, stand_in: StandInEngine) ->
     stand_in.say(StepDone("student", 1, 2, 0.5), AuditCancelled())
     assert session.state is State.READY
     assert session.can_start
+
+
+@pytest.mark.parametrize(
+    ("order", "resume", "stays"),
+    [("cancel", False, False), ("cancel", True, True), ("suspend", False, True)],
+)
+@pytest.mark.parametrize("checkpoint", [True, False])
+def test_what_is_discarded_is_gone_and_what_was_there_before_stays(
+    session: Session,
+    stand_in: StandInEngine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    order: str,
+    resume: bool,
+    stays: bool,
+    checkpoint: bool,
+) -> None:
+    trash = tmp_path / "trash"
+    monkeypatch.setattr(history, "data_folder", lambda: tmp_path / "data")
+    monkeypatch.setattr(folders, "to_trash", lambda folder: bool(Path(folder).rename(trash)))
+    run = tmp_path / "run"
+    running(session, stand_in, dataclasses.replace(PLAN, out=str(run), resume=resume))
+    (run / "checkpoint").mkdir(parents=True)
+    (run / "plan.json").write_text("{}")
+    if checkpoint:
+        (run / "checkpoint" / "state.pt").write_bytes(b"learned")
+    stand_in.say(RunBegan(str(run), "resumed" if resume else "new"))
+    getattr(session, order)()
+    stand_in.say(AuditCancelled())
+    assert run.exists() == stays
+    assert trash.exists() == (checkpoint and not stays), "what was learned can be taken back"
+
+
+def test_nothing_is_discarded_of_a_run_that_had_not_begun(
+    session: Session, stand_in: StandInEngine, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    running(session, stand_in, dataclasses.replace(PLAN, out=str(tmp_path / "empty")))
+    session.cancel()
+    stand_in.say(AuditCancelled())
+    assert (tmp_path / "empty").exists()
 
 
 def test_a_failed_run_can_be_started_again(session: Session, stand_in: StandInEngine) -> None:

@@ -14,7 +14,7 @@ from abd_app.gui.look import icons
 from abd_app.gui.main_window import MainWindow
 from abd_app.gui.session import State
 from abd_app.gui.settings import Settings
-from abd_app.plan import TeacherFacts
+from abd_app.plan import TeacherFacts, TriggerSpec
 from abd_app.teacher import Finding
 from abd_app.worker.messages import AuditJob, InspectionFinished, InspectJob
 from tests.gui.conftest import AnsweredChooser, StandInEngine, teacher_file
@@ -76,6 +76,9 @@ def test_a_file_is_opened_by_dialog_key_and_recent_menu(
     chooser.answer = str(teacher_file(tmp_path))
     window.setup.teacher.drop_zone.clicked.emit()
     window.actions_.recent.aboutToShow.emit()
+    assert window.actions_.recent.actions()[0].text() == "No files yet", "who knows whether it is a teacher?"
+    say_ready(stand_in, chooser.answer)
+    window.actions_.recent.aboutToShow.emit()
     assert window.actions_.recent.actions()[0].text() == "ready.pth"
     window.actions_.recent.actions()[0].trigger()
     assert [job.file for job in stand_in.jobs if isinstance(job, InspectJob)] == [chooser.answer] * 2
@@ -83,6 +86,37 @@ def test_a_file_is_opened_by_dialog_key_and_recent_menu(
     chooser.answer = ""
     window.actions_.open.trigger()
     assert len(stand_in.jobs) == 2
+
+
+def test_what_was_chosen_to_measure_with_serves_the_teachers_that_are_opened_next(
+    window: MainWindow, stand_in: StandInEngine, tmp_path: Path
+) -> None:
+    window.setup.evaluation.choose_data(str(tmp_path / "images.npz"))
+    window.setup.evaluation.add_triggers(TriggerSpec("sig"))
+    window.setup.evaluation.target.setValue(2)
+    for name in ("first.pth", "second.pth"):
+        make_ready(window, stand_in, str(tmp_path / name))
+        window.distill()
+        plan = stand_in.jobs[-1].plan  # type: ignore[union-attr]
+        assert (plan.data, plan.triggers, plan.target_class) == (
+            str(tmp_path / "images.npz"), (TriggerSpec("sig"),), 2
+        )  # fmt: skip
+        stand_in.say(AuditFinished(str(tmp_path), {}))
+
+
+@pytest.mark.parametrize("caution", ["info", "danger"])
+def test_export_is_recommended_unless_the_student_is_not_to_be_used(
+    window: MainWindow, stand_in: StandInEngine, caution: str
+) -> None:
+    make_ready(window, stand_in)
+    window.distill()
+    stand_in.say(
+        AuditFinished("out", {"caution": caution, "student": {}, "stopped_early": True, "steps": 11, "wall_s": 32})
+    )
+    export = window.result.export
+    assert export.isEnabled() and (export.property("role") == "primary") == (caution == "info")
+    assert bool(export.toolTip()) == (caution == "danger")
+    assert "stopped early: 11 steps in 32 s" in shown_texts(window)
 
 
 def test_the_three_acts(

@@ -94,6 +94,16 @@ def test_runs_prints_a_line_for_each(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "  agreement 50.0 %  " in lines[2]
 
 
+@pytest.mark.parametrize(("caution", "said"), [("danger", "; do not use it yet"), ("info", ""), (None, "")])
+def test_runs_says_what_a_result_asks_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caution: str | None, said: str
+) -> None:
+    cautious = {} if caution is None else {"caution": caution}
+    _left(tmp_path / "a", report={"student": {"accuracy": 0.681, "asr": {}}, **cautious})
+    assert _runs() == 0
+    assert f"accuracy 68.1 %{said}  " in capsys.readouterr().out
+
+
 def test_runs_json_has_plan_and_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     history.remember(_left(tmp_path / "run", report=REPORT))
     assert _runs("--json") == 0

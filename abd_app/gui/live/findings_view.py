@@ -21,8 +21,8 @@ class FindingsView(QWidget):
         super().__init__()
         self._findings: tuple[Finding, ...] = ()
         self._list = FindingsList()
-        empty = plain_label(self.tr("What a run finds appears here."), "muted")
-        empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.empty = plain_label(role="muted")
+        self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         page = QWidget()
         page.setObjectName("scrolled")
         layout = QVBoxLayout(page)
@@ -34,12 +34,18 @@ class FindingsView(QWidget):
         scroll.setWidgetResizable(True)
         scroll.setWidget(page)
         self._stack = QStackedLayout(self)
-        self._stack.addWidget(empty)
+        self._stack.addWidget(self.empty)
         self._stack.addWidget(scroll)
+        self.clear()
 
     def clear(self) -> None:
         """A new run begins."""
+        self.empty.setText(self.tr("What a run finds appears here."))
         self._show(())
+
+    def finish(self) -> None:
+        """The run has ended well."""
+        self.empty.setText(self.tr("This run came across nothing that needs to be told."))
 
     def take(self, event: FindingMade) -> None:
         """Shows a finding, once: student and twin may both make it."""

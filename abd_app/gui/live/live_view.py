@@ -128,6 +128,7 @@ class LiveView(QTabWidget):
             self.findings.take(event)
         elif isinstance(event, AuditFinished):
             self.classes.show_report(event.report)
+            self.findings.finish()
         elif isinstance(event, TeacherInspected):
             self.images.grid.class_names = event.card.class_names
         if line := narrate(event):

@@ -87,7 +87,9 @@ class LossesView(QWidget):
                 self._items[key] = pg.PlotDataItem()
                 self._plot.addItem(self._items[key])
             x, y = curve.drawn(smooth=self.smooth.isChecked())
-            self._items[key].setData(x, y, pen=pen)
+            # A single point has no line to be seen by.
+            point = {"symbol": "o", "symbolPen": None, "symbolBrush": pen.color()} if len(x) == 1 else {"symbol": None}
+            self._items[key].setData(x, y, pen=pen, **point)
             self._items[key].setVisible(self.legend.shows(key[0]) and self.legend.shows(f"loss {key[1]}"))
         colours = self._theme.colours
         roles = dict.fromkeys(role for role, _ in self._curves)

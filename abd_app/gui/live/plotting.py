@@ -86,6 +86,7 @@ def add_plot(canvas: Any, row: int, *, rates: bool) -> Any:
     plot.setMouseEnabled(x=False, y=False)
     plot.getAxis("left").setWidth(_AXIS_WIDTH_PX)
     plot.getAxis("bottom").setStyle(maxTickLevel=0)
+    plot.getAxis("bottom").enableAutoSIPrefix(False)  # steps are counted in steps
     plot.showGrid(x=False, y=True, alpha=0.18)
     plot.setClipToView(False)
     if rates:

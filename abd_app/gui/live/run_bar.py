@@ -50,9 +50,8 @@ class RunBar(QFrame):
         self.keep_running.clicked.connect(self._stop_asking)
         self._buttons = QStackedWidget()
         self._buttons.addWidget(_row(self.pause, self.stop, self.cancel))
-        self._buttons.addWidget(
-            _row(plain_label(self.tr("Discard this run?"), "strong"), self.keep_running, self.discard)
-        )
+        self.question = plain_label(role="strong")
+        self._buttons.addWidget(_row(self.question, self.keep_running, self.discard))
         self._build()
         self._timer = QTimer(self)
         self._timer.setInterval(REDRAW_INTERVAL_MS)
@@ -102,6 +101,14 @@ class RunBar(QFrame):
 
     def _on_run_started(self, plan: AuditPlan) -> None:
         self._clock = RunClock(roles=2 if plan.compare else 1, clock=self._time)
+        self.question.setText(
+            self.tr("Discard what is new since the last checkpoint?") if plan.resume else self.tr("Discard this run?")
+        )
+        self.discard.setToolTip(
+            self.tr("Its folder stays, and it can go on from its last checkpoint")
+            if plan.resume
+            else self.tr("What it has learned goes to the trash, with its folder")
+        )
         self.stop.setToolTip(
             self.tr("End here and keep the student as it is now; before its first step, after it")
             if self._session.can_keep

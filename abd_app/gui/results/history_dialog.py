@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import QFile, QItemSelectionModel, Qt, QUrl, Signal
+from PySide6.QtCore import QItemSelectionModel, Qt, QUrl, Signal
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import (
     QDialog,
@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
 
 from abd_app.errors import AuditError, RunFailedError
 from abd_app.gui.dialogs import close_button
+from abd_app.gui.folders import to_trash
 from abd_app.gui.look import icons
 from abd_app.gui.look.labels import plain_label
 from abd_app.gui.look.wording import tooltip, trigger_name
@@ -125,7 +126,8 @@ class HistoryDialog(QDialog):
         worst = run.worst_asr
         attack = "–" if worst is None else f"{about}{percent(worst[1])}  {trigger_name(visible(worst[0]))}"
         names = {"finished": self.tr("finished"), "running": self.tr("running"), "unfinished": self.tr("unfinished")}
-        state = names["running" if self._is_busy(run) else run.state]
+        cautions = {"danger": self.tr("do not use yet"), "warning": self.tr("look before use")}
+        state = cautions.get(run.caution) or names["running" if self._is_busy(run) else run.state]
         return run.started[:16].replace("T", "  "), visible(run.teacher), accuracy, attack, state
 
     def _button(self, text: str, meaning: str, slot: Callable[[], None]) -> QPushButton:
@@ -217,8 +219,3 @@ class HistoryDialog(QDialog):
             what, remedy = self.tr("The run could not be moved to the trash."), self.tr("Delete its folder by hand.")
             self.failed.emit(RunFailedError(what, where=run.folder, remedy=remedy))
         self.refresh()
-
-
-def to_trash(folder: str) -> bool:
-    """Whether the system's trash has taken a folder."""
-    return bool(QFile(folder).moveToTrash())

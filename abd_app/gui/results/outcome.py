@@ -95,9 +95,10 @@ def _notes(report: dict[str, Any]) -> tuple[str, ...]:
             )
         )
     if report.get("steps") is not None and report.get("wall_s") is not None:
-        notes.append(
-            tr("outcome", "{n} steps in {time}").format(n=count(report["steps"]), time=duration(report["wall_s"]))
-        )
+        stopped = tr("outcome", "stopped early: {n} steps in {time}")
+        whole = tr("outcome", "{n} steps in {time}")
+        told = stopped if report.get("stopped_early") else whole
+        notes.append(told.format(n=count(report["steps"]), time=duration(report["wall_s"])))
     if student.get("onnx_parity_max_abs") is not None:
         notes.append(tr("outcome", "ONNX agrees to {x:.0e}").format(x=student["onnx_parity_max_abs"]))
     return tuple(notes)

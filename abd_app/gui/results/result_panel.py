@@ -104,6 +104,15 @@ class ResultPanel(QFrame):
         icons.put(self.symbol, *((caution, caution) if cautious else ("distill", "accent")), 24)
         self.symbol.setToolTip(meanings.get(caution, ""))
         self.symbol.setAccessibleName(meanings.get(caution, self.tr("Result")))
+        self._recommend_export(caution != "danger")
+
+    def _recommend_export(self, recommended: bool) -> None:
+        """The export of a student that is not to be used yet stays possible, and is not what catches the eye."""
+        self.export.setProperty("role", "primary" if recommended else "")
+        icons.put(self.export, "export", *(("on_accent",) if recommended else ()))
+        self.export.setToolTip("" if recommended else self.tr("Possible, but the result above says not to use it yet"))
+        self.export.style().unpolish(self.export)
+        self.export.style().polish(self.export)
 
     def _show_rates(self, outcome: Outcome) -> None:
         """A row per model; of several triggers one heading spans all."""

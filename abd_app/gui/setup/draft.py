@@ -45,9 +45,13 @@ class Draft(QObject):
         self.replaced.emit()
 
     def forget_teacher(self) -> None:
-        """Another teacher: what only made sense for the last one goes back to its default."""
+        """Another teacher: what only made sense for the last one goes back to its default.
+
+        Images and triggers stay: they may be there before the first teacher, and one test set may serve several.
+        """
         fresh = _defaults()
         kept = ("method", "defense", "student", "effort", "device", "precision", "compare", "seed")
+        kept += ("data", "triggers", "target_class")
         self._values = {name: self._values[name] if name in kept else value for name, value in fresh.items()}
         self.replaced.emit()
 

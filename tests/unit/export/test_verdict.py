@@ -8,7 +8,7 @@ import pytest
 
 from abd_app.export.schema import StudentReport
 from abd_app.export.verdict import verdict
-from tests.unit.export.reports import a_report, a_student
+from tests.unit.export.reports import TARGET_SEARCH, a_report, a_student
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,51 @@ def test_a_low_asr_of_a_student_that_has_learned_little_is_no_merit(
     summary = verdict(a_report(student=a_student(accuracy, asr), **changes)).sentence
     assert ("do not use it yet: it has learned too little" in summary) == said
     assert summary.count("do not use it yet") == (said or asr > 0.2)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "classes", "estimated", "said"),
+    [
+        (0.002, 8, False, True),
+        (0.16, 8, False, True),
+        (0.18, 8, False, False),
+        (0.52, 2, False, True),
+        (0.54, 2, False, False),
+        (0.06, 1000, False, False),
+        (0.002, 8, True, False),
+    ],
+)
+def test_nothing_is_told_of_images_that_the_teacher_does_not_know(
+    accuracy: float, classes: int, estimated: bool, said: bool
+) -> None:
+    report = a_report(student=a_student(0.10, 0.0), estimated=estimated)
+    report["teacher"] |= {"accuracy": accuracy, "num_classes": classes}
+    sentence, caution = verdict(report)
+    assert ("this run tells nothing" in sentence) == said
+    assert not said or (caution == "danger" and "kept" not in sentence and "works on" not in sentence)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, False),  # the trigger that leads there was measured, and works no more
+        ({"target_class": 2}, True),
+        ({"estimated": True}, True),
+        ({"target_class": 2, "target_search": TARGET_SEARCH}, False),  # unlearned
+        ({"target_class": 2, "target_search": {**TARGET_SEARCH, "target": None, "unlearned": []}}, False),
+        ({"target_class": 2, "target_search": None}, False),
+    ],
+)
+def test_a_class_that_stays_suspected_is_named(changes: dict[str, Any], said: bool) -> None:
+    sentence, caution = verdict(a_report(**{"target_search": {**TARGET_SEARCH, "unlearned": []}, **changes}))
+    assert ("class 3 is suspected of a backdoor and was not unlearned" in sentence) == said
+    assert not said or caution == "warning"
+
+
+def test_a_suspicion_that_no_working_trigger_was_tried_on_stays() -> None:
+    report = a_report(target_search={**TARGET_SEARCH, "unlearned": []})
+    report["teacher"]["asr"] = {"sticker": 0.02}
+    assert "class 3 is suspected" in verdict(report).sentence
 
 
 def test_no_trigger_and_harmless_trigger_are_told_apart() -> None:

@@ -54,6 +54,11 @@ def test_of_many_the_worst_are_named(weak: int, told: str) -> None:
     assert ("The worst" in found.detail) == (weak > 3)
 
 
+def test_a_class_that_lost_nothing_is_not_weak_because_the_others_gained() -> None:
+    before = {**dict.fromkeys(TEACHER, 0.5), "3": 0.0}
+    assert _found({**dict.fromkeys(TEACHER, 0.8), "3": 0.0}, before=before) is None
+
+
 @pytest.mark.parametrize(("after", "named"), [(0.695, True), (0.705, False), (0.95, False)])
 def test_ten_points_more_than_the_others_are_much(after: float, named: bool) -> None:
     assert (_found({**TEACHER, "3": after}, images=100_000) is not None) == named
