@@ -201,7 +201,7 @@ def _without_normalisation(tensors: Tensors) -> tuple[Tensors, StatedFacts]:
             source = "the normalisation layer in the file" + (
                 "" if pixels == tuple(written) else ", for pixels in [0, 255]"
             )
-            stated = StatedFacts(mean=pixels[0], std=pixels[1], source=source)
+            stated = StatedFacts(mean=pixels[0], std=pixels[1]).said_by(source)
     return tensors, stated
 
 
