@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -45,25 +43,24 @@ def load_images(order: TeacherOrder) -> LabelledImages:
     Raises:
         UsageError: They cannot be read, do not belong together, or leave a class without images.
     """
-    with _told_as("DATA"):
-        survey = survey_images(order.data)
-        height, width = order.input_size or (survey.height, survey.width)
-        TeacherFacts(num_classes=survey.num_classes, input_size=(height, width))  # refuses what no plan could open
-        plain = (0.0,) * survey.channels, (1.0,) * survey.channels
-        spec = ImageSpec(height, width, survey.channels, survey.num_classes, *plain)
-        training = load_evaluation(order.data, spec, class_names=survey.class_names, called="training images")
+    survey = survey_images(order.data, option="DATA")
+    names = survey.class_names
+    height, width = order.input_size or (survey.height, survey.width)
+    TeacherFacts(num_classes=survey.num_classes, input_size=(height, width))  # refuses what no plan could open
+    plain = (0.0,) * survey.channels, (1.0,) * survey.channels
+    spec = ImageSpec(height, width, survey.channels, survey.num_classes, *plain)
+    training = load_evaluation(order.data, spec, class_names=names, called="training images", option="DATA")
     if order.test is None:
         training, test = _held_out(training, order.seed)
         measured_on = f"{HELD_OUT_SHARE:.0%} of the images of each class, kept out of training"
     else:
-        with _told_as("--test"):
-            test = load_evaluation(order.test, spec, class_names=survey.class_names, called="test images")
+        test = load_evaluation(order.test, spec, class_names=names, called="test images", option="--test")
         measured_on = "the images of --test"
     _check_classes(training, spec.num_classes)
     mean, std = mean_and_std(training.images)
     spec = ImageSpec(height, width, survey.channels, survey.num_classes, mean, std)
     findings = tuple(dict.fromkeys((*training.findings, *test.findings)))
-    return LabelledImages(training, test, spec, survey.class_names, findings, measured_on)
+    return LabelledImages(training, test, spec, names, findings, measured_on)
 
 
 def mean_and_std(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -111,13 +108,3 @@ def _check_classes(training: EvaluationSet, num_classes: int) -> None:
             why=f"The highest class index is {num_classes - 1}, and what is not shown cannot be learned.",
             remedy="Count classes from 0 without a gap, and give images of each.",
         )
-
-
-@contextlib.contextmanager
-def _told_as(option: str) -> Iterator[None]:
-    """Messages of the room that reads images speak of ``--data``; here they have other names."""
-    try:
-        yield
-    except UsageError as error:
-        error.where = error.where.replace("--data", option, 1)
-        raise
