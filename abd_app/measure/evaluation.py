@@ -1,4 +1,4 @@
-"""Labelled evaluation images: a folder per class, or an ``.npz``."""
+"""Labelled images, to measure on or to learn from: a folder per class, or an ``.npz``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_BYTES = 2 * 2**30
 
 
 @dataclass(frozen=True, eq=False)
-class EvaluationSet:
+class LabelledSet:
     """Labelled images in the size and colours of a teacher.
 
     Attributes:
@@ -46,7 +46,7 @@ def load_evaluation(
     class_names: Sequence[str] = (),
     called: str = "evaluation images",
     option: str = "--data",
-) -> EvaluationSet:
+) -> LabelledSet:
     """Reads labelled images and brings them to the size and colours of ``spec``.
 
     A folder has one sub-folder per class. Its name is one of ``class_names`` if all are, else a class index if all are
@@ -87,7 +87,7 @@ def check_there(path: str | Path, *, option: str = "--data") -> None:
         )
 
 
-def _from_folder(given: GivenImages, spec: ImageSpec, teacher_names: Sequence[str]) -> EvaluationSet:
+def _from_folder(given: GivenImages, spec: ImageSpec, teacher_names: Sequence[str]) -> LabelledSet:
     try:
         folders = class_folders(given.path)
         names = [folder.name for folder in folders]
@@ -110,7 +110,7 @@ def _from_folder(given: GivenImages, spec: ImageSpec, teacher_names: Sequence[st
         resized += picture.size != (spec.width, spec.height)
         recoloured += (picture.mode == "L") != (spec.channels == 1)
         pixels[row] = fit_picture(picture, height=spec.height, width=spec.width, channels=spec.channels)
-    return EvaluationSet(
+    return LabelledSet(
         images=torch.from_numpy(pixels),
         labels=torch.from_numpy(labels[chosen].astype(np.int64)),
         class_names=tuple(teacher_names) or _all_names(dict(zip(indices, names, strict=True)), spec.num_classes),
@@ -177,7 +177,7 @@ def _class_indices(
     return list(range(num_classes)), (order_doubted(names, teacher_names, given.called),) if doubted else ()
 
 
-def _from_arrays(given: GivenImages, spec: ImageSpec, teacher_names: Sequence[str]) -> EvaluationSet:
+def _from_arrays(given: GivenImages, spec: ImageSpec, teacher_names: Sequence[str]) -> LabelledSet:
     images, labels, names = read_arrays(given, num_classes=spec.num_classes)
     labels, names, doubts = _matched(labels, names, tuple(teacher_names), given.called)
     chosen = _affordable(len(images), spec)
@@ -190,7 +190,7 @@ def _from_arrays(given: GivenImages, spec: ImageSpec, teacher_names: Sequence[st
             pixels[row] = fit_picture(picture, height=spec.height, width=spec.width, channels=spec.channels)
     else:
         pixels = np.ascontiguousarray(images[chosen].transpose(0, 3, 1, 2))
-    return EvaluationSet(
+    return LabelledSet(
         images=torch.from_numpy(pixels),
         labels=torch.from_numpy(labels[chosen]),
         class_names=names if len(names) == spec.num_classes else (),

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from abd_app.errors import UsageError, out_of_memory
-from abd_app.measure.evaluation import EvaluationSet
+from abd_app.measure.evaluation import LabelledSet
 from abd_app.measure.triggers import Trigger
 from abd_app.plan import ALL_TO_ALL, Target
 
@@ -78,7 +78,7 @@ class Meter:
 
     def __init__(
         self,
-        evaluation: EvaluationSet,
+        evaluation: LabelledSet,
         triggers: Sequence[Trigger],
         *,
         target_class: Target,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from abd_app.errors import UsageError
-from abd_app.measure import EvaluationSet, load_evaluation
+from abd_app.measure import LabelledSet, load_evaluation
 from abd_app.measure.survey import survey_images
 from abd_app.plan import TeacherFacts
 from abd_app.redteam.order import TeacherOrder
@@ -29,8 +29,8 @@ class LabelledImages:
         measured_on: Where the test images come from, in words.
     """
 
-    training: EvaluationSet
-    test: EvaluationSet
+    training: LabelledSet
+    test: LabelledSet
     spec: ImageSpec
     class_names: tuple[str, ...]
     findings: tuple[Finding, ...]
@@ -79,7 +79,7 @@ def mean_and_std(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, 
     return tuple(means), tuple(stds)
 
 
-def _held_out(images: EvaluationSet, seed: int) -> tuple[EvaluationSet, EvaluationSet]:
+def _held_out(images: LabelledSet, seed: int) -> tuple[LabelledSet, LabelledSet]:
     """Training and test images; a tenth of each class, rounded up, is held out, and nothing of a single image."""
     order = torch.randperm(len(images.labels), generator=torch.Generator().manual_seed(seed))
     held = torch.zeros(len(order), dtype=torch.bool)
@@ -93,12 +93,12 @@ def _held_out(images: EvaluationSet, seed: int) -> tuple[EvaluationSet, Evaluati
             why="No class has more than one.",
             remedy="Give more images, or others to measure on with --test.",
         )
-    parts = (EvaluationSet(images.images[rows], images.labels[rows]) for rows in (~held, held))
+    parts = (LabelledSet(images.images[rows], images.labels[rows]) for rows in (~held, held))
     training, test = parts
-    return EvaluationSet(training.images, training.labels, findings=images.findings), test
+    return LabelledSet(training.images, training.labels, findings=images.findings), test
 
 
-def _check_classes(training: EvaluationSet, num_classes: int) -> None:
+def _check_classes(training: LabelledSet, num_classes: int) -> None:
     counts = torch.bincount(training.labels, minlength=num_classes)
     missing = (counts == 0).nonzero()[:, 0].tolist()
     if missing:
