@@ -69,7 +69,8 @@ class Meter:
         triggers: Built for these images.
         target_class: The attacker's class, or ``all``.
         device: Where the models to be measured live.
-        limit: At most so many images, evenly spread over the set; ``None``: all.
+        limit: At most so many images, always the same: drawn at random, but a tenth at least of classes other than
+            the target, where there are so many; ``None``: all.
         precision: ``bf16`` for autocast, else ``fp32``.
 
     Raises:
