@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class AuditError(Exception):
     """A failure with an explanation: what happened, where, why, and what to do.
@@ -69,6 +71,25 @@ def out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+
+
+def foreseen(error: BaseException) -> AuditError | None:
+    """What to tell of an exception that ended everything: itself, or a full memory or disk; ``None`` of all others."""
+    if isinstance(error, AuditError):
+        return error
+    if out_of_memory(error):
+        return RunFailedError(
+            "The device ran out of memory.",
+            why=first_line(error) if str(error).strip() else "An allocation was refused.",
+            remedy="Close other programs on this device, choose a smaller student, or run on the CPU.",
+        )
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return RunFailedError(
+            "The disk is full.",
+            where=str(error.filename or ""),
+            remedy="Free some space or choose another output folder, then run again.",
+        )
+    return None
 
 
 def first_line(error: BaseException) -> str:

@@ -176,10 +176,10 @@ class AuditPlan:
                 "Both a number of steps and of minutes are given.", where="--steps, --minutes", remedy="Give one."
             )
         if self.steps is not None and self.steps < 1:
-            raise UsageError(f"{self.steps} steps are not a run.", where="--steps", remedy="Give at least 1.")
+            raise UsageError(f"A run cannot have {self.steps} steps.", where="--steps", remedy="Give at least 1.")
         if self.minutes is not None and not 0 < self.minutes < math.inf:
             raise UsageError(
-                f"{self.minutes} minutes are not a run.", where="--minutes", remedy="Give a positive number."
+                f"A run cannot last {self.minutes:g} minutes.", where="--minutes", remedy="Give a positive number."
             )
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"Seed {self.seed} is out of range.", where="--seed", remedy="Give 0 to 2147483647.")
@@ -201,7 +201,7 @@ class AuditPlan:
         ):
             if given:
                 raise UsageError(
-                    f"{option} does not go with --student {PURIFIED}.", where=option, why=why, remedy=remedy
+                    f"{option} cannot be combined with --student {PURIFIED}.", where=option, why=why, remedy=remedy
                 )
 
     def changes_since(self, before: AuditPlan) -> list[str]:

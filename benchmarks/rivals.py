@@ -37,7 +37,7 @@ from abd_app.distill.defences.bounds import BOUND_STDS, bound_activations  # noq
 from abd_app.distill.recipe import choose_recipe  # noqa: E402
 from abd_app.events import TargetSearched  # noqa: E402
 from abd_app.intake import open_teacher  # noqa: E402
-from abd_app.measure import EvaluationSet, Meter, build_trigger  # noqa: E402
+from abd_app.measure import LabelledSet, Meter, build_trigger  # noqa: E402
 from abd_app.teacher import Teacher  # noqa: E402
 
 
@@ -119,7 +119,7 @@ def _meter(options: argparse.Namespace, teacher: Teacher, device: torch.device) 
     spec = teacher.spec
     shape = {"height": spec.height, "width": spec.width, "channels": spec.channels}
     triggers = [build_trigger(trigger, **shape) for trigger in _triggers(options)]
-    evaluation = EvaluationSet(_tensor(images), torch.from_numpy(labels))
+    evaluation = LabelledSet(_tensor(images), torch.from_numpy(labels))
     return Meter(evaluation, triggers, target_class=target_from_text(options.target), device=device)
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from abd_app.errors import UsageError
-from abd_app.measure import EvaluationSet
+from abd_app.measure import LabelledSet
 from abd_app.plan import BUILT_IN_TRIGGERS, AuditPlan
 from abd_app.run_files import file_sha256
 
 
-def fingerprints(plan: AuditPlan, evaluation: EvaluationSet | None) -> dict[str, str]:
+def fingerprints(plan: AuditPlan, evaluation: LabelledSet | None) -> dict[str, str]:
     """SHA-256 by path: of the labelled images as they are measured, and of the files of triggers, masks and picture."""
     pictures = [trigger.name for trigger in plan.triggers if trigger.name not in BUILT_IN_TRIGGERS]
     masks = [trigger.mask for trigger in plan.triggers if trigger.mask is not None]

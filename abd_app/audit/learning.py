@@ -179,7 +179,7 @@ def _half_a_twin(steps: int, of: int) -> Finding:
     return Finding(
         "warning",
         f"The undefended twin was stopped after {steps:,} of {of:,} steps",
-        "It has learned less than the student, and perhaps not yet the backdoor: the two are not to be compared.",
+        "It has learned less than the student, and perhaps not yet the backdoor: the two cannot be compared.",
     )
 
 

@@ -14,7 +14,7 @@ from abd_app.distill.sources.pictures import procedural_patches
 from abd_app.errors import UsageError
 from abd_app.events import Measured, Role
 from abd_app.measure import (
-    EvaluationSet,
+    LabelledSet,
     Meter,
     Scores,
     UniversalTriggerSearch,
@@ -127,7 +127,7 @@ class NullScorer:
         return Measured(role, step, 0.0, 0, {}, {}, estimated=True)
 
 
-def _meter(plan: AuditPlan, teacher: Teacher, evaluation: EvaluationSet, compute: Compute, limit: int | None) -> Meter:
+def _meter(plan: AuditPlan, teacher: Teacher, evaluation: LabelledSet, compute: Compute, limit: int | None) -> Meter:
     spec = teacher.spec
     triggers = [
         build_trigger(trigger, height=spec.height, width=spec.width, channels=spec.channels)

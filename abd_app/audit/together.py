@@ -51,8 +51,12 @@ def joined(plan: AuditPlan) -> Iterator[bool]:
         timeout=_LONGEST_WAIT,
     )
     try:
-        _compare("plan", plan.to_json(), "their options differ", "Give all of them the same command line.")
-        _compare("device", _kind(device), "their devices differ", "Use GPUs of one kind, or --device cpu.")
+        _compare(
+            "plan", plan.to_json(), "The options of two of them differ.", "Give all of them the same command line."
+        )
+        _compare(
+            "device", _kind(device), "The devices of two of them differ.", "Use GPUs of one kind, or --device cpu."
+        )
         yield parallel.is_main_process()
     finally:
         distributed.destroy_process_group()
@@ -128,4 +132,4 @@ def _compare(what: str, mine: str, why: str, remedy: str) -> None:
     if parallel.is_main_process():
         _store().set(what, mine)
     elif _store().get(what).decode() != mine:
-        raise UsageError("The processes of this run do not fit together.", why=f"Of two, {why}.", remedy=remedy)
+        raise UsageError("The processes of this run do not fit together.", why=why, remedy=remedy)

@@ -58,7 +58,9 @@ class BatchPlan:
                 "There is nothing to audit.", where="FILES, --seeds", remedy="Give at least one file and one seed."
             )
         if self.jobs is not None and self.jobs < 1:
-            raise UsageError(f"{self.jobs} audits at a time do nothing.", where="--jobs", remedy="Give at least 1.")
+            raise UsageError(
+                f"The number of audits at a time cannot be {self.jobs}.", where="--jobs", remedy="Give at least 1."
+            )
         missing = [file for file in self.files if not Path(absolute(file)).exists()]
         if missing:
             raise UsageError(

@@ -26,7 +26,7 @@ def refuse_unable(command: str | None) -> None:
     """
     if are_several() and command != "distill":
         raise UsageError(
-            f"{command or 'The window'} does not run in several processes.",
+            f"{command or 'The window'} cannot run in several processes.",
             where="torchrun",
             remedy="Start it without torchrun; distill alone can be split.",
         )

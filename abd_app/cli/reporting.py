@@ -14,7 +14,7 @@ import typer
 
 from abd_app import console
 from abd_app.cli import processes
-from abd_app.errors import AuditError, RunCancelledError, RunFailedError
+from abd_app.errors import AuditError, RunCancelledError, RunFailedError, foreseen
 
 _SIGPIPE_EXIT_CODE = 141
 """What the shell gives to programs that a closed pipe ends."""
@@ -44,13 +44,13 @@ def failures_reported() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(_SIGPIPE_EXIT_CODE) from None
     except Exception as error:
-        unexpected = RunFailedError(
+        told = foreseen(error) or RunFailedError(
             "Something unexpected went wrong.",
             why=f"{type(error).__name__}: {error}",
             remedy="See the traceback with abd-app --debug ..., and report it.",
         )
         if processes.speaks_of_failure():
-            console.print_error(unexpected)
+            console.print_error(told)
         if os.environ.get("ABD_APP_DEBUG"):
             traceback.print_exc()
-        raise typer.Exit(unexpected.exit_code) from error
+        raise typer.Exit(told.exit_code) from error

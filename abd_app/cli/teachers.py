@@ -63,7 +63,7 @@ def _planted(trigger: str | None, target: str | None, poison: float | None) -> d
     for option, value in (("--target", target), ("--poison", poison)):
         if trigger is None and value is not None:
             raise UsageError(
-                f"{option} without a trigger plants nothing.",
+                f"{option} has no effect without a trigger.",
                 where=option,
                 remedy="Add --trigger, or leave it out for a clean teacher.",
             )

@@ -29,9 +29,9 @@ def finding_of_facts(teacher: Measured) -> Finding | None:
     return Finding(
         "warning",
         "The teacher is wrong on most of your images",
-        f"Of the first {teacher.images:,} that were looked at it is right on {percent(teacher.accuracy)}. If it should "
-        "be better, its size, normalisation or order of classes is not what was given or guessed, or the labels are "
-        "others: every figure of this run is of no use then.",
+        f"In a first test on {teacher.images:,} images it is right on {percent(teacher.accuracy)} of them. If it "
+        "should be better, its size, normalisation or order of classes is not what was given or guessed, or the labels "
+        "are others: every figure of this run is of no use then.",
     )
 
 

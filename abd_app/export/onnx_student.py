@@ -32,7 +32,13 @@ _FIRST_BATCHES = (1, 7)
 
 
 def export_onnx(
-    network: nn.Module, spec: ImageSpec, path: Path, *, metadata: Mapping[str, str], images: torch.Tensor
+    network: nn.Module,
+    spec: ImageSpec,
+    path: Path,
+    *,
+    metadata: Mapping[str, str],
+    images: torch.Tensor,
+    what: str = "student",
 ) -> float:
     """Writes ``network`` as one ONNX file and checks the file against PyTorch in float32 on the CPU.
 
@@ -45,6 +51,7 @@ def export_onnx(
         network: Float images in [0, 1] -> logits; it is copied and left as it is.
         metadata: Written into the file's properties.
         images: ``(N, C, H, W)`` uint8 for the check, N at least 256; synthetic ones will do.
+        what: What messages call the network.
 
     Returns:
         The largest absolute difference of a logit.
@@ -55,17 +62,15 @@ def export_onnx(
     """
     if len(images) < MIN_PARITY_IMAGES:
         raise ValueError(f"the parity check needs {MIN_PARITY_IMAGES} images, not {len(images)}")
-    onnx, onnxruntime = (_required(name) for name in ("onnx", "onnxruntime"))
-    _required("onnxscript")
-    student = copy.deepcopy(network).to("cpu", torch.float32).to(memory_format=torch.contiguous_format).eval()
-    student.requires_grad_(False)
-    model = _converted(student, spec)
+    onnx, onnxruntime, _ = (_required(name, what) for name in ("onnx", "onnxruntime", "onnxscript"))
+    copied = copy.deepcopy(network).to("cpu", torch.float32).to(memory_format=torch.contiguous_format).eval()
+    copied.requires_grad_(False)
+    model = _converted(copied, spec, what)
     _strip_traces(model.graph)
     onnx.helper.set_model_props(model, dict(metadata))
-    pixels = images.to("cpu", torch.float32).div_(255)
     with replacing(path) as temporary:
         onnx.save_model(model, str(temporary))
-        return _checked_parity(student, pixels, onnxruntime, temporary)
+        return _checked_parity(copied, images, onnxruntime, temporary, what)
 
 
 def save_weights(network: nn.Module, path: Path, *, metadata: Mapping[str, str] | None = None) -> None:
@@ -81,18 +86,18 @@ def save_weights(network: nn.Module, path: Path, *, metadata: Mapping[str, str] 
         temporary.write_bytes(save(weights, metadata={"format": "pt", **(metadata or {})}))
 
 
-def _required(package: str) -> Any:
+def _required(package: str, what: str) -> Any:
     try:
         return importlib.import_module(package)
     except ImportError as error:
         raise RunFailedError(
-            f"The student cannot be exported: the package {package} is missing.",
+            f"The {what} cannot be exported: the package {package} is missing.",
             why=str(error),
-            remedy=f"Install {package} and resume the run.",
+            remedy=f"Install {package} and start the command again.",
         ) from error
 
 
-def _converted(network: nn.Module, spec: ImageSpec) -> Any:
+def _converted(network: nn.Module, spec: ImageSpec, what: str) -> Any:
     """By torch.export; a teacher that came as ONNX computes its axes, which it does not follow, and is traced.
 
     What tracing freezes of the batch shows in the check: it is made with other batches than the example.
@@ -104,9 +109,9 @@ def _converted(network: nn.Module, spec: ImageSpec) -> Any:
             return convert(network, example)
     except Exception as error:  # the exporter raises its own tree, torch.export's and plain RuntimeErrors
         raise RunFailedError(
-            "The student could not be converted to ONNX.",
+            f"The {what} could not be converted to ONNX.",
             why=f"{type(error).__name__}: {first_line(error)}",
-            remedy="Choose another student architecture; student.safetensors holds the weights.",
+            remedy=f"Choose another {what} architecture; {what}.safetensors holds the weights.",
         ) from error
 
 
@@ -145,7 +150,7 @@ def _traced(network: nn.Module, example: torch.Tensor) -> Any:
             output_names=["logits"],
             dynamic_axes={"images": {0: "batch"}, "logits": {0: "batch"}},
         )
-        return _required("onnx").load(str(file))
+        return importlib.import_module("onnx").load(str(file))
 
 
 def _strip_traces(graph: Any) -> None:
@@ -155,34 +160,35 @@ def _strip_traces(graph: Any) -> None:
         item.doc_string = ""
 
 
-def _checked_parity(student: nn.Module, pixels: torch.Tensor, onnxruntime: Any, file: Path) -> float:
-    expected, answered = _torch_logits(student, pixels), _onnx_logits(onnxruntime, file, pixels.numpy())
+def _checked_parity(network: nn.Module, images: torch.Tensor, onnxruntime: Any, file: Path, what: str) -> float:
+    pixels = images.to("cpu", torch.float32).div_(255)
+    expected, answered = _torch_logits(network, pixels), _onnx_logits(onnxruntime, file, pixels.numpy(), what)
     if not np.isfinite(expected).all():
-        _fail(file, "The student answers with numbers that are not finite.", "Train it again with another seed.")
+        _fail(file, f"The {what} answers with numbers that are not finite.", "Train it again with another seed.")
     difference = float(np.abs(expected - answered).max()) if expected.shape == answered.shape else float("inf")
     best_two = np.sort(expected, axis=1)[:, -2:]
     decided = best_two[:, 1] - best_two[:, 0] >= 2 * PARITY_LIMIT
     differing = int(((expected.argmax(1) != answered.argmax(1)) & decided).sum())
     if not difference <= PARITY_LIMIT or differing:
-        what = f"The ONNX student differs from PyTorch: by {difference:.3g}, and in class on {differing} images."
-        _fail(file, what, "Keep student.safetensors, and report the student architecture and these figures.")
+        failure = f"The ONNX {what} differs from PyTorch: by {difference:.3g}, and in class on {differing} images."
+        _fail(file, failure, f"Keep {what}.safetensors, and report the {what} architecture and these figures.")
     return difference
 
 
-def _torch_logits(student: nn.Module, pixels: torch.Tensor) -> npt.NDArray[np.float32]:
+def _torch_logits(network: nn.Module, pixels: torch.Tensor) -> npt.NDArray[np.float32]:
     with torch.inference_mode():
-        logits: npt.NDArray[np.float32] = torch.cat([student(pixels[part]) for part in _parts(len(pixels))]).numpy()
+        logits: npt.NDArray[np.float32] = torch.cat([network(pixels[part]) for part in _parts(len(pixels))]).numpy()
     return logits
 
 
-def _onnx_logits(onnxruntime: Any, file: Path, pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _onnx_logits(onnxruntime: Any, file: Path, pixels: npt.NDArray[np.float32], what: str) -> npt.NDArray[np.float32]:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         return np.concatenate([session.run(["logits"], {"images": pixels[part]})[0] for part in _parts(len(pixels))])
     except Exception as error:  # onnxruntime's exceptions share no public base class
-        _fail(file, "The ONNX student does not run.", "Choose another student architecture.", why=str(error))
+        _fail(file, f"The ONNX {what} does not run.", f"Choose another {what} architecture.", why=str(error))
 
 
 def _parts(count: int) -> list[slice]:
@@ -191,8 +197,10 @@ def _parts(count: int) -> list[slice]:
     return [slice(start, end) for start, end in zip(starts, [*starts[1:], count], strict=True)]
 
 
-def _fail(file: Path, what: str, remedy: str, *, why: str = "It was checked against PyTorch and not kept.") -> NoReturn:
-    raise RunFailedError(what, where=str(file.parent), why=why, remedy=remedy)
+def _fail(
+    file: Path, failure: str, remedy: str, *, why: str = "It was checked against PyTorch and not kept."
+) -> NoReturn:
+    raise RunFailedError(failure, where=str(file.parent), why=why, remedy=remedy)
 
 
 @contextlib.contextmanager

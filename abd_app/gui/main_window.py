@@ -280,8 +280,8 @@ class MainWindow(QMainWindow):
         stop = {self.tr("Stop, keep and close"): lambda: self._close_after(self.session.stop_and_keep)}
         self.banner.show_message(
             "warning",
-            self.tr("A run is on."),
-            self.tr("Kept for later, it goes on from the history."),
+            self.tr("A run is still in progress."),
+            self.tr("If you keep it for later, you can continue it from the history."),
             {
                 self.tr("Keep for later and close"): lambda: self._close_after(self.session.suspend),
                 **(stop if self.session.can_keep else {}),

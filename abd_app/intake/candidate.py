@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from abd_app.intake.sniff import FileKind
-from abd_app.intake.stated import StatedFacts
+from abd_app.intake.stated import NOTHING_STATED, StatedFacts
 from abd_app.networks import catalog
 from abd_app.networks.fingerprints import Fit
 from abd_app.teacher import Answers, DataFile, Finding
@@ -25,6 +25,8 @@ class Candidate:
     """What a file turned out to hold.
 
     Attributes:
+        stated: What is known of the teacher besides.
+        proposed: What lies beside the file and may be about another one.
         network: Takes normalised images; ``None`` if no architecture fits the weights.
         fixed_size: The only image size that ``network`` takes; ``None`` if it takes several.
         answers: What ``network`` answers; ``None`` if unknown.
@@ -47,6 +49,7 @@ class Candidate:
     parameters: int = 0
     nearest: tuple[Fit, ...] = ()
     data_files: tuple[DataFile, ...] = ()
+    proposed: StatedFacts = NOTHING_STATED
 
     @property
     def batchnorm_layers(self) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from abd_app.errors import UsageError
 from abd_app.intake.candidate import Candidate
-from abd_app.intake.guesses import guess_input_size, guess_mean_std, written
+from abd_app.intake.guesses import guess_input_size, guess_mean_std, proposed_input_size, proposed_mean_std, written
 from abd_app.intake.onnx_batch import OneByOne
 from abd_app.intake.stated import LEAST_PX, MOST_PX
 from abd_app.plan import TeacherFacts
@@ -61,7 +61,8 @@ def _findings(
     """What a reviewer should know of the facts that are used: ``mean``, with its standard deviation, and ``size``."""
     findings = _normalisation_findings(candidate, facts, mean)
     if candidate.stated.has_unusable_size and candidate.stated.input_size is None:
-        detail = f"Sides must be from {LEAST_PX} to {MOST_PX} pixels; {candidate.stated.source} says otherwise."
+        source = candidate.stated.source("has_unusable_size")
+        detail = f"Sides must be from {LEAST_PX} to {MOST_PX} pixels; {source} says otherwise."
         findings.append(Finding("info", "Stated image size ignored", detail))
     closed = isinstance(candidate.network, OneByOne)  # has a finding of its own
     if candidate.network is not None and not candidate.batchnorm_layers and not closed:
@@ -85,7 +86,7 @@ def _normalisation_findings(candidate: Candidate, facts: TeacherFacts, mean: tup
     stated = candidate.stated
     if facts.mean is None:
         says = mean is not None and candidate.architecture != "onnx"
-        return [Finding("info", "Normalisation stated", f"By {stated.source}.")] if says else []
+        return [Finding("info", "Normalisation stated", f"By {stated.source('mean')}.")] if says else []
     if stated.mean is None or stated.std is None:
         return []
     if candidate.architecture == "onnx":
@@ -95,7 +96,7 @@ def _normalisation_findings(candidate: Candidate, facts: TeacherFacts, mean: tup
     if stated.mean == mean:
         return []
     said = f"{written(stated.mean)} / {written(stated.std)}"
-    detail = f"Mean / std are {said} according to {stated.source}; what you gave is used."
+    detail = f"Mean / std are {said} according to {stated.source('mean')}; what you gave is used."
     return [Finding("warning", "Normalisation differs from what the file says", detail)]
 
 
@@ -155,12 +156,12 @@ def _questions(
         )
     likely = candidate.architecture or candidate.nearest[0].architecture
     if size is None:
-        guess = guess_input_size(likely, candidate.network)
+        guess = proposed_input_size(candidate.proposed) or guess_input_size(likely, candidate.network)
         prompt = "How large are the images the teacher was trained on?"
         questions.append(Question("input_size", prompt, guess.text, guess.why, "--size HxW", required=True))
     if asks_normalisation:
         channels = candidate.channels or 3
-        guess = guess_mean_std(
+        guess = proposed_mean_std(candidate.proposed, channels) or guess_mean_std(
             likely, channels, candidate.num_classes, candidate.stated.dataset, candidate.network, size
         )
         prompt = "How were the training images normalised? The weights do not show it."

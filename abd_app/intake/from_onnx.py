@@ -173,6 +173,6 @@ def _onnx_normalisation(facts: onnx_graph.GraphFacts, findings: list[Finding], *
     scale = facts.scale or (1.0,)
     if integers or min(abs(1 / factor) for factor in scale) > _UNIT_RANGE_STD or facts.shift > _UNIT_RANGE_STD:
         findings.append(Finding("info", "The graph normalises inside and takes pixels in [0, 255]"))
-        return StatedFacts(mean=zeros, std=(1 / 255,) * facts.channels, source=source)
+        return StatedFacts(mean=zeros, std=(1 / 255,) * facts.channels).said_by(source)
     findings.append(Finding("info", "The graph normalises inside and takes pixels in [0, 1]"))
-    return StatedFacts(mean=zeros, std=(1.0,) * facts.channels, source=source)
+    return StatedFacts(mean=zeros, std=(1.0,) * facts.channels).said_by(source)

@@ -13,8 +13,9 @@ from abd_app.intake.candidate import Candidate
 from abd_app.intake.heads import Head
 from abd_app.intake.hugging_face import in_library_names, settled, stated_model
 from abd_app.intake.recognise import Recognised, Tensors, fit_named, nearest_fits, recognise
+from abd_app.intake.sidecars import judged, read_sidecars
 from abd_app.intake.sniff import FileKind
-from abd_app.intake.stated import StatedFacts, read_sidecars
+from abd_app.intake.stated import StatedFacts
 from abd_app.intake.unwrap import Weights
 from abd_app.networks import catalog
 from abd_app.networks.fingerprints import Fit
@@ -39,24 +40,25 @@ def from_weights(kind: FileKind, weights: Weights, original: Path, facts: Teache
         TeacherRefusedError: They are no classifier's.
         UsageError: They do not fit the architecture that the user named.
     """
-    findings = list(weights.findings)
-    stated = weights.stated
+    findings, stated = list(weights.findings), weights.stated
     beside = read_sidecars(original)
     tensors, layout = in_library_names(weights.tensors) or (weights.tensors, None)
     weights = dataclasses.replace(weights, tensors=tensors)
     found = _found(tensors, facts, stated.merged(beside))
     if found is None:
-        return _unrecognised(kind, weights, original, stated.merged(beside))
-    beside, about_beside = _of_this_file(beside, found.fit.num_classes)
-    findings += about_beside
+        return _unrecognised(kind, weights, original, beside)
+    names = (found.fit.architecture, *found.also_fit, *((layout.model,) if layout is not None else ()))
+    judgement = judged(beside, stated, original, names=names, num_classes=found.fit.num_classes)
+    findings += judgement.findings
     findings += _recognition_findings(found, certain=bool(facts.architecture or found.hinted or layout))
     network = _loaded(found, original)
     if layout is not None:
         findings.append(settled(network, layout, original))
     return Candidate(
         kind,
-        stated.merged(beside),
+        stated.merged(judgement.taken),
         tuple(findings),
+        proposed=judgement.proposed,
         network=network,
         architecture=found.fit.architecture,
         num_classes=found.fit.num_classes,
@@ -71,16 +73,6 @@ def _found(tensors: Tensors, facts: TeacherFacts, stated: StatedFacts) -> Recogn
     if facts.architecture:
         return fit_named(facts.architecture, tensors)
     return recognise(tensors, StatedFacts(input_size=facts.input_size, mean=facts.mean, std=facts.std).merged(stated))
-
-
-def _of_this_file(beside: StatedFacts, num_classes: int) -> tuple[StatedFacts, list[Finding]]:
-    """What lies beside the file, or nothing if it is about another one."""
-    if beside.num_classes not in (None, num_classes):
-        detail = f"It speaks of {beside.num_classes} classes, the weights have {num_classes}."
-        return StatedFacts(), [Finding("warning", f"{beside.source} beside the file was ignored", detail)]
-    if beside != StatedFacts():
-        return beside, [Finding("info", "Facts taken from beside the file", beside.source)]
-    return beside, []
 
 
 def _recognition_findings(found: Recognised, *, certain: bool) -> list[Finding]:
@@ -117,14 +109,22 @@ def _head_finding(head: Head, architecture: str) -> Finding:
     return Finding("warning", f"Read as {architecture} with other last layers", detail + remedy)
 
 
-def _unrecognised(kind: FileKind, weights: Weights, original: Path, stated: StatedFacts) -> Candidate:
+def _unrecognised(kind: FileKind, weights: Weights, original: Path, beside: StatedFacts) -> Candidate:
     fits = nearest_fits(weights.tensors)
     if not fits:
         raise _foreign(weights.tensors, original)
     if _lacks_a_few(fits[0], len(weights.tensors)):
         raise _incomplete(fits[0], original)
     parameters = sum(value.numel() for value in weights.tensors.values())
-    return Candidate(kind, stated, weights.findings, parameters=parameters, nearest=fits)
+    judgement = judged(beside, weights.stated, original, names=(), num_classes=None)
+    return Candidate(
+        kind,
+        weights.stated.merged(judgement.taken),
+        (*weights.findings, *judgement.findings),
+        proposed=judgement.proposed,
+        parameters=parameters,
+        nearest=fits,
+    )
 
 
 def _lacks_a_few(nearest: Fit, tensors: int) -> bool:

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import nn
 
+from abd_app.intake.stated import StatedFacts
+
 Channels = tuple[float, ...]
 
 _CIFAR_MEAN = (0.4914, 0.4822, 0.4465)
@@ -99,6 +101,27 @@ def _of_library(name: str, network: nn.Module | None) -> Guess | None:
     if name.startswith("torchvision/"):
         return _written(*_IMAGENET, "torchvision's own weights expect these numbers (ImageNet).")
     return None
+
+
+def proposed_mean_std(proposed: StatedFacts, channels: int) -> Guess | None:
+    """The normalisation of a file that may be about this teacher; ``None`` if it does not fit the channels."""
+    mean, std = proposed.mean, proposed.std
+    if mean is None or std is None or len(mean) not in (1, channels):
+        return None
+    mean, std = (mean * channels, std * channels) if len(mean) == 1 else (mean, std)
+    return _written(mean, std, _possibly_of_another(proposed.source("mean")))
+
+
+def proposed_input_size(proposed: StatedFacts) -> Guess | None:
+    """The image size of a file that may be about this teacher."""
+    if proposed.input_size is None:
+        return None
+    height, width = proposed.input_size
+    return Guess(f"{height}x{width}", _possibly_of_another(proposed.source("input_size")))
+
+
+def _possibly_of_another(source: str) -> str:
+    return f"By {source} beside the file, which may be about another one."
 
 
 def guess_input_size(architecture: str | None, network: nn.Module | None) -> Guess:

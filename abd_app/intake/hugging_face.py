@@ -14,7 +14,7 @@ from torch import nn
 
 from abd_app.errors import TeacherRefusedError
 from abd_app.intake.folding import are_stored
-from abd_app.intake.stated import read_configuration
+from abd_app.intake.sidecars import printable, read_configuration
 from abd_app.teacher import Finding
 
 Tensors = dict[str, torch.Tensor]
@@ -104,10 +104,12 @@ def settled(network: nn.Module, layout: Layout, original: Path) -> Finding:
         attention = dict(network.named_modules()).get("blocks.0.attn")
         needed["num_attention_heads"] = getattr(attention, "num_heads", None)
     theirs = needed if stated is None else {key: stated.get(key, usual) for key, usual in layout.settings.items()}
-    differing = [f"{key} {_told(theirs[key])} instead of {needed[key]}" for key in needed if theirs[key] != needed[key]]
+    differing = [
+        f"{key} {printable(theirs[key])} instead of {needed[key]}" for key in needed if theirs[key] != needed[key]
+    ]
     epsilon = (stated or {}).get("layer_norm_eps", layout.epsilon)
     if layout is _VIT and not (isinstance(epsilon, float) and 0 < epsilon < _MOST_EPSILON):
-        differing.append(f"layer_norm_eps {_told(epsilon)}")
+        differing.append(f"layer_norm_eps {printable(epsilon)}")
     if differing:
         raise TeacherRefusedError(
             f"The app has no network that computes what this {layout.model} does.",
@@ -129,7 +131,7 @@ def settled(network: nn.Module, layout: Layout, original: Path) -> Finding:
 def stated_model(original: Path) -> str | None:
     """The name of the network's class, as ``config.json`` beside it spells it."""
     named = (read_configuration(original) or {}).get("architectures")
-    return _told(named[0]) if isinstance(named, list) and named and isinstance(named[0], str) else None
+    return printable(named[0]) if isinstance(named, list) and named and isinstance(named[0], str) else None
 
 
 def _configuration(layout: Layout, original: Path) -> Mapping[Any, Any] | None:
@@ -159,7 +161,3 @@ def _with_joined_parts(tensors: Tensors) -> Tensors:
         return tensors
     left = {name: value for name, value in tensors.items() if _PART.sub(r"\1qkv.\3", name) not in whole}
     return left | {name: torch.cat(held) for name, held in whole.items()}
-
-
-def _told(value: object) -> str:
-    return re.sub(r"[^\x20-\x7e]", "?", str(value))[:80]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from abd_app.errors import TeacherRefusedError
+from abd_app.errors import RunFailedError, TeacherRefusedError, first_line
 
 _LACK_OF_MEMORY = re.compile(
     "bad_alloc|bad allocation|[Ff]ailed to allocate|[Cc]an('t|not) allocate memory|not enough memory|Unable to allocate"
@@ -82,6 +82,16 @@ def is_for_lack_of_memory(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def no_room(where: str | Path, error: BaseException) -> RunFailedError:
+    """What to raise where ``error`` is for lack of memory: nothing is wrong with the file."""
+    return RunFailedError(
+        "There is not enough memory to look into the file.",
+        where=str(where),
+        why=first_line(error)[:200],
+        remedy="Close other programs, or use a computer with more memory, and try again.",
+    )
 
 
 def _stack_bytes() -> int:

@@ -10,6 +10,7 @@ from torch import nn
 from abd_app.errors import MissingFactsError, TeacherRefusedError, UsageError, first_line
 from abd_app.intake.candidate import Candidate, ResizedInput
 from abd_app.intake.facts import SettledFacts, settle
+from abd_app.intake.memory_limit import is_for_lack_of_memory, no_room
 from abd_app.intake.private_copy import PrivateCopy, private_copy
 from abd_app.intake.reading import read_candidate
 from abd_app.networks.catalog import stage_names
@@ -36,6 +37,7 @@ class TeacherFile:
             MissingFactsError: Something that is needed is still a question; the message names the options.
             TeacherRefusedError: It is not a usable teacher.
             UsageError: It cannot take images of the given size.
+        RunFailedError: The memory does not hold its answers to them.
         """
         network, fixed_size = self._candidate.network, self._candidate.fixed_size
         if network is None:
@@ -128,6 +130,8 @@ def _check_forward(network: nn.Module, spec: ImageSpec, card: TeacherCard) -> No
             answer = network(images)
             shape = tuple(answer.shape)
     except Exception as error:  # Layers complain about sizes in many ways.
+        if is_for_lack_of_memory(error):
+            raise no_room(card.file, error) from error
         raise UsageError(
             f"The teacher cannot take {spec.height}x{spec.width} images.",
             where="--size",

@@ -8,7 +8,7 @@ from abd_app.errors import AuditError, RunFailedError, TeacherRefusedError, firs
 from abd_app.intake.candidate import Candidate
 from abd_app.intake.from_onnx import from_onnx
 from abd_app.intake.from_weights import from_weights
-from abd_app.intake.memory_limit import is_for_lack_of_memory
+from abd_app.intake.memory_limit import is_for_lack_of_memory, no_room
 from abd_app.intake.private_copy import PrivateCopy
 from abd_app.intake.sniff import FileKind, sniff
 from abd_app.intake.stated import from_dict
@@ -23,15 +23,13 @@ def read_candidate(copy: PrivateCopy, facts: TeacherFacts) -> Candidate:
     Raises:
         TeacherRefusedError: The file is not a usable teacher.
         UsageError: ``facts.architecture`` does not fit the weights.
-        RunFailedError: The system has no room for it, or no handle.
+        RunFailedError: The system has no memory or room for it, or no handle.
     """
     try:
         return _read(copy, facts)
-    except TeacherRefusedError as refusal:
-        if refusal.where == str(copy.path):  # The user knows the file, not our copy of it.
-            refusal.where = str(copy.original)
-        raise
-    except AuditError:
+    except AuditError as failure:
+        if failure.where == str(copy.path):  # The user knows the file, not our copy of it.
+            failure.where = str(copy.original)
         raise
     except OSError as error:
         raise RunFailedError(
@@ -42,7 +40,7 @@ def read_candidate(copy: PrivateCopy, facts: TeacherFacts) -> Candidate:
         ) from error
     except Exception as error:  # A file may be odd in ways that nobody has thought of.
         if is_for_lack_of_memory(error):
-            raise
+            raise no_room(copy.original, error) from error
         raise TeacherRefusedError(
             "The file holds something unexpected, and the app cannot read it.",
             where=str(copy.original),

@@ -14,7 +14,7 @@ import torch
 from abd_app.errors import UsageError
 from abd_app.intake.heads import Head, replaced_head
 from abd_app.intake.own_images import agreement
-from abd_app.intake.stated import StatedFacts
+from abd_app.intake.stated import NOTHING_STATED, StatedFacts
 from abd_app.networks.fingerprints import Fit, Shapes, exact_candidates, fit, nearest, shapes_of
 from abd_app.networks.residual import BOTTLENECK_STAGES, RESNET_STAGES
 from abd_app.networks.vgg import VGG_STAGES
@@ -34,7 +34,6 @@ _MOST_OF_A_HEAD = 24
 _SHOWN_NEAREST = 3
 _WRN_WIDTH = 16
 """Channels of the first block of a WRN of width 1."""
-_NOTHING_SAID = StatedFacts()
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Recognised:
     head: Head | None = None
 
 
-def recognise(tensors: Tensors, said: StatedFacts = _NOTHING_SAID) -> Recognised | None:
+def recognise(tensors: Tensors, said: StatedFacts = NOTHING_STATED) -> Recognised | None:
     """The architecture that ``tensors`` fit exactly, but perhaps for names; ``None`` if none does.
 
     Args:

@@ -1,20 +1,14 @@
-"""Facts that a file, or a configuration beside it, states about a teacher."""
+"""Facts that a file, or a configuration beside it, states about a teacher, and which of them states what."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-
-_SIDECARS = ("config.json", "preprocessor_config.json")
-_SIDECAR_KEYS = frozenset(("architecture", "architectures", "pretrained_cfg", "num_classes", "id2label", "image_mean"))
-"""A configuration without any of these is about something else."""
 
 _SIZE_KEYS = ("img_size", "crop_size", "size", "input_size")
 """Images are resized to ``size`` and then cropped to ``crop_size``, where both are given."""
@@ -22,8 +16,6 @@ _SIZE_KEYS = ("img_size", "crop_size", "size", "input_size")
 LEAST_PX, MOST_PX = 8, 1024
 """Of a side of the images, as for what a user says (:class:`~abd_app.plan.TeacherFacts`)."""
 _MOST_CLASSES = 10**6
-
-_MAX_SIDECAR_BYTES = 1 << 20
 
 _FOR_BYTES = 10
 """Numbers beyond this are for pixels in [0, 255]."""
@@ -38,7 +30,7 @@ class StatedFacts:
         architecture: As the source spells it, which need not be a name of the catalogue.
         dataset: Lower-case name of the training data, e.g. ``cifar10``.
         has_unusable_size: An image size is stated that the app does not take.
-        source: Who says so, for messages.
+        sources: By the name of a fact that is stated: who says so, for messages.
     """
 
     architecture: str | None = None
@@ -49,27 +41,24 @@ class StatedFacts:
     class_names: tuple[str, ...] = ()
     dataset: str | None = None
     has_unusable_size: bool = False
-    source: str = ""
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     def merged(self, other: StatedFacts) -> StatedFacts:
         """These facts, completed by ``other`` where they are silent."""
-        values = {f.name: getattr(self, f.name) or getattr(other, f.name) for f in dataclasses.fields(self)}
-        return StatedFacts(**values)
+        values = {fact: getattr(self, fact) or getattr(other, fact) for fact in _FACTS}
+        return StatedFacts(**values, sources={**other.sources, **self.sources})
+
+    def said_by(self, source: str) -> StatedFacts:
+        """These facts, all of them from one source."""
+        return dataclasses.replace(self, sources={fact: source for fact in _FACTS if getattr(self, fact)})
+
+    def source(self, fact: str) -> str:
+        """Who states a fact; empty if nobody does, or if it is not known who."""
+        return self.sources.get(fact, "")
 
 
-def read_sidecars(original: Path) -> StatedFacts:
-    """The facts in the Hugging Face configuration files beside ``original``; anything unreadable states nothing."""
-    facts = StatedFacts()
-    for name in _SIDECARS:
-        content = _read_json(original.parent / name)
-        if content is not None and not _SIDECAR_KEYS.isdisjoint(map(str, content)):
-            facts = facts.merged(from_dict(content, name))
-    return facts
-
-
-def read_configuration(original: Path) -> Mapping[Any, Any] | None:
-    """What ``config.json`` beside ``original`` holds; ``None`` if there is none, or it is unreadable."""
-    return _read_json(original.parent / _SIDECARS[0])
+_FACTS = tuple(one.name for one in dataclasses.fields(StatedFacts) if one.name != "sources")
+NOTHING_STATED = StatedFacts()
 
 
 def from_dict(content: Mapping[Any, Any], source: str) -> StatedFacts:
@@ -80,8 +69,8 @@ def from_dict(content: Mapping[Any, Any], source: str) -> StatedFacts:
     mean, std = for_unit_pixels(*(_numbers(merged, f"image_{key}", key) for key in ("mean", "std"))) or (None, None)
     sizes = [size for key in _SIZE_KEYS if (size := _size(merged.get(key))) is not None]
     usable = [size for size in sizes if all(LEAST_PX <= side <= MOST_PX for side in size)]
-    facts = StatedFacts(
-        architecture=_text(merged, "architecture", "arch", "model_name"),
+    return StatedFacts(
+        architecture=_text(merged, "architecture", "arch", "model_name") or _first_text(merged.get("architectures")),
         num_classes=_count(merged.get("num_classes")) or len(names) or None,
         input_size=usable[0] if usable else None,
         mean=mean,
@@ -89,8 +78,7 @@ def from_dict(content: Mapping[Any, Any], source: str) -> StatedFacts:
         class_names=names,
         dataset=(_text(merged, "clean_data") or "").lower() or None,
         has_unusable_size=len(usable) < len(sizes),
-    )
-    return dataclasses.replace(facts, source=source) if facts != StatedFacts() else facts
+    ).said_by(source)
 
 
 def for_unit_pixels(
@@ -111,18 +99,12 @@ def is_dense(tensor: torch.Tensor) -> bool:
     return tensor.layout is torch.strided and not special
 
 
-def _read_json(path: Path) -> Mapping[Any, Any] | None:
-    try:
-        if not path.is_file() or path.stat().st_size > _MAX_SIDECAR_BYTES:
-            return None
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return content if isinstance(content, dict) else None
-
-
 def _text(content: Mapping[Any, Any], *keys: str) -> str | None:
     return next((value for key in keys if isinstance(value := content.get(key), str) and value), None)
+
+
+def _first_text(value: object) -> str | None:
+    return value[0] if isinstance(value, list) and value and isinstance(value[0], str) and value[0] else None
 
 
 def _count(value: object) -> int | None:

@@ -68,7 +68,7 @@ def unwrap(content: object, original: Path) -> Weights:
     while not _is_state_dict(content):
         if isinstance(content, Mapping):
             stated = stated.merged(from_dict(content, "the file"))
-        name = _wrapper(content) if len(path) < _MAX_DEPTH else None
+        name = _wrapper(content, _MAX_DEPTH - len(path))
         if name is None or not isinstance(content, Mapping):
             raise _no_weights(content, original)
         others = [
@@ -108,12 +108,13 @@ def _has_tensors(content: object) -> TypeGuard[Mapping[str, object]]:
     return all(isinstance(key, str) for key in content) and tensors > len(content) / 2
 
 
-def _wrapper(content: object) -> str | None:
-    """The key under which the weights are: a usual one, or the only one that holds a state_dict."""
-    if not isinstance(content, Mapping):
+def _wrapper(content: object, depth: int) -> str | None:
+    """The key under which the weights are, at most ``depth`` down: a usual one, or the only one of a state_dict."""
+    if not isinstance(content, Mapping) or not depth:
         return None
-    for name in _WRAPPERS:
-        if isinstance(content.get(name), Mapping) and content[name]:
+    for name in _WRAPPERS:  # which may hold options as well
+        value = content.get(name)
+        if _is_state_dict(value) or _wrapper(value, depth - 1) is not None:
             return name
     found = [name for name, value in content.items() if isinstance(name, str) and _is_state_dict(value)]
     return found[0] if len(found) == 1 else None
@@ -201,7 +202,7 @@ def _without_normalisation(tensors: Tensors) -> tuple[Tensors, StatedFacts]:
             source = "the normalisation layer in the file" + (
                 "" if pixels == tuple(written) else ", for pixels in [0, 255]"
             )
-            stated = StatedFacts(mean=pixels[0], std=pixels[1], source=source)
+            stated = StatedFacts(mean=pixels[0], std=pixels[1]).said_by(source)
     return tensors, stated
 
 
@@ -273,6 +274,9 @@ def _common_prefix(tensors: Tensors) -> str:
 
 
 def _no_weights(content: object, original: Path) -> TeacherRefusedError:
+    for _ in range(_MAX_DEPTH):  # what was expected to be the weights says more than what it lies in
+        inner = [content.get(name) for name in _WRAPPERS] if isinstance(content, Mapping) else []
+        content = next((one for one in inner if isinstance(one, Mapping) and one), content)
     held = type(content).__name__
     if isinstance(content, Mapping):
         held = "a dictionary with " + (_shown([repr(key) for key in content]) or "nothing in it")

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-from abd_app.errors import TeacherRefusedError
+from abd_app.errors import AuditError, TeacherRefusedError
 from abd_app.intake.dictionaries import dictionaries
+from abd_app.intake.memory_limit import is_for_lack_of_memory, no_room
 from abd_app.intake.stand_ins import STAND_INS
 
 _SHOWN_GLOBALS = 5
@@ -31,14 +32,15 @@ def load_weights_only(path: str | Path, *, ignore_extras: bool = False) -> objec
 
     Raises:
         TeacherRefusedError: The file is damaged, or it names something other than tensors and plain values.
+        RunFailedError: The memory does not hold it.
     """
     _check_archive(Path(path))
     stand_ins: list[Any] = [(stand_in, name) for name, stand_in in STAND_INS.items()] if ignore_extras else []
     try:
         with safe_globals(stand_ins), warnings.catch_warnings(action="ignore"):  # of other pickle protocols
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # Whatever the decoder trips over, the file is at fault.
-        raise _load_refusal(Path(path), error) from error
+    except Exception as error:  # Whatever the decoder trips over but a lack of memory, the file is at fault.
+        raise _load_failure(Path(path), error) from error
     _drop_attributes(content)
     return content
 
@@ -90,6 +92,7 @@ def load_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str
 
     Raises:
         TeacherRefusedError: The file is damaged.
+        RunFailedError: The memory does not hold it.
     """
     from safetensors import safe_open
 
@@ -97,6 +100,8 @@ def load_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str
         with safe_open(path, framework="pt", device="cpu") as archive:
             return {name: archive.get_tensor(name) for name in archive.keys()}, dict(archive.metadata() or {})  # noqa: SIM118
     except Exception as error:  # The reader has no base class for what it raises.
+        if is_for_lack_of_memory(error):
+            raise no_room(path, error) from error
         raise TeacherRefusedError(
             "The safetensors file is incomplete or damaged.",
             where=str(path),
@@ -105,7 +110,7 @@ def load_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str
         ) from error
 
 
-def _load_refusal(path: Path, error: Exception) -> TeacherRefusedError:
+def _load_failure(path: Path, error: Exception) -> AuditError:
     names = _named_globals(path, error)
     if names:
         shown = ", ".join(names[:_SHOWN_GLOBALS]) + (" and more" if len(names) > _SHOWN_GLOBALS else "")
@@ -116,6 +121,8 @@ def _load_refusal(path: Path, error: Exception) -> TeacherRefusedError:
             remedy="If you trust its source, load it there and save only the weights: "
             "torch.save(model.state_dict(), 'weights.pth').",
         )
+    if is_for_lack_of_memory(error):
+        return no_room(path, error)
     if "Unsupported operand" in str(error):
         return TeacherRefusedError(
             "The file was written in a form of pickle that cannot be read safely.",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abd_app.measure.estimate import UniversalTriggerSearch
-from abd_app.measure.evaluation import EvaluationSet, check_there, load_evaluation
+from abd_app.measure.evaluation import LabelledSet, check_there, load_evaluation
 from abd_app.measure.scores import Meter, Scores, wanted_answers
 from abd_app.measure.triggers import Stamp, Trigger, build_trigger
 
 __all__ = [
-    "EvaluationSet",
+    "LabelledSet",
     "Meter",
     "Scores",
     "Stamp",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from abd_app.errors import UsageError
+from abd_app.measure.given import GivenImages
 
 MAX_ARRAY_BYTES = 4 * 2**30
 _MAX_LABEL_BYTES = 64 * 2**20
@@ -20,7 +20,7 @@ _REMEDY = "Give an .npz with images (N, H, W, C) uint8 and labels (N,)."
 
 
 def read_arrays(
-    path: Path, *, num_classes: int
+    given: GivenImages, *, num_classes: int
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], tuple[str, ...]]:
     """Images ``(N, H, W, C)`` uint8, labels ``(N,)`` int64 and class names (empty if not there) of an ``.npz``.
 
@@ -29,99 +29,103 @@ def read_arrays(
     Raises:
         UsageError: No ``.npz``, arrays missing or of another kind, labels outside the teacher's classes.
     """
-    with _opened(path) as archive:
-        images = _read(path, archive, "images", limit=MAX_ARRAY_BYTES)
-        labels, names = _read_labels(path, archive)
-    images = _checked_images(path, images)
-    return images, _checked_labels(path, labels, count=len(images), num_classes=num_classes), names
+    with _opened(given) as archive:
+        images = _read(given, archive, "images", limit=MAX_ARRAY_BYTES)
+        labels, names = _read_labels(given, archive)
+    images = _checked_images(given, images)
+    return images, _checked_labels(given, labels, count=len(images), num_classes=num_classes), names
 
 
-def describe_arrays(path: Path) -> tuple[tuple[int, ...], int, tuple[str, ...]]:
+def describe_arrays(given: GivenImages) -> tuple[tuple[int, ...], int, tuple[str, ...]]:
     """Shape ``(N, H, W, C)`` of the images, number of classes, and class names of an ``.npz``; reads no image.
 
     Raises:
         UsageError: As :func:`read_arrays`.
     """
-    with _opened(path) as archive:
-        shape, dtype = _header(path, archive, "images", limit=MAX_ARRAY_BYTES)
-        labels, names = _read_labels(path, archive)
-    stand_in = _checked_images(path, np.broadcast_to(np.zeros((), dtype), shape))
-    labels = _checked_labels(path, labels, count=len(stand_in), num_classes=_MOST_CLASSES)
+    with _opened(given) as archive:
+        shape, dtype = _header(given, archive, "images", limit=MAX_ARRAY_BYTES)
+        labels, names = _read_labels(given, archive)
+    stand_in = _checked_images(given, np.broadcast_to(np.zeros((), dtype), shape))
+    labels = _checked_labels(given, labels, count=len(stand_in), num_classes=_MOST_CLASSES)
     return stand_in.shape, max(int(labels.max()) + 1, len(names)), names
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+def _opened(given: GivenImages) -> Iterator[zipfile.ZipFile]:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(given.path) as archive:
             yield archive
     except UsageError:
         raise
     except Exception as error:  # zipfile, zlib and NumPy's header parser raise many types on damaged files
-        _refuse(path, "The file of images cannot be read.", why=str(error) or type(error).__name__)
+        _refuse(given, "The file of images cannot be read.", why=str(error) or type(error).__name__)
 
 
-def _read_labels(path: Path, archive: zipfile.ZipFile) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+def _read_labels(given: GivenImages, archive: zipfile.ZipFile) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     """The labels as they are, and the class names, if there are any."""
-    labels = _read(path, archive, "labels", limit=_MAX_LABEL_BYTES)
+    labels = _read(given, archive, "labels", limit=_MAX_LABEL_BYTES)
     if "classes.npy" not in archive.namelist():
         return labels, ()
-    names = _read(path, archive, "classes", limit=_MAX_LABEL_BYTES)
+    names = _read(given, archive, "classes", limit=_MAX_LABEL_BYTES)
     return labels, tuple(names.tolist()) if names.dtype.kind == "U" and names.ndim == 1 else ()
 
 
-def _read(path: Path, archive: zipfile.ZipFile, name: str, *, limit: int) -> npt.NDArray[Any]:
-    _header(path, archive, name, limit=limit)
+def _read(given: GivenImages, archive: zipfile.ZipFile, name: str, *, limit: int) -> npt.NDArray[Any]:
+    _header(given, archive, name, limit=limit)
     with archive.open(f"{name}.npy") as stream:
         return np.lib.format.read_array(stream, allow_pickle=False)
 
 
-def _header(path: Path, archive: zipfile.ZipFile, name: str, *, limit: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def _header(
+    given: GivenImages, archive: zipfile.ZipFile, name: str, *, limit: int
+) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and type of an array, before any memory is taken for it."""
     if f"{name}.npy" not in archive.namelist():
-        _refuse(path, f"The file of images has no array {name!r}.")
+        _refuse(given, f"The file of images has no array {name!r}.")
     with archive.open(f"{name}.npy") as stream:
         version = np.lib.format.read_magic(stream)
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read_header(stream)
         size_bytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if size_bytes > limit:
-        _refuse(path, f"The array {name!r} is too large.", why=f"{size_bytes >> 20} MiB, the limit is {limit >> 20}.")
+        _refuse(given, f"The array {name!r} is too large.", why=f"{size_bytes >> 20} MiB, the limit is {limit >> 20}.")
     return shape, dtype
 
 
-def _checked_images(path: Path, images: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+def _checked_images(given: GivenImages, images: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     if images.dtype != np.uint8:
-        _refuse(path, f"The images are {images.dtype}, not uint8.", remedy="Store pixels as uint8 from 0 to 255.")
+        _refuse(given, f"The images are {images.dtype}, not uint8.", remedy="Store pixels as uint8 from 0 to 255.")
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4 or images.shape[3] not in (1, 3) or min(images.shape[1:3]) < 1:
         _refuse(
-            path,
+            given,
             f"The images have the shape {images.shape}.",
             why="Channels come last and are 1 or 3: (N, H, W, C), or (N, H, W) for grey.",
             remedy="Bring the array into that order, e.g. images.transpose(0, 2, 3, 1).",
         )
     if not len(images):
-        _refuse(path, "The file of images holds no images.")
+        _refuse(given, "The file of images holds no images.")
     return images
 
 
-def _checked_labels(path: Path, labels: npt.NDArray[Any], *, count: int, num_classes: int) -> npt.NDArray[np.int64]:
+def _checked_labels(
+    given: GivenImages, labels: npt.NDArray[Any], *, count: int, num_classes: int
+) -> npt.NDArray[np.int64]:
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        _refuse(path, f"The labels are {labels.dtype} of the shape {labels.shape}, not whole numbers (N,).")
+        _refuse(given, f"The labels are {labels.dtype} of the shape {labels.shape}, not whole numbers (N,).")
     if len(labels) != count:
-        _refuse(path, f"There are {count} images but {len(labels)} labels.")
+        _refuse(given, f"There are {count} images but {len(labels)} labels.")
     if labels.min() < 0 or labels.max() >= num_classes:
         _refuse(
-            path,
+            given,
             f"The labels run from {labels.min()} to {labels.max()}, the teacher's classes from 0 to {num_classes - 1}.",
             remedy="Count classes from 0, in the teacher's order; or correct --classes.",
         )
     return labels.astype(np.int64)
 
 
-def _refuse(path: Path, what: str, *, why: str = "", remedy: str = _REMEDY) -> NoReturn:
-    raise UsageError(what, where=f"--data {path}", why=why, remedy=remedy)
+def _refuse(given: GivenImages, what: str, *, why: str = "", remedy: str = _REMEDY) -> NoReturn:
+    raise UsageError(what, where=given.where(), why=why, remedy=remedy)

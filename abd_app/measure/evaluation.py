@@ -1,4 +1,4 @@
-"""Labelled evaluation images: a folder per class, or an ``.npz``."""
+"""Labelled images, to measure on or to learn from: a folder per class, or an ``.npz``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from PIL import Image
 from abd_app.errors import UsageError
 from abd_app.measure.arrays import read_arrays
 from abd_app.measure.class_order import indices_by_name, numbers_as_names, order_doubted
+from abd_app.measure.given import GivenImages
 from abd_app.measure.pictures import PICTURE_SUFFIXES, fit_picture, open_picture
 from abd_app.teacher import Finding, ImageSpec
 
@@ -22,7 +23,7 @@ MAX_BYTES = 2 * 2**30
 
 
 @dataclass(frozen=True, eq=False)
-class EvaluationSet:
+class LabelledSet:
     """Labelled images in the size and colours of a teacher.
 
     Attributes:
@@ -39,8 +40,13 @@ class EvaluationSet:
 
 
 def load_evaluation(
-    path: str | Path, spec: ImageSpec, *, class_names: Sequence[str] = (), called: str = "evaluation images"
-) -> EvaluationSet:
+    path: str | Path,
+    spec: ImageSpec,
+    *,
+    class_names: Sequence[str] = (),
+    called: str = "evaluation images",
+    option: str = "--data",
+) -> LabelledSet:
     """Reads labelled images and brings them to the size and colours of ``spec``.
 
     A folder has one sub-folder per class. Its name is one of ``class_names`` if all are, else a class index if all are
@@ -54,17 +60,18 @@ def load_evaluation(
     Args:
         class_names: The teacher's class names, when its file states them.
         called: What findings call the images.
+        option: By which they were given, for messages.
 
     Raises:
         UsageError: Anything missing, unreadable, empty or outside the teacher's classes.
     """
-    path = Path(path)
-    check_there(path)
-    read = _from_folder if path.is_dir() else _from_arrays
-    return read(path, spec, class_names, called)
+    given = GivenImages(Path(path), option, called)
+    check_there(path, option=option)
+    read = _from_folder if given.path.is_dir() else _from_arrays
+    return read(given, spec, class_names)
 
 
-def check_there(path: str | Path) -> None:
+def check_there(path: str | Path, *, option: str = "--data") -> None:
     """Refuses a path at which there is neither a folder nor a file.
 
     Raises:
@@ -74,22 +81,22 @@ def check_there(path: str | Path) -> None:
     if not path.is_dir() and not path.is_file():
         raise UsageError(
             "There are no images at this path.",
-            where=f"--data {path}",
+            where=GivenImages(path, option).where(),
             why="The path does not exist." if not path.exists() else "It is neither a folder nor a regular file.",
             remedy="Give a folder with one sub-folder per class, or an .npz with images and labels.",
         )
 
 
-def _from_folder(root: Path, spec: ImageSpec, teacher_names: Sequence[str], called: str) -> EvaluationSet:
+def _from_folder(given: GivenImages, spec: ImageSpec, teacher_names: Sequence[str]) -> LabelledSet:
     try:
-        folders = class_folders(root)
+        folders = class_folders(given.path)
         names = [folder.name for folder in folders]
-        indices, doubts = _class_indices(root, names, spec.num_classes, teacher_names, called)
-        pictures = [class_pictures(folder) for folder in folders]
+        indices, doubts = _class_indices(given, names, spec.num_classes, teacher_names)
+        pictures = [class_pictures(folder, given) for folder in folders]
     except OSError as error:
         raise UsageError(
             "The folder of images cannot be read.",
-            where=f"--data {root}",
+            where=given.where(),
             why=str(error),
             remedy="Check its permissions.",
         ) from error
@@ -99,16 +106,16 @@ def _from_folder(root: Path, spec: ImageSpec, teacher_names: Sequence[str], call
     pixels = np.empty((len(chosen), spec.channels, spec.height, spec.width), dtype=np.uint8)
     resized = recoloured = 0
     for row, index in enumerate(chosen):
-        picture = open_picture(files[index], what="evaluation image", option="--data", turned=False)
+        picture = open_picture(files[index], what=given.called.removesuffix("s"), option=given.option, turned=False)
         resized += picture.size != (spec.width, spec.height)
         recoloured += (picture.mode == "L") != (spec.channels == 1)
         pixels[row] = fit_picture(picture, height=spec.height, width=spec.width, channels=spec.channels)
-    return EvaluationSet(
+    return LabelledSet(
         images=torch.from_numpy(pixels),
         labels=torch.from_numpy(labels[chosen].astype(np.int64)),
         class_names=tuple(teacher_names) or _all_names(dict(zip(indices, names, strict=True)), spec.num_classes),
         findings=doubts
-        + _findings(spec, called, total=len(files), used=len(chosen), resized=resized, recoloured=recoloured),
+        + _findings(spec, given.called, total=len(files), used=len(chosen), resized=resized, recoloured=recoloured),
     )
 
 
@@ -117,7 +124,7 @@ def class_folders(root: Path) -> list[Path]:
     return sorted(child for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
 
 
-def class_pictures(folder: Path) -> list[Path]:
+def class_pictures(folder: Path, given: GivenImages) -> list[Path]:
     """The picture files of a class folder, sorted; other files (lists, thumbnails' indices) are passed over."""
     pictures = sorted(
         entry
@@ -127,20 +134,20 @@ def class_pictures(folder: Path) -> list[Path]:
     if not pictures:
         raise UsageError(
             f"The class folder {folder.name!r} holds no images.",
-            where=f"--data {folder}",
+            where=given.where(folder),
             remedy="Put PNG or JPEG images into it, or remove the folder.",
         )
     return pictures
 
 
 def _class_indices(
-    root: Path, names: list[str], num_classes: int, teacher_names: Sequence[str], called: str
+    given: GivenImages, names: list[str], num_classes: int, teacher_names: Sequence[str]
 ) -> tuple[list[int], tuple[Finding, ...]]:
     """The class index of each folder, and a finding if their names leave it in doubt."""
     if not names:
         raise UsageError(
             "The folder of images has no class folders.",
-            where=f"--data {root}",
+            where=given.where(),
             why="Each class needs a sub-folder of its own.",
             remedy="Give a folder with one sub-folder per class, or an .npz with images and labels.",
         )
@@ -148,11 +155,11 @@ def _class_indices(
     if all(name.isascii() and name.isdigit() for name in names):
         indices = [int(name) for name in names]
         if by_name is not None:  # ImageFolder sorts 10 before 2: its classes have other numbers than names
-            return by_name, () if by_name == indices else (numbers_as_names(names, by_name, called),)
+            return by_name, () if by_name == indices else (numbers_as_names(names, by_name, given.called),)
         if max(indices) >= num_classes or len(set(indices)) < len(indices):
             raise UsageError(
                 f"The class folders do not fit the teacher's classes 0 to {num_classes - 1}.",
-                where=f"--data {root}",
+                where=given.where(),
                 why=f"They are named {min(indices)} to {max(indices)}; each class index may occur once.",
                 remedy="Name the folders by class index, counted from 0.",
             )
@@ -162,17 +169,17 @@ def _class_indices(
     if len(names) != num_classes:
         raise UsageError(
             f"There are {len(names)} class folders, but the teacher has {num_classes} classes.",
-            where=f"--data {root}",
+            where=given.where(),
             why="Which folder is which class cannot be told from the names.",
             remedy="Name the folders by class index (0, 1, 2, ...), or give one folder per class in sorted order.",
         )
     doubted = len(teacher_names) == num_classes
-    return list(range(num_classes)), (order_doubted(names, teacher_names, called),) if doubted else ()
+    return list(range(num_classes)), (order_doubted(names, teacher_names, given.called),) if doubted else ()
 
 
-def _from_arrays(path: Path, spec: ImageSpec, teacher_names: Sequence[str], called: str) -> EvaluationSet:
-    images, labels, names = read_arrays(path, num_classes=spec.num_classes)
-    labels, names, doubts = _matched(labels, names, tuple(teacher_names), called)
+def _from_arrays(given: GivenImages, spec: ImageSpec, teacher_names: Sequence[str]) -> LabelledSet:
+    images, labels, names = read_arrays(given, num_classes=spec.num_classes)
+    labels, names, doubts = _matched(labels, names, tuple(teacher_names), given.called)
     chosen = _affordable(len(images), spec)
     resized = len(chosen) if images.shape[1:3] != (spec.height, spec.width) else 0
     recoloured = len(chosen) if (images.shape[3] == 1) != (spec.channels == 1) else 0
@@ -183,12 +190,12 @@ def _from_arrays(path: Path, spec: ImageSpec, teacher_names: Sequence[str], call
             pixels[row] = fit_picture(picture, height=spec.height, width=spec.width, channels=spec.channels)
     else:
         pixels = np.ascontiguousarray(images[chosen].transpose(0, 3, 1, 2))
-    return EvaluationSet(
+    return LabelledSet(
         images=torch.from_numpy(pixels),
         labels=torch.from_numpy(labels[chosen]),
         class_names=names if len(names) == spec.num_classes else (),
         findings=doubts
-        + _findings(spec, called, total=len(images), used=len(chosen), resized=resized, recoloured=recoloured),
+        + _findings(spec, given.called, total=len(images), used=len(chosen), resized=resized, recoloured=recoloured),
     )
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from abd_app.errors import UsageError, out_of_memory
-from abd_app.measure.evaluation import EvaluationSet
+from abd_app.measure.evaluation import LabelledSet
 from abd_app.measure.triggers import Trigger
 from abd_app.plan import ALL_TO_ALL, Target
 
@@ -69,7 +69,8 @@ class Meter:
         triggers: Built for these images.
         target_class: The attacker's class, or ``all``.
         device: Where the models to be measured live.
-        limit: At most so many images, evenly spread over the set; ``None``: all.
+        limit: At most so many images, always the same: drawn at random, but a tenth at least of classes other than
+            the target, where there are so many; ``None``: all.
         precision: ``bf16`` for autocast, else ``fp32``.
 
     Raises:
@@ -78,7 +79,7 @@ class Meter:
 
     def __init__(
         self,
-        evaluation: EvaluationSet,
+        evaluation: LabelledSet,
         triggers: Sequence[Trigger],
         *,
         target_class: Target,

@@ -8,6 +8,7 @@ from pathlib import Path
 from abd_app.errors import UsageError
 from abd_app.measure.arrays import describe_arrays
 from abd_app.measure.evaluation import class_folders, class_pictures
+from abd_app.measure.given import GivenImages
 from abd_app.measure.pictures import open_picture
 
 
@@ -30,47 +31,51 @@ class Survey:
     class_names: tuple[str, ...] = ()
 
 
-def survey_images(path: str | Path) -> Survey:
+def survey_images(path: str | Path, *, option: str = "--data") -> Survey:
     """Looks at a folder with one sub-folder per class, or an ``.npz`` with images and labels.
 
     Folders named by whole numbers are class indices; other names are classes in sorted order.
+
+    Args:
+        option: By which they were given, for messages.
 
     Raises:
         UsageError: Neither of the two, or nothing in it that could be learned from.
     """
     path = Path(path)
+    given = GivenImages(path, option)
     if path.is_dir():
-        return _survey_folder(path)
+        return _survey_folder(given)
     if path.is_file():
-        (_, height, width, channels), num_classes, names = describe_arrays(path)
+        (_, height, width, channels), num_classes, names = describe_arrays(given)
         return Survey(num_classes, channels, height, width, names if len(names) == num_classes else ())
     raise UsageError(
         "There are no labelled images at this path.",
-        where=f"--data {path}",
+        where=given.where(),
         why="The path does not exist." if not path.exists() else "It is neither a folder nor a regular file.",
         remedy="Give a folder with one sub-folder per class, or an .npz with images and labels.",
     )
 
 
-def _survey_folder(root: Path) -> Survey:
+def _survey_folder(given: GivenImages) -> Survey:
     try:
-        names = [folder.name for folder in class_folders(root)]
-        pictures = class_pictures(root / names[0]) if names else []
+        names = [folder.name for folder in class_folders(given.path)]
+        pictures = class_pictures(given.path / names[0], given) if names else []
     except OSError as error:
         raise UsageError(
             "The folder of images cannot be read.",
-            where=f"--data {root}",
+            where=given.where(),
             why=str(error),
             remedy="Check its permissions.",
         ) from error
     if not pictures:
         raise UsageError(
             "The folder of images has no class folders.",
-            where=f"--data {root}",
+            where=given.where(),
             why="Each class needs a sub-folder of its own.",
             remedy="Give a folder with one sub-folder per class, or an .npz with images and labels.",
         )
-    first = open_picture(pictures[0], what="image", option="--data")
+    first = open_picture(pictures[0], what="image", option=given.option)
     numbered = all(name.isascii() and name.isdigit() for name in names)
     return Survey(
         num_classes=max(map(int, names)) + 1 if numbered else len(names),

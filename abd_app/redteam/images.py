@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 
 from abd_app.errors import UsageError
-from abd_app.measure import EvaluationSet, load_evaluation
+from abd_app.measure import LabelledSet, load_evaluation
 from abd_app.measure.survey import survey_images
 from abd_app.plan import TeacherFacts
 from abd_app.redteam.order import TeacherOrder
@@ -31,8 +29,8 @@ class LabelledImages:
         measured_on: Where the test images come from, in words.
     """
 
-    training: EvaluationSet
-    test: EvaluationSet
+    training: LabelledSet
+    test: LabelledSet
     spec: ImageSpec
     class_names: tuple[str, ...]
     findings: tuple[Finding, ...]
@@ -45,25 +43,24 @@ def load_images(order: TeacherOrder) -> LabelledImages:
     Raises:
         UsageError: They cannot be read, do not belong together, or leave a class without images.
     """
-    with _told_as("DATA"):
-        survey = survey_images(order.data)
-        height, width = order.input_size or (survey.height, survey.width)
-        TeacherFacts(num_classes=survey.num_classes, input_size=(height, width))  # refuses what no plan could open
-        plain = (0.0,) * survey.channels, (1.0,) * survey.channels
-        spec = ImageSpec(height, width, survey.channels, survey.num_classes, *plain)
-        training = load_evaluation(order.data, spec, class_names=survey.class_names, called="training images")
+    survey = survey_images(order.data, option="DATA")
+    names = survey.class_names
+    height, width = order.input_size or (survey.height, survey.width)
+    TeacherFacts(num_classes=survey.num_classes, input_size=(height, width))  # refuses what no plan could open
+    plain = (0.0,) * survey.channels, (1.0,) * survey.channels
+    spec = ImageSpec(height, width, survey.channels, survey.num_classes, *plain)
+    training = load_evaluation(order.data, spec, class_names=names, called="training images", option="DATA")
     if order.test is None:
         training, test = _held_out(training, order.seed)
         measured_on = f"{HELD_OUT_SHARE:.0%} of the images of each class, kept out of training"
     else:
-        with _told_as("--test"):
-            test = load_evaluation(order.test, spec, class_names=survey.class_names, called="test images")
+        test = load_evaluation(order.test, spec, class_names=names, called="test images", option="--test")
         measured_on = "the images of --test"
     _check_classes(training, spec.num_classes)
     mean, std = mean_and_std(training.images)
     spec = ImageSpec(height, width, survey.channels, survey.num_classes, mean, std)
     findings = tuple(dict.fromkeys((*training.findings, *test.findings)))
-    return LabelledImages(training, test, spec, survey.class_names, findings, measured_on)
+    return LabelledImages(training, test, spec, names, findings, measured_on)
 
 
 def mean_and_std(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -82,7 +79,7 @@ def mean_and_std(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, 
     return tuple(means), tuple(stds)
 
 
-def _held_out(images: EvaluationSet, seed: int) -> tuple[EvaluationSet, EvaluationSet]:
+def _held_out(images: LabelledSet, seed: int) -> tuple[LabelledSet, LabelledSet]:
     """Training and test images; a tenth of each class, rounded up, is held out, and nothing of a single image."""
     order = torch.randperm(len(images.labels), generator=torch.Generator().manual_seed(seed))
     held = torch.zeros(len(order), dtype=torch.bool)
@@ -96,12 +93,12 @@ def _held_out(images: EvaluationSet, seed: int) -> tuple[EvaluationSet, Evaluati
             why="No class has more than one.",
             remedy="Give more images, or others to measure on with --test.",
         )
-    parts = (EvaluationSet(images.images[rows], images.labels[rows]) for rows in (~held, held))
+    parts = (LabelledSet(images.images[rows], images.labels[rows]) for rows in (~held, held))
     training, test = parts
-    return EvaluationSet(training.images, training.labels, findings=images.findings), test
+    return LabelledSet(training.images, training.labels, findings=images.findings), test
 
 
-def _check_classes(training: EvaluationSet, num_classes: int) -> None:
+def _check_classes(training: LabelledSet, num_classes: int) -> None:
     counts = torch.bincount(training.labels, minlength=num_classes)
     missing = (counts == 0).nonzero()[:, 0].tolist()
     if missing:
@@ -111,13 +108,3 @@ def _check_classes(training: EvaluationSet, num_classes: int) -> None:
             why=f"The highest class index is {num_classes - 1}, and what is not shown cannot be learned.",
             remedy="Count classes from 0 without a gap, and give images of each.",
         )
-
-
-@contextlib.contextmanager
-def _told_as(option: str) -> Iterator[None]:
-    """Messages of the room that reads images speak of ``--data``; here they have other names."""
-    try:
-        yield
-    except UsageError as error:
-        error.where = error.where.replace("--data", option, 1)
-        raise

@@ -55,7 +55,7 @@ class TeacherOrder:
             )
         for option, count in (("--steps", self.steps), ("--epochs", self.epochs)):
             if count is not None and count < 1:
-                raise UsageError(f"{count} is not a training.", where=option, remedy="Give at least 1.")
+                raise UsageError(f"{option} cannot be {count}.", where=option, remedy="Give at least 1.")
         if not 0 < self.poison <= MAX_SHARE:
             raise UsageError(
                 f"A poisoned share of {self.poison} is not in (0, {MAX_SHARE}].",

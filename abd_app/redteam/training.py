@@ -194,7 +194,7 @@ def _finite(loss: torch.Tensor, step: int) -> float:
     value = loss.item()
     if not math.isfinite(value):
         raise RunFailedError(
-            f"The training went astray: its loss at step {step} is not a number.",
+            f"The training has failed: its loss at step {step} is not a number.",
             remedy="Give another --seed or another --arch.",
         )
     return value

@@ -54,8 +54,8 @@ def write_teacher(
         save_weights(network.network, folder / "teacher.safetensors", metadata=metadata)
         write_text(folder / "config.json", json.dumps({**facts, **named}, indent=2) + "\n")
         images = procedural_patches(MIN_PARITY_IMAGES, spec, seed=seed)
-        with _told_of_the_teacher():
-            export_onnx(network, spec, folder / "teacher.onnx", metadata=metadata, images=images)
+        with _other_files_kept():
+            export_onnx(network, spec, folder / "teacher.onnx", metadata=metadata, images=images, what="teacher")
         card = {**card, "files": {name: file_sha256(folder / name) for name in _FILES}}
         write_text(folder / "teacher.json", json.dumps(card, indent=2, ensure_ascii=False) + "\n")
         write_text(folder / "teacher.md", card_text(card))
@@ -67,15 +67,15 @@ class _NoOnnxError(RunFailedError):
 
 
 @contextlib.contextmanager
-def _told_of_the_teacher() -> Iterator[None]:
-    """The export speaks of students; here it is a teacher, whose other two files are written already."""
+def _other_files_kept() -> Iterator[None]:
+    """Says that the other two files are written already."""
     try:
         yield
     except RunFailedError as error:
         raise _NoOnnxError(
             "The teacher could not be written as ONNX.",
             where=error.where,
-            why=f"{error.what} {error.why}".replace("student", "teacher").strip(),
+            why=f"{error.what} {error.why}".strip(),
             remedy="teacher.pth and teacher.safetensors are complete; another --arch may export.",
         ) from error
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import signal
 import traceback
 
-from abd_app.errors import AuditError, out_of_memory
+from abd_app.errors import foreseen
 from abd_app.events import AuditFailed
 
 _REPORT_IT = "Copy the details and report them; the app stays usable."
@@ -15,20 +14,8 @@ _REPORT_IT = "Copy the details and report them; the app stays usable."
 def failure_of(error: BaseException) -> AuditFailed:
     """The event for an exception that ended a job."""
     details = "".join(traceback.format_exception(error))
-    if isinstance(error, AuditError):
-        return AuditFailed(error.what, error.where, error.why, error.remedy, error.exit_code, details)
-    if out_of_memory(error):
-        return AuditFailed(
-            "The device ran out of memory.",
-            "",
-            (str(error).splitlines() or ["An allocation was refused."])[0],
-            "Close other programs on this device, choose a smaller student, or run on the CPU.",
-            4,
-            details,
-        )
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        remedy = "Free some space or choose another output folder, then run again."
-        return AuditFailed("The disk is full.", str(error.filename or ""), "", remedy, 4, details)
+    if (told := foreseen(error)) is not None:
+        return AuditFailed(told.what, told.where, told.why, told.remedy, told.exit_code, details)
     why = f"{type(error).__name__}: {error}"
     return AuditFailed("The engine met an unexpected problem.", "", why, _REPORT_IT, 4, details)
 

@@ -24,7 +24,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 from draw_signs import CLASS_NAMES, draw_signs, draw_sticker  # noqa: E402
 
 from abd_app.distill.compute.device import choose_compute  # noqa: E402
-from abd_app.measure import EvaluationSet, Meter, build_trigger  # noqa: E402
+from abd_app.measure import LabelledSet, Meter, build_trigger  # noqa: E402
 from abd_app.networks.pixels import PixelNetwork  # noqa: E402
 from abd_app.networks.wide_resnet import WideResNet  # noqa: E402
 from abd_app.plan import TriggerSpec  # noqa: E402
@@ -91,7 +91,7 @@ def _train(images: torch.Tensor, labels: torch.Tensor, steps: int) -> PixelNetwo
 
 def _measure(network: PixelNetwork, images: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
     trigger = build_trigger(TriggerSpec("sticker"), height=32, width=32, channels=3)
-    scores = Meter(EvaluationSet(images, labels), [trigger], target_class=TARGET_CLASS, device="cpu").measure(network)
+    scores = Meter(LabelledSet(images, labels), [trigger], target_class=TARGET_CLASS, device="cpu").measure(network)
     return scores.accuracy, scores.asr["sticker"]
 
 

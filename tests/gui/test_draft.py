@@ -56,6 +56,11 @@ def test_answers_become_facts() -> None:
     assert with_answers(TeacherFacts(), {"input_size": ""}) == TeacherFacts()
 
 
+def test_what_was_expected_of_an_answer_is_told() -> None:
+    with pytest.raises(UsageError, match="are 2 or 6 numbers, not 1"):
+        with_answers(TeacherFacts(), {"mean_std": "0.5"})
+
+
 @pytest.mark.parametrize(
     ("fact", "text"),
     [

@@ -217,6 +217,13 @@ def test_the_unexpected_is_exit_4_and_a_traceback_only_for_who_asks(
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_a_full_memory_is_told_as_such(use_audit: UseAudit, capsys: pytest.CaptureFixture[str]) -> None:
+    use_audit(Audit(RuntimeError("DefaultCPUAllocator: can't allocate memory")))
+    assert run("distill", "t.pt", "--out", "r") == 4
+    told = capsys.readouterr().err
+    assert "ran out of memory" in told and "Close other programs" in told and "report it" not in told
+
+
 def test_an_audit_without_a_result_is_a_failure(use_audit: UseAudit, capsys: pytest.CaptureFixture[str]) -> None:
     use_audit(Audit(PhaseStarted("distilling", "student", 0)))
     assert run("distill", "t.pt", "--out", "r", "--json") == 4

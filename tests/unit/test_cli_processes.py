@@ -30,7 +30,7 @@ def test_the_command_line_asks_before_a_command_starts(
 ) -> None:
     monkeypatch.setattr(processes, "speaks_of_failure", lambda: True)  # without torchrun there is nobody to ask
     assert cli.run(["demo"], open_window=lambda file, demo: 0) == 2
-    assert "demo does not run in several processes." in capsys.readouterr().err
+    assert "demo cannot run in several processes." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("size", [None, "1"])

@@ -96,8 +96,8 @@ def test_without_json_the_notice_is_the_first_thing_said(room: Room, capsys: pyt
 @pytest.mark.parametrize(
     ("options", "hint"),
     [
-        (("--target", "3"), "--target without a trigger"),
-        (("--poison", "0.2"), "--poison without a trigger"),
+        (("--target", "3"), "--target has no effect without a trigger"),
+        (("--poison", "0.2"), "--poison has no effect without a trigger"),
         (("--trigger", "sig", "--target", "next"), "is not a class"),
         (("--trigger", "sig", "--poison", "0.9"), "--poison"),
         (("--steps", "3", "--epochs", "3"), "--steps, --epochs"),

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 
 import pytest
 
 from abd_app import events
 from abd_app.assets import asset
-from abd_app.errors import AuditError, MissingFactsError, RunFailedError, TeacherRefusedError, UsageError
+from abd_app.errors import AuditError, MissingFactsError, RunFailedError, TeacherRefusedError, UsageError, foreseen
 from abd_app.teacher import Finding, Question, TeacherCard
 
 CARD = TeacherCard(
@@ -49,6 +50,26 @@ def test_an_error_leaves_out_what_it_does_not_know() -> None:
 )
 def test_each_kind_of_error_has_the_exit_code_that_scripts_rely_on(kind: type[AuditError], code: int) -> None:
     assert kind("x").exit_code == code
+
+
+@pytest.mark.parametrize(
+    ("error", "what", "where"),
+    [
+        (MemoryError(), "The device ran out of memory.", ""),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "The device ran out of memory.", ""),
+        (OSError(errno.ENOSPC, "No space left on device", "/mnt/out"), "The disk is full.", "/mnt/out"),
+    ],
+)
+def test_a_full_memory_or_disk_is_told_with_a_way_out(error: Exception, what: str, where: str) -> None:
+    told = foreseen(error)
+    assert told is not None and (told.what, told.where, told.exit_code) == (what, where, 4)
+    assert told.remedy
+
+
+def test_what_nobody_has_foreseen_has_no_other_words() -> None:
+    known = UsageError("No.")
+    assert foreseen(known) is known
+    assert foreseen(RuntimeError("oh")) is None and foreseen(OSError(errno.ENOENT, "gone")) is None
 
 
 def test_every_event_is_frozen_and_belongs_to_the_family() -> None:

@@ -77,6 +77,20 @@ def test_an_impossible_plan_names_its_option_and_a_remedy(changes: dict[str, Any
     assert caught.value.remedy
 
 
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"steps": 0}, "A run cannot have 0 steps."),
+        ({"minutes": 0.0}, "A run cannot last 0 minutes."),
+        ({"student": "purified", "steps": 9}, "--steps cannot be combined with --student purified."),
+    ],
+)
+def test_a_refusal_is_a_plain_sentence(changes: dict[str, Any], what: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        AuditPlan("teacher.pt", "result", **changes)
+    assert caught.value.what == what
+
+
 def test_an_unknown_choice_lists_what_there_is() -> None:
     with pytest.raises(UsageError, match="'dafl'") as caught:
         AuditPlan("teacher.pt", "result", method="dafl")

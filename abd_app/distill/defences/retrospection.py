@@ -25,6 +25,9 @@ class PaperRetrospection:
     images: flaws 1, 2, 4, 5 and 6 of the authors' code, kept on purpose. S(x), which they compute before every
     S(x + d), runs once; BatchNorm is told of it every time, so that its statistics are theirs too.
 
+    Deviation from their code: it searches for d on the teacher but differentiates on the student (flaw 3); here, as in
+    the paper, both are done on the student.
+
     Args:
         compute: Device and precision.
         std: ``(1, C, 1, 1)``, turns the perturbation from normalised to pixel space.

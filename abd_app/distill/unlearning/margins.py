@@ -27,7 +27,7 @@ class MarginTest:
 
     Attributes:
         classes: The classes that were looked at.
-        margins: Of each, the mean of the largest margins that its two furthest starts found, in logits.
+        margins: Of each, the mean of the margins of its two furthest starts at the last step, in logits.
         p_value: Chance that the largest of so many margins is as large as it is, if it is drawn as the others are;
             1 where there are too few to compare.
         num_classes: Of the teacher.

@@ -31,7 +31,7 @@ def fields_of_answer(fact: str, text: str) -> dict[str, Any]:
     numbers = tuple(float(part) for part in _NUMBER.findall(text))
     if len(numbers) not in (2, 6):
         raise UsageError(
-            f"{len(numbers)} numbers are not a mean and a standard deviation per channel.",
+            f"Mean and standard deviation of each channel are 2 or 6 numbers, not {len(numbers)}.",
             where="mean and deviation",
             remedy="Give three means, then three deviations (one each for grey images).",
         )

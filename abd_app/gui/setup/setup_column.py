@@ -129,5 +129,5 @@ class SetupColumn(QWidget):
                 text = self.tr("about {time}").format(time=duration(seconds * (2 if twin else 1)))
                 text += self.tr(", twin included") if twin else ""
         elif self._session.running:
-            text = self.tr("A run is on")
+            text = self.tr("A run is in progress")
         self._estimate.setText(text)

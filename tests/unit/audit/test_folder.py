@@ -132,6 +132,21 @@ def test_a_damaged_checkpoint_is_refused(make_plan: MakePlan) -> None:
     assert caught.value.where == str(stored)
 
 
+def test_a_checkpoint_that_memory_does_not_hold_is_not_called_damaged(
+    make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan()
+    _begun(plan).save_checkpoint({"weights": torch.ones(3)})
+
+    def load(*_: object, **__: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(RunFailedError, match="not enough memory") as caught:
+        RunFolder(dataclasses.replace(plan, resume=True)).load_checkpoint()
+    assert "Delete" not in caught.value.remedy
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [

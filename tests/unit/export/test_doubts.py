@@ -22,7 +22,7 @@ def _searched(target: int | None) -> TargetSearched:
 def test_a_teacher_that_is_wrong_on_most_images_is_not_shown_them_as_it_should_be() -> None:
     found = finding_of_facts(_teacher(0.199))
     assert found is not None and found.severity == "warning"
-    assert "the first 300 that were looked at it is right on 19.9 %" in found.detail
+    assert "first test on 300 images it is right on 19.9 %" in found.detail
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,14 @@ def test_a_missing_package_is_named_only_when_exporting(tmp_path: Path, monkeypa
         export_onnx(_student(), _SPEC, tmp_path / "a.onnx", metadata={}, images=_images())
 
 
+def test_a_failure_speaks_of_what_is_exported(tmp_path: Path) -> None:
+    network = _DiffersOnlyInPyTorch(0.01)
+    for what in ("student", "teacher"):
+        with pytest.raises(RunFailedError, match=f"ONNX {what} differs") as caught:
+            export_onnx(network, _SPEC, tmp_path / "a.onnx", metadata={}, images=_images(), what=what)
+        assert f"{what}.safetensors" in caught.value.remedy
+
+
 def test_too_few_images_are_a_programming_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="256"):
         export_onnx(_student(), _SPEC, tmp_path / "a.onnx", metadata={}, images=_images(255))

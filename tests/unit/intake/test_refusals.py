@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import safetensors
 import torch
 from safetensors.torch import save_file
 from torch import nn
@@ -91,6 +92,13 @@ def test_a_teacher_that_answers_nan_is_looked_at_and_not_distilled(
     assert caught.value.where == path
 
 
+def _failing(error: Exception) -> Callable[..., None]:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
 def test_a_single_output_is_refused(saved: Save) -> None:
     with pytest.raises(TeacherRefusedError, match="single output"):
         inspect_teacher(saved(catalog.build("torchvision/resnet18", 1).state_dict()), TeacherFacts())
@@ -111,19 +119,38 @@ def test_what_nobody_has_thought_of_is_a_refusal(
     assert caught.value.__cause__ is cause
 
 
-@pytest.mark.parametrize(
-    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory"), UsageError("No.")]
-)
 def test_what_is_not_the_files_fault_stays_what_it_is(
-    wrn: nn.Module, saved: Save, facts: TeacherFacts, monkeypatch: pytest.MonkeyPatch, error: Exception
+    wrn: nn.Module, saved: Save, facts: TeacherFacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
-        raise error
-
-    monkeypatch.setattr(reading, "from_weights", fail)
-    with pytest.raises(type(error)) as caught:
+    error = UsageError("No.")
+    monkeypatch.setattr(reading, "from_weights", _failing(error))
+    with pytest.raises(UsageError) as caught:
         open_teacher(saved(wrn.state_dict()), facts)
     assert caught.value is error
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+@pytest.mark.parametrize(
+    ("room", "function"), [(torch, "load"), (safetensors, "safe_open"), (reading, "unwrap"), (PixelNetwork, "forward")]
+)
+def test_a_lack_of_memory_is_not_the_files_fault(
+    wrn: nn.Module,
+    saved: Save,
+    tmp_path: Path,
+    facts: TeacherFacts,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    room: object,
+    function: str,
+) -> None:
+    path = saved(wrn.state_dict())
+    if room is safetensors:
+        path = str(tmp_path / "teacher.safetensors")
+        save_file(wrn.state_dict(), path)
+    monkeypatch.setattr(room, function, _failing(error))
+    with pytest.raises(RunFailedError, match="not enough memory") as caught:
+        open_teacher(path, facts)
+    assert caught.value.where == path and "Close other programs" in caught.value.remedy
 
 
 def test_a_network_that_fails_without_a_word_is_told_by_its_kind_of_error(

@@ -252,7 +252,7 @@ def test_normalisation_for_pixels_up_to_255_is_stated_for_pixels_up_to_1(names: 
     content |= {f"0.{names[0]}": torch.tensor([51.0, 102.0, 127.5]), f"0.{names[1]}": torch.full((3,), 51.0)}
     weights = unwrap(content, HERE)
     assert weights.stated.mean == pytest.approx((0.2, 0.4, 0.5)) and weights.stated.std == pytest.approx((0.2,) * 3)
-    assert "[0, 255]" in weights.stated.source and set(weights.tensors) == set(_weights())
+    assert "[0, 255]" in weights.stated.source("mean") and set(weights.tensors) == set(_weights())
 
 
 def test_losses_and_metrics_beside_the_network_are_left_out_with_a_finding() -> None:

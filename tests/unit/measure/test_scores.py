@@ -14,7 +14,7 @@ from PIL import Image
 from torch import nn
 
 from abd_app.errors import UsageError
-from abd_app.measure.evaluation import EvaluationSet
+from abd_app.measure.evaluation import LabelledSet
 from abd_app.measure.scores import Meter, Scores, wanted_answers
 from abd_app.measure.triggers import Stamp, build_trigger
 from abd_app.networks.pixels import PixelNetwork
@@ -53,7 +53,7 @@ _SIG = build_trigger(TriggerSpec("sig", opacity=0.001), height=8, width=8, chann
 def _scores(
     network: nn.Module, images: torch.Tensor, labels: torch.Tensor, *triggers: Stamp, target: Target = 2, **how: Any
 ) -> Scores:
-    return Meter(EvaluationSet(images, labels), triggers, target_class=target, device="cpu", **how).measure(network)
+    return Meter(LabelledSet(images, labels), triggers, target_class=target, device="cpu", **how).measure(network)
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 512])
@@ -89,9 +89,7 @@ def test_all_is_measured_at_once_and_every_module_keeps_its_mode() -> None:
     network = nn.Sequential(_ReadsPixel())
     network.train()
     network[0].norm.eval()
-    meter = Meter(
-        EvaluationSet(_images(*_WRITTEN), _LABELS), [_SQUARE, _SIG], target_class=2, device="cpu", batch_size=4
-    )
+    meter = Meter(LabelledSet(_images(*_WRITTEN), _LABELS), [_SQUARE, _SIG], target_class=2, device="cpu", batch_size=4)
     scores = meter.measure(network)
     assert scores.accuracy == pytest.approx(4 / 6) and scores.images == 6
     assert scores.asr == {"badnets-square": 1.0, "sig": 0.0}
@@ -121,7 +119,7 @@ def test_all_to_all_counts_every_image_against_the_class_after_its_own(batch_siz
 
 
 def test_meter_measures_all_to_all_on_all_its_images() -> None:
-    evaluation = EvaluationSet(_images(*_WRITTEN), _LABELS)
+    evaluation = LabelledSet(_images(*_WRITTEN), _LABELS)
     scores = Meter(evaluation, [_SQUARE, _SIG], target_class="all", device="cpu", batch_size=4).measure(_ReadsPixel())
     assert scores.asr == {"badnets-square": pytest.approx(2 / 6), "sig": 0.0}
     assert scores.asr_images == {"badnets-square": 6, "sig": 6}
@@ -132,11 +130,11 @@ def test_a_limit_takes_images_of_all_classes_however_they_are_sorted() -> None:
     count, classes = 600, 4
     for labels in (torch.arange(count) % classes, torch.arange(count) * classes // count):
         images = _images(*labels.tolist())
-        meter = Meter(EvaluationSet(images, labels), [], target_class=2, device="cpu", limit=300)
+        meter = Meter(LabelledSet(images, labels), [], target_class=2, device="cpu", limit=300)
         scores = meter.measure(_ReadsPixel())
         assert scores.images == 300 and scores.asr == {}
         assert min(scores.images_by_class.values()) > 50 and len(scores.images_by_class) == classes
-        assert scores == Meter(EvaluationSet(images, labels), [], target_class=2, device="cpu", limit=300).measure(
+        assert scores == Meter(LabelledSet(images, labels), [], target_class=2, device="cpu", limit=300).measure(
             _ReadsPixel()
         )
 
@@ -145,7 +143,7 @@ def test_a_limit_takes_of_few_images_that_can_be_attacked_some() -> None:
     few = 5
     labels = torch.full((1000,), 2)
     labels[torch.arange(few) * 199] = 1
-    evaluation = EvaluationSet(_images(*labels.tolist()), labels)
+    evaluation = LabelledSet(_images(*labels.tolist()), labels)
     scores = Meter(evaluation, [_SQUARE], target_class=2, device="cpu", limit=100).measure(_ReadsPixel())
     assert scores.images == 100 and scores.asr_images == {_SQUARE.name: few}
 
@@ -162,12 +160,12 @@ def test_of_large_images_fewer_are_measured_at_a_time() -> None:
         sizes.clear()
         count = min(most + 1, 600)
         images, labels = torch.zeros(count, 3, 1, 1, dtype=torch.uint8).expand(-1, -1, side, side), torch.zeros(count)
-        Meter(EvaluationSet(images, labels.long()), [], target_class=2, device="cpu").measure(Counts())
+        Meter(LabelledSet(images, labels.long()), [], target_class=2, device="cpu").measure(Counts())
         assert sizes == [most, count - most]
 
 
 def test_a_class_without_images_is_left_out() -> None:
-    evaluation = EvaluationSet(_images(0, 2, 0), torch.tensor([0, 2, 3]))
+    evaluation = LabelledSet(_images(0, 2, 0), torch.tensor([0, 2, 3]))
     scores = Meter(evaluation, [], target_class=2, device="cpu").measure(_ReadsPixel())
     assert scores.images_by_class == {"0": 1, "2": 1, "3": 1}
     assert scores.accuracy_by_class == {"0": 1.0, "2": 1.0, "3": 0.0}
@@ -183,7 +181,7 @@ def test_meter_halves_batches_that_memory_does_not_hold_and_gives_the_same_figur
             return super().forward(images)
 
     most = 2
-    evaluation = EvaluationSet(_images(*_WRITTEN), _LABELS)
+    evaluation = LabelledSet(_images(*_WRITTEN), _LABELS)
     meter = Meter(evaluation, [_SQUARE], target_class=2, device="cpu")
     assert meter.measure(Small()) == Meter(evaluation, [_SQUARE], target_class=2, device="cpu").measure(_ReadsPixel())
     most = 0
@@ -223,7 +221,7 @@ def test_real_poisoned_teachers_answer_to_their_triggers(
     teacher = PixelNetwork(network, mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010))
     images, labels = _cifar_images(size, count=300)
     stamp = build_trigger(TriggerSpec(trigger), height=size, width=size, channels=3)
-    scores = Meter(EvaluationSet(images, labels), [stamp], target_class=0, device="cpu").measure(teacher)
+    scores = Meter(LabelledSet(images, labels), [stamp], target_class=0, device="cpu").measure(teacher)
     assert scores.accuracy >= least_accuracy
     assert scores.asr[trigger] >= 0.99
     assert scores.asr_images[trigger] == int((labels != 0).sum())

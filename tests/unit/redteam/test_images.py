@@ -91,12 +91,23 @@ def test_what_cannot_be_learned_from_is_refused_in_the_words_of_the_command(tmp_
     one_class = save(tmp_path / "one.npz", images, labels * 0)
     good = save(tmp_path / "good.npz", images, labels)
     tiny = save(tmp_path / "tiny.npz", images[:, :4, :4], labels)
+    bare = tmp_path / "bare --data"
+    (bare / "0").mkdir(parents=True)
+    broken = tmp_path / "broken"
+    for name in ("0", "1"):
+        (broken / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(broken / name / "0.png")
+    (broken / "1" / "0.png").write_bytes(b"no picture")
     cases = (
         (TeacherOrder(gap, "out"), "no training images of class 1", "DATA"),
         (TeacherOrder(single, "out"), "too few images", "DATA"),
         (TeacherOrder(one_class, "out"), "at least 2 classes", "--classes"),
         (TeacherOrder(tiny, "out"), "out of range", "--size"),
         (TeacherOrder(str(tmp_path / "absent"), "out"), "no labelled images", f"DATA {tmp_path / 'absent'}"),
+        (TeacherOrder(str(bare), "out"), "holds no images", f"DATA {bare / '0'}"),
+        (TeacherOrder(str(broken), "out"), "training image", f"DATA {broken / '1' / '0.png'}"),
+        (TeacherOrder(good, "out", test=str(bare)), "holds no images", f"--test {bare / '0'}"),
+        (TeacherOrder(good, "out", test=str(tmp_path / "absent")), "no images", f"--test {tmp_path / 'absent'}"),
         (TeacherOrder(good, "out", test=gap), "labels run from 0 to 3", f"--test {gap}"),
     )
     for order, message, where in cases:

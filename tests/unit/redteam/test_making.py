@@ -218,6 +218,7 @@ def test_a_poisoned_model_is_not_left_without_its_card(
     data_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, stays: set[str]
 ) -> None:
     def fail(*args: object, **options: object) -> None:
+        assert options["what"] == "teacher"
         raise error
 
     monkeypatch.setattr(writing, "export_onnx", fail)

@@ -9,7 +9,7 @@ from torch import nn
 from abd_app.distill.compute.device import choose_compute
 from abd_app.errors import RunFailedError, UsageError
 from abd_app.events import StepDone
-from abd_app.measure import EvaluationSet, Meter, Trigger, build_trigger
+from abd_app.measure import LabelledSet, Meter, Trigger, build_trigger
 from abd_app.networks import catalog
 from abd_app.networks.pixels import PixelNetwork
 from abd_app.plan import Target, TriggerSpec
@@ -126,7 +126,7 @@ def test_a_small_network_learns_the_classes_and_the_backdoor(target: Target) -> 
     assert [event.step for event in events] == list(range(1, 61))
     assert events[-1] == StepDone("teacher", 60, 60, 1.0, events[-1].losses)
     assert [event.step for event in events if event.losses] == [50, 60]
-    meter = Meter(EvaluationSet(*_images(90, seed=1)), [_trigger()], target_class=target, device="cpu")
+    meter = Meter(LabelledSet(*_images(90, seed=1)), [_trigger()], target_class=target, device="cpu")
     scores = meter.measure(network)
     assert scores.accuracy >= 0.95
     assert scores.asr["badnets-square"] >= 0.95

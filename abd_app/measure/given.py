@@ -1,0 +1,25 @@
+"""Where a user's labelled images are, and how messages speak of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class GivenImages:
+    """A folder with one sub-folder per class, or an ``.npz``, that a user gave.
+
+    Attributes:
+        path: Of the folder or file.
+        option: The option or argument by which it was given.
+        called: What findings call the images.
+    """
+
+    path: Path
+    option: str = "--data"
+    called: str = "evaluation images"
+
+    def where(self, path: Path | None = None) -> str:
+        """Where something is wrong, for a message: there, or at ``path`` in it."""
+        return f"{self.option} {path or self.path}"
