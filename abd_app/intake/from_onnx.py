@@ -19,6 +19,7 @@ from abd_app.teacher import DataFile, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     import numpy as np
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import onnx
 
 Size = tuple[int, int]
+Shape = tuple[int, int, int]
 
 _SHOWN_DATA_FILES = 4
 _UNIT_RANGE_STD = 2.0
@@ -59,22 +61,18 @@ def from_onnx(copy: PrivateCopy, wanted: Size | None = None) -> Candidate:
     onnx_graph.check(model, copy.original)
     if softmax_removed := onnx_layout.remove_last_softmax(model):
         copy = rewritten(copy, model.SerializeToString())
-    as_it_is, input_type = copy.path, onnx_precision.input_type(model)
+    before, input_type = copy, onnx_precision.input_type(model)
     if other_types := onnx_precision.put_in_float32(model, copy.original):
         copy = rewritten(copy, model.SerializeToString())
     channels_last, flattened = onnx_layout.put_channels_first(model), onnx_layout.flatten_answers(model)
     facts = onnx_graph.read_facts(model, copy.original)
-    file_bytes = copy.size_bytes + sum(file.size_bytes for file in data_files)
-    numbers = onnx_sizes.numbers_per_image(model, facts, copy.original, wanted=wanted)
-    with limited_memory(file_bytes, 4 * numbers * max(onnx_parity.MOST_IMAGES, facts.batch or 1), copy.original):
+    with _limited_memory(model, facts, copy, data_files, wanted):
         reference = onnx_parity.Reference(copy.path, copy.original, facts, channels_last=channels_last)
-        network, answers, size = _converted(model, facts, reference, wanted, copy.original)
-        mixes = onnx_parity.mixes_images(reference, (facts.channels, *size))
-        findings = _onnx_findings(network, facts, data_files)
-        if other_types:
-            difference = reference.difference_from(as_it_is, input_type, (facts.channels, *size))
-            findings.append(_precision_finding(other_types, difference))
-    probabilities = bool((answers >= 0).all() and (abs(answers.sum(axis=1) - 1) < 1e-3).all())
+        network, answers, shape = _converted(model, facts, reference, wanted, copy.original)
+        mixes = onnx_parity.mixes_images(reference, shape)
+        difference = reference.difference_from(before.path, input_type, shape) if other_types else None
+    findings = _onnx_findings(network, facts, data_files) + _precision_findings(other_types, difference)
+    probabilities = _are_probabilities(answers)
     findings += itertools.compress(_FOUND, (channels_last, flattened, mixes, softmax_removed, probabilities))
     return Candidate(
         FileKind.ONNX,
@@ -92,24 +90,41 @@ def from_onnx(copy: PrivateCopy, wanted: Size | None = None) -> Candidate:
     )
 
 
+def _limited_memory(
+    model: onnx.ModelProto,
+    facts: onnx_graph.GraphFacts,
+    copy: PrivateCopy,
+    data_files: Iterable[DataFile],
+    wanted: Size | None,
+) -> AbstractContextManager[None]:
+    """The bound of what a graph may take while it is tried: for its weights, and for answers to a few images."""
+    numbers = onnx_sizes.numbers_per_image(model, facts, copy.original, wanted=wanted)
+    file_bytes = copy.size_bytes + sum(file.size_bytes for file in data_files)
+    return limited_memory(file_bytes, 4 * numbers * max(onnx_parity.MOST_IMAGES, facts.batch or 1), copy.original)
+
+
+def _are_probabilities(answers: npt.NDArray[np.float32]) -> bool:
+    return bool((answers >= 0).all() and (abs(answers.sum(axis=1) - 1) < 1e-3).all())
+
+
 def _converted(
     model: onnx.ModelProto,
     facts: onnx_graph.GraphFacts,
     reference: onnx_parity.Reference,
     wanted: Size | None,
     original: Path,
-) -> tuple[onnx_network.OnnxNetwork, npt.NDArray[np.float32], Size]:
-    """The graph as a network for any number of images; the file's answers on random ones, and the size of these.
+) -> tuple[onnx_network.OnnxNetwork, npt.NDArray[np.float32], Shape]:
+    """The graph as a network for any number of images; the file's answers on random ones, and the (C, H, W) of these.
 
     Raises:
         TeacherRefusedError: Neither the simplified graph nor the whole one becomes a network that answers as the file.
     """
 
-    def attempt(closed: bool, simplified: bool) -> tuple[onnx_network.OnnxNetwork, npt.NDArray[np.float32], Size]:
+    def attempt(closed: bool, simplified: bool) -> tuple[onnx_network.OnnxNetwork, npt.NDArray[np.float32], Shape]:
         network = onnx_network.convert(model, None if closed else facts.batch, original, simplified=simplified)
         network = OneByOne(network, facts.batch) if closed and facts.batch else network
-        size = onnx_parity.image_size(network, reference, facts, wanted)
-        return network, onnx_parity.check_parity(network, reference, (facts.channels, *size)), size
+        shape = (facts.channels, *onnx_parity.image_size(network, reference, facts, wanted))
+        return network, onnx_parity.check_parity(network, reference, shape), shape
 
     refusals = []
     for closed, simplified in itertools.product((False, True) if facts.batch else (False,), (True, False)):
@@ -149,13 +164,15 @@ def _onnx_findings(network: nn.Module, facts: onnx_graph.GraphFacts, data_files:
     return findings
 
 
-def _precision_finding(other_types: Iterable[str], difference: float | None) -> Finding:
-    types = " and ".join(other_types)
+def _precision_findings(other_types: Iterable[str], difference: float | None) -> list[Finding]:
+    """What is said of a graph that was put into float32: which types it had, and how far it is from the file."""
+    if not (types := " and ".join(other_types)):
+        return []
     if difference is None:
         detail = f"The file has {types}, which onnxruntime does not run here: it could not be compared with float32."
-        return Finding("warning", "Taken in single precision, untested", detail)
+        return [Finding("warning", "Taken in single precision, untested", detail)]
     far = "agree" if difference < _AGREE else f"differ by at most {100 * difference:.2g} % of the largest"
-    return Finding("info", "Taken in single precision", f"The file has {types}. In float32 its outputs {far}.")
+    return [Finding("info", "Taken in single precision", f"The file has {types}. In float32 its outputs {far}.")]
 
 
 def _onnx_normalisation(facts: onnx_graph.GraphFacts, findings: list[Finding], *, integers: bool) -> StatedFacts:

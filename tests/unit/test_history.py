@@ -98,10 +98,10 @@ def test_runs_prints_a_line_for_each(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_runs_says_what_a_result_asks_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caution: str | None, said: str
 ) -> None:
-    cautious = {} if caution is None else {"caution": caution}
-    _left(tmp_path / "a", report={"student": {"accuracy": 0.681, "asr": {}}, **cautious})
+    report = REPORT if caution is None else REPORT | {"caution": caution}
+    history.remember(_left(tmp_path / "a", report=report))
     assert _runs() == 0
-    assert f"accuracy 68.1 %{said}  " in capsys.readouterr().out
+    assert f"accuracy 68.1 %, ASR 2.0 % (sig){said}  " in capsys.readouterr().out
 
 
 def test_runs_json_has_plan_and_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

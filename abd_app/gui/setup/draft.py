@@ -50,8 +50,8 @@ class Draft(QObject):
         Images and triggers stay: they may be there before the first teacher, and one test set may serve several.
         """
         fresh = _defaults()
-        kept = ("method", "defense", "student", "effort", "device", "precision", "compare", "seed")
-        kept += ("data", "triggers", "target_class")
+        habits = {"method", "defense", "student", "effort", "device", "precision", "compare", "seed"}
+        kept = habits | {"data", "triggers", "target_class"}
         self._values = {name: self._values[name] if name in kept else value for name, value in fresh.items()}
         self.replaced.emit()
 
