@@ -34,6 +34,8 @@ def export_student(audit: OpenAudit, student: nn.Module) -> Iterator[Event]:
     yield PhaseStarted("export", "student", audit.record.steps)
     folder, spec = audit.folder.path, audit.teacher.spec
     metadata = {
+        "input_size": json.dumps([spec.height, spec.width]),
+        **({"label_names": json.dumps(audit.scorer.class_names)} if audit.scorer.class_names else {}),
         "teacher_sha256": audit.teacher.card.content,
         "plan": json.dumps(without_folders(audit.plan.to_dict())),
         "versions": json.dumps(versions()),

@@ -20,6 +20,7 @@ from torch import nn
 
 from abd_app.errors import RunFailedError, first_line
 from abd_app.export.files import replacing
+from abd_app.export.interface import interface
 from abd_app.teacher import ImageSpec
 
 PARITY_LIMIT = 1e-3
@@ -49,7 +50,7 @@ def export_onnx(
 
     Args:
         network: Float images in [0, 1] -> logits; it is copied and left as it is.
-        metadata: Written into the file's properties.
+        metadata: Written into the file's properties, with a sentence each on its input and its output.
         images: ``(N, C, H, W)`` uint8 for the check, N at least 256; synthetic ones will do.
         what: What messages call the network.
 
@@ -67,7 +68,9 @@ def export_onnx(
     copied.requires_grad_(False)
     model = _converted(copied, spec, what)
     _strip_traces(model.graph)
-    onnx.helper.set_model_props(model, dict(metadata))
+    onnx.helper.set_model_props(
+        model, {**interface(spec.channels, spec.height, spec.width, spec.num_classes), **metadata}
+    )
     with replacing(path) as temporary:
         onnx.save_model(model, str(temporary))
         return _checked_parity(copied, images, onnxruntime, temporary, what)

@@ -12,6 +12,7 @@ from abd_app import text
 from abd_app.assets import asset
 from abd_app.errors import RunFailedError
 from abd_app.export.files import write_text
+from abd_app.export.interface import interface
 from abd_app.export.schema import Report
 from abd_app.export.shareable import trigger_labels, without_folders
 from abd_app.text import percent
@@ -55,6 +56,7 @@ def render_html(values: dict[str, Any], *, curves_svg: bytes = b"") -> str:
     return render_page(
         "report.html.j2",
         report=shown,
+        takes=_interface(values["teacher"]),
         teacher_file=visible(Path(values["teacher"]["file"]).name),
         plan_json=json.dumps(visible(without_folders(values["plan"])), indent=2, ensure_ascii=False),
         triggers=_triggers(values),
@@ -62,6 +64,11 @@ def render_html(values: dict[str, Any], *, curves_svg: bytes = b"") -> str:
         most_classes=_MOST_CLASSES,
         curves=base64.b64encode(curves_svg).decode(),
     )
+
+
+def _interface(teacher: dict[str, Any]) -> dict[str, str]:
+    height, width = teacher["input_size"]
+    return interface(len(teacher["mean"]), height, width, teacher["num_classes"])
 
 
 def render_page(template: str, **values: Any) -> str:

@@ -11,7 +11,7 @@ from abd_app.intake.from_weights import from_weights
 from abd_app.intake.memory_limit import is_for_lack_of_memory, no_room
 from abd_app.intake.private_copy import PrivateCopy
 from abd_app.intake.sniff import FileKind, sniff
-from abd_app.intake.stated import from_dict
+from abd_app.intake.stated import from_metadata
 from abd_app.intake.unwrap import unwrap
 from abd_app.intake.weights_file import load_safetensors, load_weights_only
 from abd_app.plan import TeacherFacts
@@ -57,7 +57,7 @@ def _read(copy: PrivateCopy, facts: TeacherFacts) -> Candidate:
     if kind is FileKind.SAFETENSORS:
         tensors, metadata = load_safetensors(copy.path)
         weights = unwrap(tensors, copy.original)
-        stated = weights.stated.merged(from_dict(metadata, "the file"))
+        stated = weights.stated.merged(from_metadata(metadata, "the file"))
         weights = dataclasses.replace(weights, stated=stated)
     else:
         weights = unwrap(load_weights_only(copy.path, ignore_extras=True), copy.original)

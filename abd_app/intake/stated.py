@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,6 +82,11 @@ def from_dict(content: Mapping[Any, Any], source: str) -> StatedFacts:
     ).said_by(source)
 
 
+def from_metadata(metadata: Mapping[str, str], source: str) -> StatedFacts:
+    """The same of texts, as safetensors holds them; those that are JSON mean what they hold."""
+    return from_dict({name: _from_json(text) for name, text in metadata.items()}, source)
+
+
 def for_unit_pixels(
     mean: tuple[float, ...] | None, std: tuple[float, ...] | None
 ) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
@@ -97,6 +103,13 @@ def is_dense(tensor: torch.Tensor) -> bool:
     """Whether a tensor has ordinary real numbers at each of its places, and has them here."""
     special = tensor.is_quantized or tensor.is_complex() or tensor.is_nested or tensor.is_meta
     return tensor.layout is torch.strided and not special
+
+
+def _from_json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _text(content: Mapping[Any, Any], *keys: str) -> str | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
@@ -31,7 +34,8 @@ from abd_app.events import (
     TeacherInspected,
     VaccineChecked,
 )
-from abd_app.plan import AuditPlan
+from abd_app.intake import inspect_teacher
+from abd_app.plan import AuditPlan, TeacherFacts
 from abd_app.teacher import ImageSpec
 from tests.integration.runs import RESULTS, TinyPlan, assert_same_student, drain_until, files_in, report_in, steps_of
 
@@ -57,6 +61,37 @@ def test_the_demo_says_what_it_does_in_order(demo_run: tuple[Path, list[Event]])
         assert steps_of(events, role)[-1] == 3
     roles = [event.role for event in events if isinstance(event, PhaseStarted)]
     assert roles.index("student") < roles.index("twin")
+
+
+def test_the_student_opens_again_without_questions(demo_run: tuple[Path, list[Event]]) -> None:
+    card = inspect_teacher(str(demo_run[0] / "student.safetensors"), TeacherFacts())
+    assert card.input_size == (32, 32) and card.questions == ()
+    assert list(card.class_names) == report_in(demo_run[0])["teacher"]["class_names"] != []
+
+
+def test_the_student_is_used_as_the_readme_says(
+    demo_run: tuple[Path, list[Event]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    (tmp_path / "result").mkdir()
+    shutil.copy(demo_run[0] / "student.onnx", tmp_path / "result")
+    monkeypatch.chdir(tmp_path)
+    student = build_student("wrn-16-1", ImageSpec(32, 32, 3, 10, (0.5,) * 3, (0.25,) * 3), 0)
+    student.load_state_dict(load_file(demo_run[0] / "student.safetensors"))
+    images = np.load(asset("demo/evaluation.npz"))["images"][::100]
+    for pixels in images:
+        Image.fromarray(pixels).save("image.png")
+        exec(program, {})
+    with torch.no_grad():
+        classes = student.eval()(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255).argmax(1).tolist()
+    assert capsys.readouterr().out == "".join(f"class {one}\n" for one in classes)
+    properties = {one.key: one.value for one in onnx.load(tmp_path / "result" / "student.onnx").metadata_props}
+    assert "(batch, 3, 32, 32), RGB in [0, 1]" in properties["input"]
+    assert json.loads(properties["label_names"]) == report_in(demo_run[0])["teacher"]["class_names"]
 
 
 def test_the_report_has_the_documented_keys_and_rates(demo_run: tuple[Path, list[Event]]) -> None:

@@ -47,6 +47,13 @@ def test_the_json_is_the_report_and_numbers_that_are_none_are_null(tmp_path: Pat
     assert "not measured" in _read(tmp_path).text
 
 
+def test_the_page_says_what_the_student_takes(tmp_path: Path) -> None:
+    write_report(a_report(), tmp_path)
+    text = _read(tmp_path).text
+    assert "images: float32 (batch, 3, 32, 32), RGB in [0, 1], not normalised" in text
+    assert "logits: float32 (batch, 8); the largest is the class" in text
+
+
 def test_all_to_all_is_told_as_what_it_is(tmp_path: Path) -> None:
     report = a_report(target_class="all")
     write_report(report, tmp_path)
