@@ -11,6 +11,7 @@ import torch
 
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.compute import parallel
+from abd_app.distill.defences.led_marks import LOOK_EVERY, LedMarks
 from abd_app.distill.defences.marks import mark_some
 from abd_app.distill.defences.retrospection import PaperRetrospection
 from abd_app.distill.defences.vaccine import ShufflingVaccine, VaccineCheck
@@ -110,6 +111,8 @@ class Distillation:
         """One optimiser step of the student: distillation, and Self-Retrospection once its time has come."""
         if self.step % REPORT_EVERY == 0:
             parallel.check_same(batch.images)
+        if (led := self._led_marks) is not None and self.step % LOOK_EVERY == 0:
+            led.look(self.student.network, batch.images, self._teacher.compute)
         shown = replace(batch, images=self._marked(batch))
         retrospection = self._retrospection if self.step >= self._recipe.retrospection_step else None
         if not isinstance(retrospection, PaperRetrospection):
@@ -122,14 +125,15 @@ class Distillation:
         return losses
 
     def _marked(self, batch: Batch) -> torch.Tensor:
-        """The images as the student sees them: some with marks, every second of which leads to the class, if any do."""
-        found = None
-        if isinstance(self._retrospection, TeacherRetrospection):
-            found = self._retrospection.adversaries
-        marked = round(self._recipe.marks * len(batch.images))
-        leading = 0 if found is None else (marked + 1) // 2
+        """The images as the student sees them: some with marks, some of which lead to the class, if any do."""
+        marked, led = round(self._recipe.marks * len(batch.images)), self._led_marks
+        leading = 0 if led is None else led.among(marked)
         images = mark_some(batch.images, marked - leading, self._generator)
-        return images if found is None else found.laid_over(images, leading)
+        return images if led is None else led.laid_over(images, leading)
+
+    @property
+    def _led_marks(self) -> LedMarks | None:
+        return self._retrospection.led_marks if isinstance(self._retrospection, TeacherRetrospection) else None
 
     def _check_vaccine(self, vaccine: ShufflingVaccine) -> Iterator[Event]:
         yield PhaseStarted("vaccine check", self._role, self.step)

@@ -61,8 +61,8 @@ class Recipe:
             unlearned gives it.
         bounds: Half the width of the teacher's activation bounds in standard deviations, or ``None``: unbounded.
         marks: Share of every batch that the student sees with random marks.
-        led_marks: Whether every second mark is instead what leads the teacher to the class that was unlearned, where
-            that was found (``TeacherRetrospection.adversaries``).
+        led_marks: Whether some marks, as many as the student falls for, are instead what leads the teacher to the class
+            that was unlearned, where that was found (``TeacherRetrospection.led_marks``).
         weight_decay: Of ``sgd``.
         nesterov: Of ``sgd``.
         epoch: Of ``cmi``: steps of the generator and of the student in turn.

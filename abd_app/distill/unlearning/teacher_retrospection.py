@@ -11,6 +11,7 @@ from torch import nn
 
 from abd_app.distill.answering import AnsweringTeacher, SecondOpinion, taken_for
 from abd_app.distill.compute.microbatch import Microbatches
+from abd_app.distill.defences.led_marks import LedMarks
 from abd_app.distill.labelling import Labeller
 from abd_app.distill.sources.ood import BalancedPatchSource
 from abd_app.distill.unlearning.adversaries import Adversaries, make_adversaries
@@ -58,7 +59,7 @@ class TeacherRetrospection:
     Attributes:
         search: For the class, and what it found.
         targets: The classes that were unlearned.
-        adversaries: What leads images to the class in the teacher as it was handed in, for a student to look past;
+        led_marks: What leads images to the class in the teacher as it was handed in, for a student to look past;
             ``None`` where no student will, nothing was unlearned, or no strict network came of it.
         deed: What became of a class that stands out: ``unlearned``, or ``undone``: unlearned, and taken back.
     """
@@ -79,7 +80,7 @@ class TeacherRetrospection:
             teacher, shape=shape, num_classes=num_classes, generator=generator, settings=settings, inverts=inverts
         )
         self.targets: tuple[int, ...] = ()
-        self.adversaries: Adversaries | None = None
+        self.led_marks: LedMarks | None = None
         self.deed: Deed = "unlearned"
         weights = sum(parameter.numel() * parameter.element_size() for parameter in teacher.network.parameters())
         self.microbatches = Microbatches(
@@ -150,7 +151,8 @@ class TeacherRetrospection:
             self._random.set_state(state)  # what is unlearned does not depend on it
         yield from self._unlearn_or_undo(targets, pool, how_far, two=two)
         opinion = self._teacher.second_opinion
-        self.adversaries = None if opinion is None or opinion.strict_network is None else marks
+        two = opinion is not None and opinion.strict_network is not None
+        self.led_marks = LedMarks(marks, targets) if two and marks is not None else None
 
     def _unlearn(self, targets: tuple[int, ...], pool: BalancedPatchSource) -> Iterator[dict[str, torch.Tensor]]:
         mapping, device = self.search.mapping, self._teacher.compute.device
@@ -215,7 +217,7 @@ class TeacherRetrospection:
         opinion = self._teacher.second_opinion
         networks = () if opinion is None else (opinion.network, opinion.strict_network)
         weights = [None if one is None else one.state_dict() for one in networks] or None
-        shown = None if self.adversaries is None else self.adversaries.state_dict()
+        shown = None if self.led_marks is None else self.led_marks.state_dict()
         found = {"targets": self.targets, "deed": self.deed, "weights": weights, "adversaries": shown}
         return self.search.state_dict() | found
 
@@ -227,8 +229,8 @@ class TeacherRetrospection:
             self._give_opinion(*(weights if isinstance(weights, list) else [weights, None]))  # earlier: one network
         if (shown := state.get("adversaries")) is not None:
             drawn = self._random.get_state()
-            self.adversaries = self._new_marks(self.targets)
-            self.adversaries.load_state_dict(shown)
+            self.led_marks = LedMarks(self._new_marks(self.targets), self.targets)
+            self.led_marks.load_state_dict(shown)
             self._random.set_state(drawn)
 
     def _give_opinion(self, weights: dict[str, torch.Tensor], strict: dict[str, torch.Tensor] | None) -> None:

@@ -99,10 +99,10 @@ def test_a_restored_one_has_the_outcome_and_the_weights(compute: Compute, backdo
         images, shown = coloured_images(20), []
         for one in (first, second):
             one._random.manual_seed(4)
-            shown.append(one.adversaries.laid_over(images, 5))
+            shown.append(one.led_marks.laid_over(images, 5))
         assert torch.equal(*shown) and not torch.equal(shown[0][15:], images[15:])
     else:
-        assert second.adversaries is None
+        assert second.led_marks is None
 
 
 def test_a_restored_one_leaves_what_is_drawn_alone(compute: Compute) -> None:
@@ -111,7 +111,7 @@ def test_a_restored_one_leaves_what_is_drawn_alone(compute: Compute) -> None:
     second, _ = new_retrospection(compute, steps=2)
     state = second._random.get_state()
     second.load_state_dict(first.state_dict())
-    assert second.adversaries is not None and torch.equal(second._random.get_state(), state)
+    assert second.led_marks is not None and torch.equal(second._random.get_state(), state)
 
 
 def test_of_too_few_classes_to_compare_all_are_unlearned(compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +136,7 @@ def test_a_backdoor_that_bounds_seem_to_disarm_is_unlearned_as_far_as_any(comput
         list(retrospection.run())
         assert retrospection.search.margins.target == TARGET and retrospection.targets == (TARGET,)
         assert (retrospection._teacher.second_opinion.strict_network is None) == (how_far == 1)
-        assert (retrospection.adversaries is None) == (how_far == 1)
+        assert (retrospection.led_marks is None) == (how_far == 1)
         ways.append(_unlearned(retrospection).colours.weight - network.colours.weight)
     assert ways[1].norm() > 0.01
     torch.testing.assert_close(ways[0], 0.25 * ways[1])
@@ -242,7 +242,7 @@ def test_a_student_sees_what_leads_to_the_class_where_two_copies_judge(
     monkeypatch.setattr(retrospection, "_kept", lambda *_: next(shares))
     assert sum("leading" in one for one in retrospection.run()) == 40
     assert next(shares, None) is None
-    assert retrospection.deed == deed and (retrospection.adversaries is not None) == found
+    assert retrospection.deed == deed and (retrospection.led_marks is not None) == found
 
 
 @pytest.mark.parametrize(("kept", "deed"), [([0.5, 0.05], "undone"), ([0.5, 0.5], "unlearned")])
