@@ -148,6 +148,15 @@ class Reference:
             raise self.differs(why, "Export the model in single precision (float32).")
         return difference
 
+    def no_classifier(self, shape: tuple[int, ...]) -> TeacherRefusedError:
+        """The refusal of a file whose output is something else than one row of numbers per image."""
+        return TeacherRefusedError(
+            "The file is not a classifier of images.",
+            where=str(self._original),
+            why=f"Its output has the shape {'x'.join(map(str, shape))}.",
+            remedy="The app takes models with one row of 2 or more logits per image.",
+        )
+
     def _refused(self, what: str, error: Exception) -> TeacherRefusedError:
         return TeacherRefusedError(
             f"The ONNX model {what}.",
@@ -230,6 +239,8 @@ def _compare(network: nn.Module, images: Array, expected: Array, reference: Refe
         images_px = f"{len(images)} image{'s' * (len(images) > 1)} of {images.shape[2]}x{images.shape[3]} pixels"
         why = f"It fails on {images_px}: {type(error).__name__}: {str(error)[:200]}"
         raise reference.differs(why, reference.size_remedy) from error
+    if expected.ndim not in (2, 4):  # of four sides the last two may follow from the size of the images
+        raise reference.no_classifier(expected.shape)
     if actual.shape != expected.shape or expected.ndim != 2:
         why = f"The outputs have the shapes {actual.shape} and {expected.shape}."
         raise reference.differs(why, reference.size_remedy)

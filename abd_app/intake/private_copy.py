@@ -40,7 +40,7 @@ def private_copy(file: str) -> Iterator[PrivateCopy]:
     """Copies ``file`` into a folder of its own and removes it at the end.
 
     Raises:
-        UsageError: There is no such file.
+        UsageError: There is no such file, or it is a folder.
         TeacherRefusedError: It is not a plain file, or it cannot be read.
         RunFailedError: The temporary folder has no room for it.
     """
@@ -178,15 +178,17 @@ def _out_of_reach(copy: PrivateCopy, why: str) -> TeacherRefusedError:
     )
 
 
-def _is_a_folder(original: Path) -> TeacherRefusedError:
+def _is_a_folder(original: Path) -> UsageError:
     models = [
         path.name for path in sorted(original.glob("*")) if path.suffix in (".safetensors", ".onnx", ".pt", ".pth")
     ]
-    return TeacherRefusedError(
-        "The teacher is a folder, not a file.",
-        where=str(original),
-        remedy=f"Open the file {models[0]} in it." if models else "Open the model file itself.",
-    )
+    if not models:
+        remedy = "Open the model file itself."
+    elif len(models) == 1:
+        remedy = f"Open the file {models[0]} in it."
+    else:
+        remedy = f"Open one of the {len(models)} model files in it, such as {models[0]}."
+    return UsageError("The teacher is a folder, not a file.", where=str(original), remedy=remedy)
 
 
 def _unreadable(original: Path, error: OSError) -> TeacherRefusedError:

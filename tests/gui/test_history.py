@@ -187,6 +187,21 @@ def test_a_run_is_thrown_away_at_the_second_click(
     assert dialog.table.rowCount() == 1
 
 
+def test_several_runs_are_thrown_away_together_by_key(
+    window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot
+) -> None:
+    for name in ("one", "two", "three"):
+        _left(tmp_path / name, finished=True)
+    thrown: list[str] = []
+    monkeypatch.setattr(history_dialog, "to_trash", lambda folder: bool(thrown.append(Path(folder).name)) or True)
+    dialog = _opened(window)
+    dialog.table.selectAll()
+    for _ in range(2):
+        assert thrown == [], "it is asked first"
+        qtbot.keyClick(dialog.table, Qt.Key.Key_Delete)
+    assert sorted(thrown) == ["one", "three", "two"]
+
+
 def test_what_cannot_be_done_is_said_in_the_window(
     window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

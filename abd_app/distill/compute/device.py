@@ -91,4 +91,5 @@ def device_name(device: torch.device) -> str:
     """The device as its maker calls it; ``CPU`` with the number of threads otherwise."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'s' * (threads != 1)}"

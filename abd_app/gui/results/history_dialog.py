@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import QItemSelectionModel, Qt, QUrl, Signal
-from PySide6.QtGui import QDesktopServices
+from PySide6.QtGui import QDesktopServices, QKeyEvent
 from PySide6.QtWidgets import (
     QDialog,
     QHBoxLayout,
@@ -100,6 +100,12 @@ class HistoryDialog(QDialog):
         self._choose([row for row, run in enumerate(self._runs) if run.folder in chosen] or [0])
         self._enable()
 
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() == Qt.Key.Key_Delete:
+            self._throw_away()
+        else:
+            super().keyPressEvent(event)
+
     def _make_table(self) -> QTableWidget:
         headings = [self.tr("Started"), self.tr("Teacher"), self.tr("Student"), self.tr("Worst ASR"), self.tr("State")]
         table = QTableWidget(0, len(headings))
@@ -167,12 +173,14 @@ class HistoryDialog(QDialog):
         self.folder.setEnabled(run is not None)
         self.again.setEnabled(run is not None and not busy)
         self.resume.setEnabled(run is not None and not finished and not busy and not self._is_busy(run))
-        self.trash.setEnabled(run is not None and not self._is_busy(run))
+        self.trash.setEnabled(bool(chosen) and not any(map(self._is_busy, chosen)))
         self._ask(sure=False)
 
     def _ask(self, *, sure: bool) -> None:
         self._asked = sure
-        self.trash.setText(self.tr("Really? Its files, too") if sure else self.tr("Move to trash"))
+        several = len(self._all_chosen()) > 1
+        really = self.tr("Really? Their files, too") if several else self.tr("Really? Its files, too")
+        self.trash.setText(really if sure else self.tr("Move to trash"))
 
     def _open_report(self) -> None:
         if (run := self._chosen()) is not None and run.state == "finished":
@@ -210,12 +218,13 @@ class HistoryDialog(QDialog):
             return None
 
     def _throw_away(self) -> None:
-        if (run := self._chosen()) is None:
+        if not self.trash.isEnabled():
             return
         if not self._asked:
             self._ask(sure=True)
             return
-        if not to_trash(run.folder):
-            what, remedy = self.tr("The run could not be moved to the trash."), self.tr("Delete its folder by hand.")
-            self.failed.emit(RunFailedError(what, where=run.folder, remedy=remedy))
+        for run in self._all_chosen():
+            if not to_trash(run.folder):
+                what = self.tr("The run could not be moved to the trash.")
+                self.failed.emit(RunFailedError(what, where=run.folder, remedy=self.tr("Delete its folder by hand.")))
         self.refresh()

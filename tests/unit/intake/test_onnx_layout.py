@@ -135,3 +135,12 @@ def test_answers_that_are_pictures_of_one_pixel_are_flattened(tmp_path: Path, op
     pixels = torch.rand(3, 3, 8, 8)
     if over_classes:
         assert torch.allclose(teacher.network(pixels).softmax(1), answers(model, pixels).flatten(1), atol=1e-5)
+
+
+def test_a_model_of_sequences_is_no_classifier_whatever_the_size(tmp_path: Path) -> None:
+    """What reads letters answers (T, N, K); it declares no shape, so that only running it tells."""
+    model = classifier(back=[helper.make_node("Unsqueeze", ["y1", "axis"], ["y"])], axis=np.array([0]))
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    with pytest.raises(TeacherRefusedError, match="not a classifier of images") as refusal:
+        opened(model, tmp_path)
+    assert refusal.value.why == "Its output has the shape 1x1x3." and "--size" not in refusal.value.remedy

@@ -44,9 +44,13 @@ def test_no_such_file_is_a_usage_error(tmp_path: Path, name: str) -> None:
 
 def test_a_folder_names_the_model_in_it(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"x")
-    with pytest.raises(TeacherRefusedError, match="folder") as caught, private_copy(str(tmp_path)):
+    with pytest.raises(UsageError, match="folder") as caught, private_copy(str(tmp_path)):
         pass
-    assert "model.safetensors" in caught.value.remedy
+    assert caught.value.remedy == "Open the file model.safetensors in it."
+    (tmp_path / "another.onnx").write_bytes(b"x")
+    with pytest.raises(UsageError, match="folder") as caught, private_copy(str(tmp_path)):
+        pass
+    assert caught.value.remedy == "Open one of the 2 model files in it, such as another.onnx."
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX")

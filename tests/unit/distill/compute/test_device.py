@@ -34,4 +34,10 @@ def test_images_and_networks_lie_channels_last(compute: Compute) -> None:
 
 
 def test_the_cpu_is_named_with_its_threads() -> None:
-    assert device_name(torch.device("cpu")) == f"CPU, {torch.get_num_threads()} threads"
+    before = torch.get_num_threads()
+    try:
+        for threads, name in ((1, "CPU, 1 thread"), (2, "CPU, 2 threads")):
+            torch.set_num_threads(threads)
+            assert device_name(torch.device("cpu")) == name
+    finally:
+        torch.set_num_threads(before)
