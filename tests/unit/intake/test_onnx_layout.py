@@ -138,9 +138,9 @@ def test_answers_that_are_pictures_of_one_pixel_are_flattened(tmp_path: Path, op
 
 
 def test_a_model_of_sequences_is_no_classifier_whatever_the_size(tmp_path: Path) -> None:
-    """What reads letters answers (T, N, K); it declares no shape, so that only running it tells."""
+    """What reads letters answers (T, N, K); its declaration says nothing, so that only running it tells."""
     model = classifier(back=[helper.make_node("Unsqueeze", ["y1", "axis"], ["y"])], axis=np.array([0]))
-    model.graph.output[0].type.tensor_type.ClearField("shape")
+    del model.graph.output[0].type.tensor_type.shape.dim[:]
     with pytest.raises(TeacherRefusedError, match="not a classifier of images") as refusal:
         opened(model, tmp_path)
     assert refusal.value.why == "Its output has the shape 1x1x3." and "--size" not in refusal.value.remedy
