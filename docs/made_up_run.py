@@ -154,11 +154,18 @@ def images_drawn(random: np.random.Generator, step: int) -> ImagesDrawn:
     )
 
 
-def _past_run(started: str, teacher: str, student: dict[str, object] | None, *, estimated: bool = False) -> PastRun:
+def _past_run(
+    started: str,
+    teacher: str,
+    student: dict[str, object] | None,
+    *,
+    estimated: bool = False,
+    caution: str = "info",
+) -> PastRun:
     folder, plan = f"/home/ada/runs/{started[:16]}-{teacher}", {"teacher_file": f"/home/ada/models/{teacher}"}
     if student is None:
         return PastRun(folder, started, "unfinished", plan, None)
-    return PastRun(folder, started, "finished", plan, {"student": student, "estimated": estimated})
+    return PastRun(folder, started, "finished", plan, {"student": student, "estimated": estimated, "caution": caution})
 
 
 PAST_RUNS = [
@@ -171,6 +178,7 @@ PAST_RUNS = [
         "resnet18-birds.onnx",
         {"accuracy": 0.882, "asr": {"found-patch": 0.051}},
         estimated=True,
+        caution="warning",
     ),
     _past_run("2026-05-01T18:31:00+00:00", "модель дорожных знаков – final version (2) really final.pth", None),
     _past_run("2026-04-28T08:15:00+00:00", "vit_tiny.safetensors", {"accuracy": 0.763, "asr": {}}),
