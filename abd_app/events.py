@@ -54,6 +54,7 @@ class CostEstimated(Event):
         seconds: By effort; for the student alone, a twin doubles it.
         to_purify: Method and reason where no student is to learn; ``None``: the same.
         effort: What ``auto`` would choose.
+        steps: By effort; optimiser steps of the student.
     """
 
     method: str
@@ -61,6 +62,7 @@ class CostEstimated(Event):
     seconds: dict[str, float]
     to_purify: tuple[str, str] | None = None
     effort: str = "quick"
+    steps: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Generator
 from abd_app.audit.choices import choose_effort, choose_method, choose_student
 from abd_app.audit.rehearsal import seconds_by_effort
 from abd_app.distill.compute.device import choose_compute
+from abd_app.distill.recipe import STEPS
 from abd_app.errors import MissingFactsError
 from abd_app.events import CostEstimated, Event, TeacherInspected
 from abd_app.intake import read_teacher
@@ -36,4 +37,5 @@ def run_inspection(file: str, facts: TeacherFacts, device: str = "auto") -> Gene
     seconds = seconds_by_effort(teacher, method, choose_student("auto", teacher), compute)
     to_purify = choose_method("auto", card, compute.device.type, purifies=True)
     side_px = max(teacher.spec.height, teacher.spec.width)
-    yield CostEstimated(method, reason, seconds, to_purify, choose_effort("auto", side_px, compute.device.type))
+    effort = choose_effort("auto", side_px, compute.device.type)
+    yield CostEstimated(method, reason, seconds, to_purify, effort, {each: STEPS[each][method] for each in seconds})

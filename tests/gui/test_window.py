@@ -53,6 +53,7 @@ def say_ready(stand_in: StandInEngine, file: str, facts: TeacherFacts | None = N
             "ood",
             "On a CPU it learns most per minute.",
             {"quick": 150.0, "standard": 900.0, "paper": 9e4},
+            steps={"quick": 3000, "standard": 18_000, "paper": 300_000},
         ),
         InspectionFinished(),
     )

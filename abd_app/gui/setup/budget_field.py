@@ -43,6 +43,7 @@ class BudgetField(QWidget):
         self.unit.chosen.connect(self._on_amount_changed)
         self.amount.valueChanged.connect(self._on_amount_changed)
         draft.replaced.connect(self._show)
+        draft.changed.connect(self._on_changed)
         self._show()
 
     def show_cost(self, cost: CostEstimated | None) -> None:
@@ -55,10 +56,18 @@ class BudgetField(QWidget):
         """The expected time for one model; ``None`` if nobody has measured."""
         if self._draft["minutes"] is not None:
             return float(self._draft["minutes"]) * 60
-        if self._draft["steps"] is not None or self._draft["student"] == PURIFIED or self._cost is None:
+        cost = self._cost_of_choice()
+        if self._draft["student"] == PURIFIED or cost is None:
             return None
+        if self._draft["steps"] is not None:
+            return _seconds_of_steps(cost, int(self._draft["steps"]))
         effort = self._draft["effort"]
-        return self._cost.seconds.get(self._cost.effort if effort == "auto" else effort)
+        return cost.seconds.get(cost.effort if effort == "auto" else effort)
+
+    def _cost_of_choice(self) -> CostEstimated | None:
+        """What was measured, if it was with the image source that is chosen."""
+        known = self._cost is not None and self._draft["method"] in ("auto", self._cost.method)
+        return self._cost if known else None
 
     def _effort_names(self) -> list[tuple[str, str]]:
         names = {
@@ -68,9 +77,10 @@ class BudgetField(QWidget):
             "paper": self.tr("As in the paper"),
         }
         offered = []
+        cost = self._cost_of_choice()
         for effort in EFFORTS:
             meant = self._cost.effort if effort == "auto" and self._cost is not None else effort
-            seconds = self._cost.seconds.get(meant) if self._cost is not None else None
+            seconds = cost.seconds.get(meant) if cost is not None else None
             name = (
                 names[effort] if meant == effort else self.tr("Automatic: {effort}").format(effort=names[meant].lower())
             )
@@ -89,6 +99,10 @@ class BudgetField(QWidget):
                 self.amount.setDecimals(1 if minutes is not None else 0)
                 self.amount.setValue(minutes if minutes is not None else steps)
 
+    def _on_changed(self) -> None:
+        self.effort.offer(self._effort_names())
+        self._show()
+
     def _on_effort_chosen(self, value: str) -> None:
         if value == _CUSTOM:
             self._draft.choose(minutes=_DEFAULT_MINUTES, steps=None)
@@ -102,3 +116,12 @@ class BudgetField(QWidget):
         else:
             self._draft.choose(minutes=None, steps=max(1, round(self.amount.value())))
         self._show()
+
+
+def _seconds_of_steps(cost: CostEstimated, steps: int) -> float | None:
+    """On the line through two efforts: something is done once, the rest at every step."""
+    known = sorted((cost.steps[effort], seconds) for effort, seconds in cost.seconds.items() if effort in cost.steps)
+    if len(known) < 2 or known[0][0] == known[1][0]:
+        return None
+    (few, least), (many, most) = known[:2]
+    return max(0.0, least + (most - least) * (steps - few) / (many - few))
