@@ -26,7 +26,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Question:
-    """A fact the file does not state.
+    """A fact the file does not state, and without which no run can start.
 
     Attributes:
         fact: ``architecture``, ``input_size`` or ``mean_std``.
@@ -34,7 +34,6 @@ class Question:
         guess: The proposed answer in the syntax of the command-line option; empty if there is none.
         why: Where the guess comes from.
         option: The command-line option(s) that answer it, e.g. ``--size HxW``.
-        required: True: no run can start without an answer.
     """
 
     fact: str
@@ -42,7 +41,6 @@ class Question:
     guess: str
     why: str
     option: str
-    required: bool
 
 
 @dataclass(frozen=True)

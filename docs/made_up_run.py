@@ -55,7 +55,11 @@ def card(file: str, questions: tuple[Question, ...], findings: tuple[Finding, ..
 
 QUESTIONS = (
     Question(
-        "input_size", "Which image size was it trained on?", "32x32", "Usual for this network.", "--size HxW", True
+        "input_size",
+        "Which image size was it trained on?",
+        "32x32",
+        "Usual for this network.",
+        "--size HxW",
     ),
     Question(
         "mean_std",
@@ -63,7 +67,6 @@ QUESTIONS = (
         "0.4914,0.4822,0.4465 / 0.2023,0.1994,0.201",
         "The ABD authors' CIFAR-10 numbers; others use std 0.247,0.243,0.261.",
         "--mean a,b,c --std a,b,c",
-        True,
     ),
 )
 FINDINGS = (

@@ -11,13 +11,13 @@ import torch
 
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.compute import parallel
-from abd_app.distill.defences.led_marks import LOOK_EVERY, LedMarks
 from abd_app.distill.defences.marks import mark_some
 from abd_app.distill.defences.retrospection import PaperRetrospection
 from abd_app.distill.defences.vaccine import ShufflingVaccine, VaccineCheck
 from abd_app.distill.recipe import Recipe
 from abd_app.distill.sources.base import Batch, GeneratorStep, ImageSource
 from abd_app.distill.student import Student
+from abd_app.distill.unlearning.led_marks import LOOK_EVERY, LedMarks
 from abd_app.distill.unlearning.teacher_retrospection import TeacherRetrospection
 from abd_app.errors import RunFailedError
 from abd_app.events import (
@@ -112,7 +112,7 @@ class Distillation:
         if self.step % REPORT_EVERY == 0:
             parallel.check_same(batch.images)
         if (led := self._led_marks) is not None and self.step % LOOK_EVERY == 0:
-            led.look(self.student.network, batch.images, self._teacher.compute)
+            led.look(self.student.network, batch.images, self._teacher.compute, self.student.microbatches.most)
         shown = replace(batch, images=self._marked(batch))
         retrospection = self._retrospection if self.step >= self._recipe.retrospection_step else None
         if not isinstance(retrospection, PaperRetrospection):

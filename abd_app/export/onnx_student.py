@@ -64,16 +64,18 @@ def export_onnx(
     if len(images) < MIN_PARITY_IMAGES:
         raise ValueError(f"the parity check needs {MIN_PARITY_IMAGES} images, not {len(images)}")
     onnx, onnxruntime, _ = (_required(name, what) for name in ("onnx", "onnxruntime", "onnxscript"))
-    copied = copy.deepcopy(network).to("cpu", torch.float32).to(memory_format=torch.contiguous_format).eval()
-    copied.requires_grad_(False)
+    copied = copy.deepcopy(network).to("cpu", torch.float32).to(memory_format=torch.contiguous_format)
+    copied.eval().requires_grad_(False)
     model = _converted(copied, spec, what)
     _strip_traces(model.graph)
-    onnx.helper.set_model_props(
-        model, {**interface(spec.channels, spec.height, spec.width, spec.num_classes), **metadata}
-    )
+    onnx.helper.set_model_props(model, {**_told(spec), **metadata})
     with replacing(path) as temporary:
         onnx.save_model(model, str(temporary))
         return _checked_parity(copied, images, onnxruntime, temporary, what)
+
+
+def _told(spec: ImageSpec) -> dict[str, str]:
+    return interface(spec.channels, spec.height, spec.width, spec.num_classes)
 
 
 def save_weights(network: nn.Module, path: Path, *, metadata: Mapping[str, str] | None = None) -> None:
@@ -96,7 +98,8 @@ def _required(package: str, what: str) -> Any:
         raise RunFailedError(
             f"The {what} cannot be exported: the package {package} is missing.",
             why=str(error),
-            remedy=f"Install {package} and start the command again.",
+            remedy=f"Install {package}, then "
+            + ("continue the run (--resume)." if what == "student" else "start the command again."),
         ) from error
 
 

@@ -152,7 +152,10 @@ def _suspected(report: Report) -> _Clause | None:
     if tested and _worst(report["teacher"])[1] > ASR_LOW:  # what became of it is said already
         return None
     class_ = named([str(search["target"])], report["teacher"]["class_names"])
-    return f"{class_} is suspected of a backdoor and was not unlearned: look at what it is taken for", "warning"
+    return (
+        f"{class_} is suspected of a backdoor and was not unlearned: look at which images are taken for it",
+        "warning",
+    )
 
 
 def _twin(report: Report) -> _Clause | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from PySide6.QtCore import QCoreApplication
@@ -39,4 +38,8 @@ def _in_the_window(where: str) -> str:
         "--seed": tr("failure", "Plan, Advanced, seed"),
         "--picture": tr("failure", "Plan, Advanced, picture for patches"),
     }
-    return re.sub(r"(?:(?<=^)|(?<= ))--[\w-]+", lambda option: places.get(option.group(), option.group()), where)
+    parts = []
+    for part in where.split(", "):
+        option, _, value = part.partition(" ")
+        parts.append(": ".join(filter(None, (places[option], value))) if option in places else part)
+    return ", ".join(parts)

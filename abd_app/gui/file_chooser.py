@@ -38,8 +38,11 @@ class FileChooser:
 
     def save(self, title: str, suggestion: str, kinds: str) -> str:
         """A file to write; a name without a suffix gets the suggestion's; the dialog asks before one is replaced."""
-        dialog = QFileDialog(self._parent, title, suggestion, kinds)
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.selectFile(Path(suggestion).name)
-        dialog.setDefaultSuffix(Path(suggestion).suffix)
-        return dialog.selectedFiles()[0] if dialog.exec() else ""
+        while True:
+            path = QFileDialog.getSaveFileName(self._parent, title, suggestion, kinds)[0]
+            if not path or Path(path).suffix:
+                return path
+            path += Path(suggestion).suffix
+            if not Path(path).exists():
+                return path
+            suggestion = path  # under the name that it gets: the dialog has asked about another one

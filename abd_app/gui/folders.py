@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 from datetime import datetime
@@ -11,7 +12,7 @@ import platformdirs
 from PySide6.QtCore import QFile
 
 from abd_app.history import data_folder
-from abd_app.run_files import CHECKPOINT
+from abd_app.run_files import CHECKPOINT, PLAN
 
 _APP = "abd-app"
 
@@ -47,8 +48,17 @@ def to_trash(folder: str) -> bool:
     return bool(QFile(folder).moveToTrash())
 
 
-def discard_run(folder: str) -> None:
-    """Takes away what a run has left that its user discards: what it has learned goes to the system's trash."""
-    if Path(folder, CHECKPOINT).exists() and to_trash(folder):
-        return
-    shutil.rmtree(folder, ignore_errors=True)
+def discard_run(folder: str) -> bool:
+    """Takes away what a run has left that its user discards: what it has learned goes to the system's trash.
+
+    Returns:
+        Whether it is gone; where there is no trash for it, it stays.
+    """
+    run = Path(folder)
+    if (run / CHECKPOINT).exists():
+        return to_trash(folder)
+    with contextlib.suppress(OSError):  # what is not the run's stays
+        shutil.rmtree((run / CHECKPOINT).parent, ignore_errors=True)
+        (run / PLAN).unlink(missing_ok=True)
+        run.rmdir()
+    return True

@@ -249,10 +249,14 @@ class Session(QObject):
     def _on_cancelled(self) -> None:
         if self.running:
             _log.info("cancelled, discarded" if self._discards else "cancelled")
-            if self._discards and self._folder:
-                discard_run(self._folder)
+            gone = not (self._discards and self._folder) or discard_run(self._folder)
             self.runCancelled.emit()
             self._enter(State.READY)
+            if not gone:
+                what, why = "The run could not be moved to the trash.", "The system has none for this disk."
+                self._report(
+                    AuditFailed(what, self._folder, why, "It is in the history; delete its folder by hand.", 4)
+                )
 
     def _on_failed(self, event: AuditFailed) -> None:
         if self._inspecting:

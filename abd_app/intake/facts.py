@@ -151,21 +151,20 @@ def _questions(
                 best.architecture,
                 "Nearest: " + "; ".join(fit.describe() for fit in candidate.nearest),
                 "--arch NAME",
-                required=True,
             )
         )
     likely = candidate.architecture or candidate.nearest[0].architecture
     if size is None:
         guess = proposed_input_size(candidate.proposed) or guess_input_size(likely, candidate.network)
         prompt = "How large are the images the teacher was trained on?"
-        questions.append(Question("input_size", prompt, guess.text, guess.why, "--size HxW", required=True))
+        questions.append(Question("input_size", prompt, guess.text, guess.why, "--size HxW"))
     if asks_normalisation:
         channels = candidate.channels or 3
         guess = proposed_mean_std(candidate.proposed, channels) or guess_mean_std(
             likely, channels, candidate.num_classes, candidate.stated.dataset, candidate.network, size
         )
         prompt = "How were the training images normalised? The weights do not show it."
-        questions.append(Question("mean_std", prompt, guess.text, guess.why, "--mean a,b,c --std a,b,c", required=True))
+        questions.append(Question("mean_std", prompt, guess.text, guess.why, "--mean a,b,c --std a,b,c"))
     return tuple(questions)
 
 

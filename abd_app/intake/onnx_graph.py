@@ -108,7 +108,7 @@ def read_facts(model: onnx.ModelProto, original: Path) -> GraphFacts:
     shape, answer_shape = dimensions(source), dimensions(answer)
     if len(shape) != 4 or _element_type(source) != "float32":
         what = f"not a classifier of images: its input {source.name!r} is {_element_type(source)} {_written(shape)}"
-        raise _refused(original, what, "", "The app takes float32 images (N, C, H, W).")
+        raise _refused(original, what, "", "The app takes images (N, C, H, W) as floating-point numbers or uint8.")
     channels = shape[1] or channels_of_first_convolution(model, source.name)
     if channels not in (1, 3):
         tells = f"its first convolution takes {channels} channels" if channels else "no convolution tells more"

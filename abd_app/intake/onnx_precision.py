@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 _NAMES = {1: "float32", 2: "uint8", 10: "float16", 11: "float64", 16: "bfloat16"}
 """By the numbers that ONNX gives them."""
 _FLOAT32, _UINT8 = 1, 2
-_OTHERS = frozenset((10, 11, 16))
+_HALVES = frozenset((10, 16))
+_OTHERS = _HALVES | {11}
 _TYPE_ATTRIBUTES = ("to", "dtype", "stash_type")
 
 
@@ -43,6 +45,7 @@ def put_in_float32(model: onnx.ModelProto, original: Path) -> tuple[str, ...]:
     Raises:
         TeacherRefusedError: It is too large for an ONNX file in float32.
     """
+    _check_size(model, original)
     gone: set[int] = set()
     for node in model.graph.node:
         for attribute in node.attribute:
@@ -60,14 +63,18 @@ def put_in_float32(model: onnx.ModelProto, original: Path) -> tuple[str, ...]:
             kind.elem_type = _FLOAT32
     if gone:
         del model.graph.value_info[:]  # they name the types that were
-    if model.ByteSize() > MAX_BYTES:
+    return tuple(sorted(_NAMES[kind] for kind in gone))
+
+
+def _check_size(model: onnx.ModelProto, original: Path) -> None:
+    more = sum(2 * prod(tensor.dims) for tensor in all_tensors(model) if tensor.data_type in _HALVES)
+    if more and (size := model.ByteSize() + more) > MAX_BYTES:
         raise TeacherRefusedError(
             "The ONNX model is too large in single precision.",
             where=str(original),
-            why=f"It would have {model.ByteSize():,} bytes; an ONNX file can have {MAX_BYTES:,}.",
+            why=f"It would have {size:,} bytes; an ONNX file can have {MAX_BYTES:,}.",
             remedy="Use safetensors for models of more than 2 GB.",
         )
-    return tuple(sorted(_NAMES[kind] for kind in gone))
 
 
 def _widen(tensor: onnx.TensorProto) -> None:

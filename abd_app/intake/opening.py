@@ -37,14 +37,13 @@ class TeacherFile:
             MissingFactsError: Something that is needed is still a question; the message names the options.
             TeacherRefusedError: It is not a usable teacher.
             UsageError: It cannot take images of the given size.
-        RunFailedError: The memory does not hold its answers to them.
+            RunFailedError: The memory does not hold its answers to them.
         """
         network, fixed_size = self._candidate.network, self._candidate.fixed_size
         if network is None:
             raise _no_architecture(self._candidate, self.card)
-        missing = [question for question in self.card.questions if question.required]
-        if missing:
-            raise _missing(self.card, missing)
+        if self.card.questions:
+            raise _missing(self.card)
         spec = _image_spec(self.card)
         if fixed_size is not None and fixed_size != (spec.height, spec.width):
             network = ResizedInput(network, fixed_size)
@@ -163,14 +162,14 @@ def _no_architecture(candidate: Candidate, card: TeacherCard) -> TeacherRefusedE
     )
 
 
-def _missing(card: TeacherCard, missing: list[Question]) -> MissingFactsError:
+def _missing(card: TeacherCard) -> MissingFactsError:
     wanted = {"input_size": "its image size", "mean_std": "its normalisation"}
-    facts = " and ".join(wanted.get(question.fact, question.fact) for question in missing)
+    facts = " and ".join(wanted.get(question.fact, question.fact) for question in card.questions)
     return MissingFactsError(
         f"The teacher file does not say {facts}.",
         where=card.file,
-        why=" ".join(question.why for question in missing),
-        remedy=f"Give {' '.join(_as_options(question) for question in missing)} if that is right.",
+        why=" ".join(question.why for question in card.questions),
+        remedy=f"Give {' '.join(_as_options(question) for question in card.questions)} if that is right.",
     )
 
 

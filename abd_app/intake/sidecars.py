@@ -27,7 +27,6 @@ _TOLD = {
     "architecture": "architecture",
     "num_classes": "number of classes",
     "input_size": "image size",
-    "has_unusable_size": "image size",
     "mean": "normalisation",
     "class_names": "class names",
     "dataset": "training data",

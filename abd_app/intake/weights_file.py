@@ -98,7 +98,8 @@ def load_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str
 
     try:
         with safe_open(path, framework="pt", device="cpu") as archive:
-            return {name: archive.get_tensor(name) for name in archive.keys()}, dict(archive.metadata() or {})  # noqa: SIM118
+            names = archive.keys()  # it is no mapping
+            return {name: archive.get_tensor(name) for name in names}, dict(archive.metadata() or {})
     except Exception as error:  # The reader has no base class for what it raises.
         if is_for_lack_of_memory(error):
             raise no_room(path, error) from error

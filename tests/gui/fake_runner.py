@@ -75,9 +75,8 @@ def card(file: str, facts: TeacherFacts, *, asks: bool = False) -> TeacherCard:
             "wrn-16-2",
             "Nearest: wrn-16-2.",
             "--arch NAME",
-            True,
         ),
-        Question("input_size", "Which image size was it trained on?", "", "", "--size HxW", True),
+        Question("input_size", "Which image size was it trained on?", "", "", "--size HxW"),
     )
     answered = facts.input_size is not None
     return TeacherCard(

@@ -14,9 +14,10 @@ from abd_app.gui.failure_text import failure_text
     ("where", "told"),
     [
         ("--data", "Where: Evaluation, labelled images"),
-        ("--trigger mine.png", "Where: Evaluation, triggers to measure mine.png"),
+        ("--trigger mine.png", "Where: Evaluation, triggers to measure: mine.png"),
         ("--data, --target", "Where: Evaluation, labelled images, Evaluation, class the attacker wants"),
         ("/models/--data/a.pth", "Where: /models/--data/a.pth"),
+        ("/my --data/a.pth", "Where: /my --data/a.pth"),
         ("--unheard-of", "Where: --unheard-of"),
     ],
 )

@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QDesktopServices
+from PySide6.QtCore import QEvent, Qt
+from PySide6.QtGui import QDesktopServices, QKeyEvent
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from abd_app import history
@@ -200,6 +201,18 @@ def test_several_runs_are_thrown_away_together_by_key(
         assert thrown == [], "it is asked first"
         qtbot.keyClick(dialog.table, Qt.Key.Key_Delete)
     assert sorted(thrown) == ["one", "three", "two"]
+
+
+def test_a_key_that_is_held_down_answers_no_question(
+    window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _left(tmp_path / "run", finished=True)
+    monkeypatch.setattr(history_dialog, "to_trash", lambda folder: pytest.fail("nobody has confirmed it"))
+    dialog = _opened(window)
+    for repeated in (False, True, True):
+        pressed = QKeyEvent(QEvent.Type.KeyPress, Qt.Key.Key_Delete, Qt.KeyboardModifier.NoModifier, "", repeated)
+        QApplication.sendEvent(dialog, pressed)
+    assert "Really" in dialog.trash.text()
 
 
 def test_what_cannot_be_done_is_said_in_the_window(

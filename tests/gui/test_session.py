@@ -205,6 +205,39 @@ def test_what_is_discarded_is_gone_and_what_was_there_before_stays(
     assert trash.exists() == (checkpoint and not stays), "what was learned can be taken back"
 
 
+def test_what_the_trash_does_not_take_stays_and_is_told(
+    session: Session, stand_in: StandInEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "data_folder", lambda: tmp_path / "data")
+    monkeypatch.setattr(folders, "to_trash", lambda folder: False)
+    failures: list[AuditFailed] = []
+    session.jobFailed.connect(failures.append)
+    run = tmp_path / "run"
+    running(session, stand_in, dataclasses.replace(PLAN, out=str(run)))
+    (run / "checkpoint").mkdir(parents=True)
+    (run / "checkpoint" / "state.pt").write_bytes(b"learned")
+    stand_in.say(RunBegan(str(run), "new"))
+    session.cancel()
+    stand_in.say(AuditCancelled())
+    assert (run / "checkpoint" / "state.pt").read_bytes() == b"learned" and session.state is State.READY
+    assert [(one.what, one.where) for one in failures] == [("The run could not be moved to the trash.", str(run))]
+
+
+def test_what_somebody_has_put_beside_a_discarded_run_stays(
+    session: Session, stand_in: StandInEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "data_folder", lambda: tmp_path / "data")
+    run = tmp_path / "run"
+    running(session, stand_in, dataclasses.replace(PLAN, out=str(run)))
+    (run / "checkpoint").mkdir(parents=True)
+    for name in ("plan.json", "notes.txt"):
+        (run / name).write_text("{}")
+    stand_in.say(RunBegan(str(run), "new"))
+    session.cancel()
+    stand_in.say(AuditCancelled())
+    assert [path.name for path in run.iterdir()] == ["notes.txt"]
+
+
 def test_nothing_is_discarded_of_a_run_that_had_not_begun(
     session: Session, stand_in: StandInEngine, tmp_path: Path
 ) -> None:

@@ -53,24 +53,6 @@ def test_choices_reach_the_plan(
     assert "GiB free" in panel.device.itemText(1)
 
 
-def _estimate(window: MainWindow) -> str:
-    return window.setup._estimate.text()
-
-
-def test_the_time_is_that_of_the_steps_and_of_the_source_that_are_chosen(
-    window: MainWindow, stand_in: StandInEngine
-) -> None:
-    make_ready(window, stand_in)
-    budget = window.setup.plan.budget
-    assert _estimate(window) == "about 2 min" and "about 15 min" in budget.effort.itemText(2)
-    window.draft.choose(steps=12_000)
-    assert _estimate(window) == "about 10 min", "on the line through the two"
-    window.draft.choose(method="zskt")
-    assert _estimate(window) == "" and "about" not in budget.effort.itemText(2), "nobody has measured it"
-    window.draft.choose(method="ood", steps=None)
-    assert _estimate(window) == "about 2 min" and "about 15 min" in budget.effort.itemText(2)
-
-
 def test_a_purified_teacher_has_no_twin_and_no_budget(window: MainWindow, stand_in: StandInEngine) -> None:
     make_ready(window, stand_in)
     panel = window.setup.plan

@@ -35,7 +35,7 @@ CARD = TeacherCard(
     batchnorm_layers=13,
     class_names=("stop\x1b[31m", "go"),
     findings=(Finding("info", "Small"), Finding("danger", "Odd", "Very odd.")),
-    questions=(Question("input_size", "How large?", "32x32", "usual for it", "--size HxW", required=True),),
+    questions=(Question("input_size", "How large?", "32x32", "usual for it", "--size HxW"),),
 )
 REPORT: dict[str, Any] = {"summary": "The student kept most.", "student": {"accuracy": 0.9}, "findings": []}
 
@@ -292,4 +292,3 @@ def test_inspect_json_is_the_card(use_audit: UseAudit, capsys: pytest.CaptureFix
     assert run("inspect", "teacher.pt", "--json") == 0
     read = json.loads(capsys.readouterr().out)
     assert read["architecture"] == "wrn-16-2"
-    assert read["questions"][0]["required"] is True

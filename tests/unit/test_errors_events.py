@@ -26,7 +26,7 @@ CARD = TeacherCard(
     parameters=5,
     batchnorm_layers=0,
     findings=(Finding("warning", "No BatchNorm."),),
-    questions=(Question("input_size", "Which?", "32x32", "usual", "--size HxW", required=True),),
+    questions=(Question("input_size", "Which?", "32x32", "usual", "--size HxW"),),
 )
 
 

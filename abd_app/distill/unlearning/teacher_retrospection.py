@@ -11,10 +11,10 @@ from torch import nn
 
 from abd_app.distill.answering import AnsweringTeacher, SecondOpinion, taken_for
 from abd_app.distill.compute.microbatch import Microbatches
-from abd_app.distill.defences.led_marks import LedMarks
 from abd_app.distill.labelling import Labeller
 from abd_app.distill.sources.ood import BalancedPatchSource
 from abd_app.distill.unlearning.adversaries import Adversaries, make_adversaries
+from abd_app.distill.unlearning.led_marks import LedMarks
 from abd_app.distill.unlearning.minimax import led, unlearned
 from abd_app.distill.unlearning.settings import UnlearningSettings
 from abd_app.distill.unlearning.target_findings import Deed, finding_of_target
@@ -151,8 +151,8 @@ class TeacherRetrospection:
             self._random.set_state(state)  # what is unlearned does not depend on it
         yield from self._unlearn_or_undo(targets, pool, how_far, two=two)
         opinion = self._teacher.second_opinion
-        two = opinion is not None and opinion.strict_network is not None
-        self.led_marks = LedMarks(marks, targets) if two and marks is not None else None
+        has_both = opinion is not None and opinion.strict_network is not None
+        self.led_marks = LedMarks(marks, targets) if has_both and marks is not None else None
 
     def _unlearn(self, targets: tuple[int, ...], pool: BalancedPatchSource) -> Iterator[dict[str, torch.Tensor]]:
         mapping, device = self.search.mapping, self._teacher.compute.device

@@ -148,7 +148,7 @@ class LiveView(QTabWidget):
     def _on_save_wanted(self, kind: str) -> None:
         path = self._chooser.save(self.tr("Save the curves"), f"curves.{kind}", f"{kind.upper()} (*.{kind})")
         if path:
-            self.save(Path(path if path.lower().endswith(f".{kind}") else f"{path}.{kind}"), kind)
+            self.save(Path(path), kind)
 
     def save(self, path: Path, kind: str) -> None:
         """Writes the curves as ``png``, ``svg`` or ``csv``."""

@@ -102,7 +102,8 @@ class HistoryDialog(QDialog):
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() == Qt.Key.Key_Delete:
-            self._throw_away()
+            if not event.isAutoRepeat():  # a key that is held down has not answered the question
+                self._throw_away()
         else:
             super().keyPressEvent(event)
 

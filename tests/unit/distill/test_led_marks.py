@@ -10,10 +10,10 @@ import torch
 from abd_app.distill.answering import Answer
 from abd_app.distill.assemble import assemble, purification
 from abd_app.distill.compute.device import Compute
-from abd_app.distill.defences.led_marks import LedMarks
 from abd_app.distill.loop import Distillation
 from abd_app.distill.recipe import choose_recipe
 from abd_app.distill.sources.base import Batch
+from abd_app.distill.unlearning.led_marks import LedMarks
 from abd_app.distill.unlearning.teacher_retrospection import TeacherRetrospection
 from abd_app.teacher import Teacher
 
@@ -85,7 +85,7 @@ def test_the_share_is_that_of_other_classes_that_turn_and_is_smoothed(compute: C
     marks, student = LedMarks(_TurnsSome(16), (2,)), _White().train()  # type: ignore[arg-type]
     marks.look(student, images, compute)
     assert marks.turned == pytest.approx(0.1 * 12 / 60)
-    marks.look(student, images, compute)
+    marks.look(student, images, compute, 10)
     assert marks.turned == pytest.approx(0.19 * 12 / 60) and student.training
     marks.look(student, torch.ones(8, 3, 8, 8), compute)
     assert marks.turned == pytest.approx(0.171 * 12 / 60), "none is left that could turn"

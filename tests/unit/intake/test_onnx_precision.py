@@ -120,3 +120,15 @@ def test_nodes_that_read_each_other_are_refused(tmp_path: Path) -> None:
     front = [helper.make_node("Add", ["x", "back"], ["x1"]), helper.make_node("Relu", ["x1"], ["back"])]
     with pytest.raises(TeacherRefusedError, match="not valid ONNX"):
         inspect_teacher(saved(classifier(front), tmp_path), PLAIN)
+
+
+def test_a_graph_that_float32_makes_too_large_is_refused_before_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half, whole = _in(TensorProto.FLOAT16, classifier()), classifier()
+    monkeypatch.setattr(onnx_precision, "MAX_BYTES", half.ByteSize() + 100)
+    before = half.SerializeToString()
+    with pytest.raises(TeacherRefusedError, match="too large in single precision"):
+        onnx_precision.put_in_float32(half, tmp_path)
+    assert half.SerializeToString() == before
+    assert onnx_precision.put_in_float32(whole, tmp_path) == (), "of the size that it has already"

@@ -63,7 +63,7 @@ def test_card_of_a_bare_file(wrn: nn.Module, saved: Save) -> None:
         "input_size": "32x32",
         "mean_std": "0.4914,0.4822,0.4465 / 0.2023,0.1994,0.201",
     }
-    assert all(question.required and question.why for question in card.questions)
+    assert all(question.why for question in card.questions)
 
 
 def test_missing_facts_name_the_options_to_give(wrn: nn.Module, saved: Save, facts: TeacherFacts) -> None:

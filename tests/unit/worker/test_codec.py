@@ -42,7 +42,7 @@ CARD = TeacherCard(
     batchnorm_layers=0,
     class_names=("a", "b"),
     findings=(Finding("danger", "<b>bold</b>", "why"),),
-    questions=(Question("input_size", "?", "", "", "--size HxW", True),),
+    questions=(Question("input_size", "?", "", "", "--size HxW"),),
     data_files=(DataFile("модель.data", "cd" * 32, 7, "why"),),
 )
 PLAN = AuditPlan(

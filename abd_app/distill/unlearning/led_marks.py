@@ -48,12 +48,20 @@ class LedMarks:
         return self._adversaries.laid_over(images, count)
 
     @torch.no_grad()
-    def look(self, student: nn.Module, images: torch.Tensor, compute: Compute) -> None:
-        """Asks the student about some of ``(N, C, H, W)`` images, without and with one, and notes what share turns."""
+    def look(self, student: nn.Module, images: torch.Tensor, compute: Compute, at_a_time: int | None = None) -> None:
+        """Asks the student about some of ``(N, C, H, W)`` images, without and with one, and notes what share turns.
+
+        Args:
+            student: Learns; is left in the mode in which it was.
+            images: Without marks.
+            compute: Its device.
+            at_a_time: Images that memory holds at a time; ``None``: as many as are looked at.
+        """
         plain, training = images[:_LOOKED_AT], student.training
+        both = torch.cat([plain, self.laid_over(plain, len(plain))])
         student.eval()
         with compute.autocast():
-            logits = student(torch.cat([plain, self.laid_over(plain, len(plain))]))
+            logits = torch.cat([student(part) for part in both.split(at_a_time or _LOOKED_AT)])
         student.train(training)
         before, after = taken_for(logits, self._targets).chunk(2)
         share = (after & ~before).sum() / (~before).sum().clamp_min(1)
