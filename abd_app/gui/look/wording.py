@@ -72,6 +72,28 @@ def phase_name(phase: str) -> str:
     return names.get(phase, phase)
 
 
+def place_in_window(where: str) -> str:
+    """Where a choice is made in the window, if ``where`` names the option that makes it in a terminal."""
+    tr = QCoreApplication.translate
+    places = {
+        "--data": tr("wording", "Evaluation, labelled images"),
+        "--trigger": tr("wording", "Evaluation, triggers to measure"),
+        "--target": tr("wording", "Evaluation, class the attacker wants"),
+        "--method": tr("wording", "Plan, images from"),
+        "--student": tr("wording", "Plan, student"),
+        "--device": tr("wording", "Plan, device"),
+        "--steps": tr("wording", "Plan, effort"),
+        "--minutes": tr("wording", "Plan, effort"),
+        "--seed": tr("wording", "Plan, Advanced, seed"),
+        "--picture": tr("wording", "Plan, Advanced, picture for patches"),
+    }
+    parts = []
+    for part in where.split(", "):
+        option, _, value = part.partition(" ")
+        parts.append(": ".join(filter(None, (places[option], value))) if option in places else part)
+    return ", ".join(parts)
+
+
 def trigger_name(name: str) -> str:
     """A built-in trigger as people know it, with the name that curves and report call it by."""
     tr = QCoreApplication.translate
