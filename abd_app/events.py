@@ -51,10 +51,10 @@ class CostEstimated(Event):
     Attributes:
         method: What ``auto`` would choose.
         reason: Why it would.
-        seconds: By effort; for the student alone, a twin doubles it.
+        seconds: By effort; of what is chosen, for the student alone: a twin doubles it. Empty: not known.
         to_purify: Method and reason where no student is to learn; ``None``: the same.
         effort: What ``auto`` would choose.
-        steps: By effort; optimiser steps of the student.
+        steps: By effort; optimiser steps of the student of what is chosen.
     """
 
     method: str

@@ -48,7 +48,7 @@ def converse(plan: AuditPlan) -> Iterator[Said]:
 
     yield Said(now_s(), list_devices())
     yield Said(now_s(), InspectJob(plan.teacher_file, plan.facts, plan.device))
-    for event in run_inspection(plan.teacher_file, plan.facts, plan.device):
+    for event in run_inspection(plan.teacher_file, plan.facts, plan):
         yield Said(now_s(), event)
     yield Said(now_s(), InspectionFinished())
     yield Said(now_s(), AuditJob(plan))

@@ -6,21 +6,24 @@ from collections.abc import Generator
 
 from abd_app.audit.choices import choose_effort, choose_method, choose_student
 from abd_app.audit.rehearsal import seconds_by_effort
-from abd_app.distill.compute.device import choose_compute
+from abd_app.distill.compute.device import Compute, choose_compute
 from abd_app.distill.recipe import STEPS
-from abd_app.errors import MissingFactsError
+from abd_app.errors import MissingFactsError, UsageError
 from abd_app.events import CostEstimated, Event, TeacherInspected
 from abd_app.intake import read_teacher
-from abd_app.plan import TeacherFacts
+from abd_app.plan import PURIFIED, AuditPlan, TeacherFacts
+from abd_app.teacher import Teacher
+
+_USUAL = AuditPlan(teacher_file="", out="")
 
 
-def run_inspection(file: str, facts: TeacherFacts, device: str = "auto") -> Generator[Event, None, None]:
+def run_inspection(file: str, facts: TeacherFacts, choices: AuditPlan = _USUAL) -> Generator[Event, None, None]:
     """Says what the file is, then, once nothing required is left to ask, what a run would cost on this machine.
 
     Args:
         file: The teacher.
         facts: What the user says about it.
-        device: As in the plan: what ``auto`` chooses as a source of images, and what it costs, depend on it.
+        choices: What is to run: of it method, defence, student, device and precision matter, on which the cost depends.
 
     Raises:
         AuditError: The file is refused, the facts contradict it, or the device is not there.
@@ -32,10 +35,23 @@ def run_inspection(file: str, facts: TeacherFacts, device: str = "auto") -> Gene
         teacher = read.teacher()
     except MissingFactsError:
         return
-    compute = choose_compute(device, "auto")
+    compute = choose_compute(choices.device, choices.precision)
     method, reason = choose_method("auto", card, compute.device.type)
-    seconds = seconds_by_effort(teacher, method, choose_student("auto", teacher), compute)
+    chosen = method if choices.method == "auto" else choices.method
+    seconds = _expected(teacher, chosen, choices, compute)
     to_purify = choose_method("auto", card, compute.device.type, purifies=True)
     side_px = max(teacher.spec.height, teacher.spec.width)
     effort = choose_effort("auto", side_px, compute.device.type)
-    yield CostEstimated(method, reason, seconds, to_purify, effort, {each: STEPS[each][method] for each in seconds})
+    yield CostEstimated(method, reason, seconds, to_purify, effort, {each: STEPS[each][chosen] for each in seconds})
+
+
+def _expected(teacher: Teacher, method: str, choices: AuditPlan, compute: Compute) -> dict[str, float]:
+    """Seconds by effort; none for what has no steps, and for what a run will refuse and give the reason for."""
+    if choices.student == PURIFIED:
+        return {}
+    try:
+        choose_method(method, teacher.card, compute.device.type)
+        student = choose_student(choices.student, teacher)
+    except UsageError:
+        return {}
+    return seconds_by_effort(teacher, method, student, compute, choices.defense)

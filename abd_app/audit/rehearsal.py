@@ -31,15 +31,17 @@ _BUDGET_S, _PASSES, _BATCHES_LABELLED = 4.0, 30, 4
 _FEWEST_IMAGES, _FEWEST_PIXELS = 2, 32 * SMALL_IMAGE_PX**2
 
 
-def seconds_by_effort(teacher: Teacher, method: str, student_name: str, compute: Compute) -> dict[str, float]:
-    """Expected wall time in seconds of one defended student, by effort."""
+def seconds_by_effort(
+    teacher: Teacher, method: str, student_name: str, compute: Compute, defense: str
+) -> dict[str, float]:
+    """Expected wall time in seconds of one student, by effort."""
     expected, paces = {}, dict[Recipe, Pace]()
     for effort in STEPS:
-        kind = choose_recipe(method, "abd", effort, STEPS["standard"][method])  # the length apart, mostly the same
+        kind = choose_recipe(method, defense, effort, STEPS["standard"][method])  # the length apart, mostly the same
         kind = replace(kind, epoch=CMI_EPOCH["standard"])
         if kind not in paces:
             paces[kind] = measure_pace(teacher, kind, student_name, compute)
-        expected[effort] = paces[kind].seconds(choose_recipe(method, "abd", effort, None))
+        expected[effort] = paces[kind].seconds(choose_recipe(method, defense, effort, None))
     return expected
 
 

@@ -212,7 +212,7 @@ class MainWindow(QMainWindow):
             self._on_error(error)
             return
         self.banner.hide()
-        self.session.start(plan)
+        self.session.start(plan, None if plan.resume else self.setup.expected_seconds())
         self.draft.choose(out="" if plan.resume else self.draft["out"], resume=False)
         self.live.setFocus()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import logging
 from typing import Protocol
@@ -71,9 +72,10 @@ class Session(QObject):
         state: Where the window is.
         file: The teacher file that was opened last, or "".
         facts: What the user has said about it.
-        device: The one that the next run shall compute on, as in the plan.
+        choices: Those of the next run, as far as its cost depends on them.
         card: What is known about it; ``None`` until it is inspected.
         plan: The plan of the run that is on or was the last.
+        expected_s: How long that was expected to take, all of it; ``None``: nobody knew.
         failure: Why the last job failed.
         result: How the last run ended, if it ended well.
     """
@@ -93,9 +95,11 @@ class Session(QObject):
         self.state = State.EMPTY
         self.file = ""
         self.facts = TeacherFacts()
-        self.device: str = AuditPlan.device
+        self.choices = AuditPlan(teacher_file="", out="")
+        self._cost: CostEstimated | None = None
         self.card: TeacherCard | None = None
         self.plan: AuditPlan | None = None
+        self.expected_s: float | None = None
         self.failure: AuditFailed | None = None
         self.result: AuditFinished | None = None
         self._engine = engine
@@ -141,23 +145,25 @@ class Session(QObject):
             self.facts = facts
             self._inspect()
 
-    def compute_on(self, device: str) -> None:
-        """Another device was chosen: looks at what a run would cost there, and leaves the state as it is."""
-        if device == self.device:
+    def consider(self, choices: AuditPlan) -> None:
+        """Something else was chosen: looks at what such a run would cost, and leaves the state as it is."""
+        if choices == self.choices:
             return
-        self.device = device
+        other_device, self.choices = choices.device != self.choices.device, choices
         if self.state in (State.INSPECTING, State.REFUSED):
             self._inspect()
         elif self.state in STARTABLE_STATES:
             self._submit_inspection()
-            self.costChanged.emit(None)
+            # What ``auto`` would choose depends on the device alone.
+            known = None if other_device or self._cost is None else dataclasses.replace(self._cost, seconds={})
+            self._tell_cost(known)
 
-    def start(self, plan: AuditPlan) -> None:
-        """Starts a run if one may start."""
+    def start(self, plan: AuditPlan, expected_s: float | None = None) -> None:
+        """Starts a run if one may start; it is expected to take so many seconds."""
         if not self.can_start:
             return
         _log.info("run %s", plan.to_json())
-        self.plan, self.failure, self.result = plan, None, None
+        self.plan, self.expected_s, self.failure, self.result = plan, expected_s, None, None
         self._folder, self._discards = "", False
         self.runStarted.emit(plan)
         self._drop_inspection()
@@ -198,8 +204,12 @@ class Session(QObject):
 
     def _submit_inspection(self) -> None:
         self._drop_inspection()
-        self._job = self._engine.submit(InspectJob(self.file, self.facts, self.device))
+        self._job = self._engine.submit(InspectJob(self.file, self.facts, self.choices))
         self._inspecting = True
+
+    def _tell_cost(self, cost: CostEstimated | None) -> None:
+        self._cost = cost
+        self.costChanged.emit(cost)
 
     def _drop_inspection(self) -> None:
         """Nobody waits any longer for what the engine is still looking at (such as the cost of a run)."""
@@ -226,7 +236,7 @@ class Session(QObject):
                 # The card is enough to go on; what a run costs comes later.
                 self._enter(State.ASKING if self._open_questions() else State.READY)
         elif isinstance(event, CostEstimated):
-            self.costChanged.emit(event)
+            self._tell_cost(event)
         elif isinstance(event, PauseChanged):
             self._enter_if_running(State.PAUSED if event.paused else State.RUNNING)
         elif isinstance(event, InspectionFinished):
@@ -262,7 +272,7 @@ class Session(QObject):
         if self._inspecting:
             self._inspecting = False
             if self.state in (State.FINISHED, State.FAILED):  # What a run has left stays on the screen.
-                self.costChanged.emit(None)
+                self._tell_cost(None)
             else:
                 self.card = None
                 self.cardChanged.emit(None)

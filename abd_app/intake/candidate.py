@@ -30,7 +30,7 @@ class Candidate:
         network: Takes normalised images; ``None`` if no architecture fits the weights.
         fixed_size: The only image size that ``network`` takes; ``None`` if it takes several.
         answers: What ``network`` answers; ``None`` if unknown.
-        softmax_removed: Whether the file answers probabilities and ``network`` what its last softmax is given.
+        answers_logits_instead: Whether the file answers probabilities and ``network`` what they are made of.
         parameters: Learned numbers; of the file if there is no network.
         nearest: With no network: the architectures that come closest, best first.
         data_files: Read beside the file.
@@ -45,7 +45,7 @@ class Candidate:
     channels: int | None = None
     fixed_size: tuple[int, int] | None = None
     answers: Answers | None = None
-    softmax_removed: bool = False
+    answers_logits_instead: bool = False
     parameters: int = 0
     nearest: tuple[Fit, ...] = ()
     data_files: tuple[DataFile, ...] = ()

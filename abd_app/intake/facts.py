@@ -49,7 +49,7 @@ def settle(candidate: Candidate, facts: TeacherFacts) -> SettledFacts:
         input_size=size,
         mean=mean,
         std=std,
-        answers=candidate.answers if candidate.softmax_removed else facts.answers or candidate.answers,
+        answers=candidate.answers if candidate.answers_logits_instead else facts.answers or candidate.answers,
         findings=(*candidate.findings, *_findings(candidate, facts, mean, size)),
         questions=_questions(candidate, facts, size=size, asks_normalisation=mean is None),
     )
@@ -123,7 +123,7 @@ def _check(candidate: Candidate, facts: TeacherFacts) -> None:
             remedy=f"Give --mean {mean} --std {std}.",
         )
     differ = None not in (facts.answers, candidate.answers) and facts.answers != candidate.answers
-    if differ and not candidate.softmax_removed:  # then either is true, before or after
+    if differ and not candidate.answers_logits_instead:  # then either is true, before or after
         raise UsageError(
             f"The teacher answers {candidate.answers}, not {facts.answers}.",
             why="Its answers on random images and its last layer show it.",

@@ -40,13 +40,12 @@ _MIXES_IMAGES = Finding(
     "Outputs depend on the rest of the batch",
     "An output changes with the other images of its batch: some operator in the graph mixes images.",
 )
-_SOFTMAX_REMOVED = Finding("info", "The last softmax was taken away", "What it was given are the logits.")
 _CHANNELS_LAST = Finding(
     "info", "Channels put first", "The file takes (N, H, W, C); a transpose is in front of it here."
 )
 _FLATTENED = Finding("info", "Outputs flattened", "The file answers (N, K, 1, 1); its K numbers are the outputs here.")
 _PROBABILITIES = Finding("info", "The outputs are probabilities", "Their logarithm is used as logits.")
-_FOUND = (_CHANNELS_LAST, _FLATTENED, _MIXES_IMAGES, _SOFTMAX_REMOVED, _PROBABILITIES)
+_FOUND = (_CHANNELS_LAST, _FLATTENED, _MIXES_IMAGES, _PROBABILITIES)
 
 
 def from_onnx(copy: PrivateCopy, wanted: Size | None = None) -> Candidate:
@@ -59,7 +58,7 @@ def from_onnx(copy: PrivateCopy, wanted: Size | None = None) -> Candidate:
     model = onnx_graph.parse(copy.path, copy.original)
     copy, data_files = onnx_data.take_in_data(model, copy)
     onnx_graph.check(model, copy.original)
-    if softmax_removed := onnx_layout.remove_last_softmax(model):
+    if made_logits := onnx_layout.answer_logits(model):
         copy = rewritten(copy, model.SerializeToString())
     before, input_type = copy, onnx_precision.input_type(model)
     if other_types := onnx_precision.put_in_float32(model, copy.original):
@@ -73,18 +72,18 @@ def from_onnx(copy: PrivateCopy, wanted: Size | None = None) -> Candidate:
         difference = reference.difference_from(before.path, input_type, shape) if other_types else None
     findings = _onnx_findings(network, facts, data_files) + _precision_findings(other_types, difference)
     probabilities = _are_probabilities(answers)
-    findings += itertools.compress(_FOUND, (channels_last, flattened, mixes, softmax_removed, probabilities))
+    findings += itertools.compress(_FOUND, (channels_last, flattened, mixes, probabilities))
     return Candidate(
         FileKind.ONNX,
         _onnx_normalisation(facts, findings, integers=input_type == "uint8"),
-        tuple(findings),
+        (*findings, *made_logits),
         network=network,
         architecture="onnx",
         num_classes=answers.shape[1],
         channels=facts.channels,
         fixed_size=facts.size,
         answers="probabilities" if probabilities else "logits",
-        softmax_removed=softmax_removed,
+        answers_logits_instead=bool(made_logits),
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         data_files=data_files,
     )

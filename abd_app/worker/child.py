@@ -70,7 +70,7 @@ def _run(job: Job, runner: Runner, mailbox: Mailbox, send: Callable[[Event], Non
             wishes = {"stop_requested": lambda: mailbox.stop, "checkpoint_wanted": lambda: mailbox.suspend}
             events = runner.run_audit(job.plan, **wishes)
         else:
-            events = runner.run_inspection(job.file, job.facts, job.device)
+            events = runner.run_inspection(job.file, job.facts, job.choices)
         try:
             end = _drain(events, mailbox, send)
         finally:

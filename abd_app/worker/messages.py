@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from abd_app.events import DevicesListed, Event
@@ -14,11 +14,11 @@ CommandName = Literal["pause", "resume", "stop", "cancel", "suspend"]
 
 @dataclass(frozen=True)
 class InspectJob:
-    """Look into a teacher file, and at what a run would cost on ``device``."""
+    """Look into a teacher file, and at what a run with these choices would cost; it need not be a plan of this file."""
 
     file: str
     facts: TeacherFacts
-    device: str = "auto"
+    choices: AuditPlan = field(default_factory=lambda: AuditPlan(teacher_file="", out=""))
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Runner(Protocol):
         """The devices of this machine."""
         ...
 
-    def run_inspection(self, file: str, facts: TeacherFacts, device: str) -> Generator[Event, None, None]:
+    def run_inspection(self, file: str, facts: TeacherFacts, choices: AuditPlan) -> Generator[Event, None, None]:
         """Yields ``TeacherInspected``, then ``CostEstimated``."""
         ...
 

@@ -112,6 +112,11 @@ def stand_in() -> StandInEngine:
 
 
 @pytest.fixture
+def session(stand_in: StandInEngine) -> Session:
+    return Session(stand_in)
+
+
+@pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     settings = Settings(tmp_path / "settings" / "window.ini")
     settings.runs_folder = tmp_path / "runs"

@@ -50,7 +50,7 @@ def release_memory() -> None:
     pass
 
 
-def run_inspection(file: str, facts: TeacherFacts, device: str) -> Generator[Event, None, None]:
+def run_inspection(file: str, facts: TeacherFacts, choices: AuditPlan) -> Generator[Event, None, None]:
     name = Path(file).name
     if not Path(file).is_file():
         raise TeacherRefusedError("There is no such file.", where=file, remedy="Choose a file that exists.")
@@ -64,6 +64,7 @@ def run_inspection(file: str, facts: TeacherFacts, device: str) -> Generator[Eve
     if name.startswith("slow-look"):
         time.sleep(30)
     yield TeacherInspected(card(file, facts, asks=name.startswith("asks")))
+    device = choices.device
     yield CostEstimated("fast" if device == "cuda" else "ood", f"It learns most per minute on {device}.", _SECONDS)
 
 

@@ -58,6 +58,26 @@ def test_nothing_is_said_before_it_can_be_known(hands: Hands) -> None:
     assert (clock.steps_per_s, clock.seconds_left) == (None, None)
 
 
+def test_until_the_first_step_what_was_expected_is_what_is_left(hands: Hands) -> None:
+    """Self-Retrospection comes first, and has no steps of the student."""
+    clock = RunClock(expected_s=100.0, clock=hands)
+    assert clock.seconds_left == 100
+    for _ in range(10):
+        step(clock, hands, 0)
+    assert clock.seconds_left == 95
+    clock.pause(True)
+    hands.now_s += 30
+    assert clock.seconds_left == 95
+    clock.pause(False)
+    hands.now_s += 85
+    assert clock.seconds_left == 10
+    hands.now_s += 10
+    assert clock.seconds_left is None, "it was expected too early"
+    for number in (1, 2, 3):
+        step(clock, hands, number)
+    assert clock.seconds_left is not None and clock.seconds_left > 10, "from what is seen"
+
+
 def test_a_pause_does_not_count(hands: Hands) -> None:
     clock = RunClock(clock=hands)
     for number in range(1, 11):

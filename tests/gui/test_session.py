@@ -18,28 +18,11 @@ from abd_app.events import (
 )
 from abd_app.gui import folders
 from abd_app.gui.session import Session, State
-from abd_app.plan import AuditPlan, TeacherFacts
+from abd_app.plan import TeacherFacts
 from abd_app.worker.messages import AuditJob, InspectionFinished, InspectJob, PauseChanged
 from tests.gui.conftest import StandInEngine
 from tests.gui.fake_runner import card
-
-FAILED = AuditFailed("It failed.", "there", "because", "do this", 4)
-PLAN = AuditPlan("t.pth", "out")
-
-
-@pytest.fixture
-def session(stand_in: StandInEngine) -> Session:
-    return Session(stand_in)
-
-
-def inspected(*, asks: bool = False, facts: TeacherFacts | None = None) -> tuple[Event, ...]:
-    return (TeacherInspected(card("t.pth", facts or TeacherFacts(), asks=asks)), InspectionFinished())
-
-
-def running(session: Session, stand_in: StandInEngine, plan: AuditPlan = PLAN) -> None:
-    session.open_file("t.pth")
-    stand_in.say(*inspected())
-    session.start(plan)
+from tests.gui.sessions import FAILED, PLAN, inspected, running
 
 
 def test_a_file_goes_from_inspecting_to_ready(session: Session, stand_in: StandInEngine) -> None:
@@ -49,16 +32,6 @@ def test_a_file_goes_from_inspecting_to_ready(session: Session, stand_in: StandI
     stand_in.say(*inspected())
     assert session.state is State.READY
     assert session.can_start
-
-
-def test_the_cost_of_a_run_is_not_waited_for(session: Session, stand_in: StandInEngine) -> None:
-    session.open_file("t.pth")
-    stand_in.say(TeacherInspected(card("t.pth", TeacherFacts())))
-    assert session.state is State.READY
-    session.start(PLAN)
-    assert stand_in.commands == ["cancel"]
-    stand_in.say(AuditCancelled(), job=1)
-    assert session.state is State.RUNNING
 
 
 def test_a_teacher_that_turns_out_unusable_later_is_refused(session: Session, stand_in: StandInEngine) -> None:
@@ -94,46 +67,6 @@ def test_a_second_file_replaces_the_first_and_its_late_events(session: Session, 
     stand_in.say(TeacherInspected(card("b.pth", TeacherFacts())), InspectionFinished(), job=2)
     assert session.card is not None
     assert session.card.file == "b.pth"
-
-
-def test_another_device_is_looked_at_again_for_its_cost(session: Session, stand_in: StandInEngine) -> None:
-    session.compute_on("cuda")
-    assert stand_in.jobs == []
-    session.open_file("t.pth")
-    stand_in.say(*inspected())
-    costs: list[CostEstimated | None] = []
-    session.costChanged.connect(costs.append)
-    session.compute_on("cuda")
-    assert stand_in.jobs == [InspectJob("t.pth", TeacherFacts(), "cuda")]
-    session.compute_on("cpu")
-    assert (stand_in.jobs[1:], costs) == ([InspectJob("t.pth", TeacherFacts(), "cpu")], [None])
-    assert (session.state, session.can_start, session.inspecting) == (State.READY, True, True)
-    cost = CostEstimated("ood", "on a CPU", {})
-    stand_in.say(CostEstimated("fast", "statistics", {}), job=1)
-    stand_in.say(inspected()[0], cost, InspectionFinished())
-    assert (costs, session.inspecting) == ([None, cost], False)
-
-
-def test_another_device_leaves_the_result_of_the_last_run_alone(session: Session, stand_in: StandInEngine) -> None:
-    running(session, stand_in)
-    session.compute_on("cuda")
-    assert len(stand_in.jobs) == 2, "while a run is on, only the next look is for another device"
-    end = AuditFinished("out", {})
-    stand_in.say(end)
-    session.compute_on("cpu")
-    assert stand_in.jobs[-1] == InspectJob("t.pth", TeacherFacts(), "cpu")
-    stand_in.say(FAILED)
-    assert (session.state, session.result, session.failure) == (State.FINISHED, end, FAILED)
-
-
-def test_a_device_that_is_gone_can_be_left_for_another(session: Session, stand_in: StandInEngine) -> None:
-    session.compute_on("cuda")
-    session.open_file("t.pth")
-    stand_in.say(FAILED)
-    session.compute_on("auto")
-    assert session.state is State.INSPECTING
-    stand_in.say(*inspected())
-    assert session.can_start
 
 
 def test_a_refused_file_leaves_no_card(session: Session, stand_in: StandInEngine) -> None:

@@ -183,14 +183,14 @@ def test_automatic_is_explained_for_the_device_that_was_chosen(
     plan.device.show_value("cuda")
     plan.device.chosen.emit("cuda")
     job = stand_in.jobs[-1]
-    assert isinstance(job, InspectJob) and job.device == "cuda"
+    assert isinstance(job, InspectJob) and job.choices.device == "cuda"
     assert "On a CPU" not in shown_texts(window) and "is being measured" in shown_texts(window)
     inspected = TeacherInspected(card(job.file, job.facts))
     stand_in.say(inspected, CostEstimated("fast", "It has statistics.", {"quick": 5.0}), InspectionFinished())
     assert plan.method.currentText() == "Automatic: fast"
     assert "It has statistics." in shown_texts(window) and "is being measured" not in shown_texts(window)
     window.open_file(str(tmp_path / "other.pth"))
-    assert stand_in.jobs[-1] == InspectJob(str(tmp_path / "other.pth"), TeacherFacts(), "cuda")
+    assert stand_in.jobs[-1] == InspectJob(str(tmp_path / "other.pth"), TeacherFacts(), window.draft.choices())
 
 
 def test_automatic_is_explained_for_a_purified_teacher_too(
@@ -198,7 +198,7 @@ def test_automatic_is_explained_for_a_purified_teacher_too(
 ) -> None:
     make_ready(window, stand_in, str(tmp_path / "t.pth"))
     cost = CostEstimated("ood", "On a CPU it learns most.", {"quick": 5.0}, ("fast", "It has statistics."))
-    window.setup.plan.show_cost(cost)
+    stand_in.say(cost, InspectionFinished())
     for student, method, why in (
         ("purified", "fast", "It has statistics."),
         ("auto", "ood", "On a CPU it learns most."),

@@ -119,7 +119,7 @@ def test_a_teacher_that_is_being_purified_cannot_be_stopped_and_kept(
         window.close()
         assert ("Stop, keep and close" in window.banner.buttons()) == can_be
         window.session.stop_and_keep()
-        assert stand_in.commands == ["stop"]
+        assert stand_in.commands.count("stop") == 1
         stand_in.say(AuditFinished("out", {}))
 
 

@@ -100,7 +100,7 @@ class RunBar(QFrame):
         self._buttons.setCurrentIndex(0)
 
     def _on_run_started(self, plan: AuditPlan) -> None:
-        self._clock = RunClock(roles=2 if plan.compare else 1, clock=self._time)
+        self._clock = RunClock(2 if plan.compare else 1, self._session.expected_s, self._time)
         self.question.setText(
             self.tr("Discard what is new since the last checkpoint?") if plan.resume else self.tr("Discard this run?")
         )

@@ -16,6 +16,7 @@ class RunClock:
 
     Args:
         roles: How many models are trained: 2 with a twin, else 1.
+        expected_s: How long all of it was expected to take; ``None``: nobody knew.
         clock: Seconds, monotonic.
 
     Attributes:
@@ -27,7 +28,9 @@ class RunClock:
         memory_bytes: In use by the engine; 0 if not said.
     """
 
-    def __init__(self, roles: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, roles: int = 1, expected_s: float | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.phase = ""
         self.share: float | None = None
         self.role = ""
@@ -35,7 +38,9 @@ class RunClock:
         self.total_steps = 0
         self.memory_bytes = 0
         self._roles = roles
+        self._expected_s = expected_s
         self._clock = clock
+        self._started_s = clock()
         self._progress: dict[str, float] = {}
         self._trail: deque[tuple[float, int, float]] = deque()
         """(running seconds, step of this role, overall progress), oldest first."""
@@ -57,7 +62,10 @@ class RunClock:
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimated from the last seconds; ``None`` until it can be told."""
+        """Estimated from the last seconds; before the first step, what was expected; ``None`` until it can be told."""
+        if not self.progress and self._expected_s is not None:
+            left = self._expected_s - (self._running_s() - self._started_s)
+            return left if left > 0 else None
         if len(self._trail) < 2:
             return None
         (start_s, _, first), (end_s, _, last) = self._trail[0], self._trail[-1]
@@ -101,4 +109,5 @@ class RunClock:
             self._trail.clear()
 
     def _running_s(self) -> float:
-        return self._clock() - self._paused_s
+        until = self._clock() if self._paused_at_s is None else self._paused_at_s
+        return until - self._paused_s

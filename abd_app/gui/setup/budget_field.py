@@ -56,18 +56,13 @@ class BudgetField(QWidget):
         """The expected time for one model; ``None`` if nobody has measured."""
         if self._draft["minutes"] is not None:
             return float(self._draft["minutes"]) * 60
-        cost = self._cost_of_choice()
+        cost = self._cost
         if self._draft["student"] == PURIFIED or cost is None:
             return None
         if self._draft["steps"] is not None:
             return _seconds_of_steps(cost, int(self._draft["steps"]))
         effort = self._draft["effort"]
         return cost.seconds.get(cost.effort if effort == "auto" else effort)
-
-    def _cost_of_choice(self) -> CostEstimated | None:
-        """What was measured, if it was with the image source that is chosen."""
-        known = self._cost is not None and self._draft["method"] in ("auto", self._cost.method)
-        return self._cost if known else None
 
     def _effort_names(self) -> list[tuple[str, str]]:
         names = {
@@ -77,9 +72,9 @@ class BudgetField(QWidget):
             "paper": self.tr("As in the paper"),
         }
         offered = []
-        cost = self._cost_of_choice()
+        cost = self._cost
         for effort in EFFORTS:
-            meant = self._cost.effort if effort == "auto" and self._cost is not None else effort
+            meant = cost.effort if effort == "auto" and cost is not None else effort
             seconds = cost.seconds.get(meant) if cost is not None else None
             name = (
                 names[effort] if meant == effort else self.tr("Automatic: {effort}").format(effort=names[meant].lower())

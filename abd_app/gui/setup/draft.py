@@ -13,6 +13,8 @@ from abd_app.errors import UsageError
 from abd_app.gui.folders import new_run_folder
 from abd_app.plan import AuditPlan, TeacherFacts
 
+_COSTLY = ("method", "defense", "student", "device", "precision")
+
 
 class Draft(QObject):
     """Every choice of an :class:`AuditPlan`, editable; views write single choices and read them back."""
@@ -54,6 +56,14 @@ class Draft(QObject):
         kept = habits | {"data", "triggers", "target_class"}
         self._values = {name: self._values[name] if name in kept else value for name, value in fresh.items()}
         self.replaced.emit()
+
+    def choices(self) -> AuditPlan:
+        """What the cost of a run depends on; the rest as in any plan, without a teacher.
+
+        Raises:
+            UsageError: The choices exclude each other.
+        """
+        return AuditPlan(teacher_file="", out="", **{name: self._values[name] for name in _COSTLY})
 
     def plan(self, file: str, facts: TeacherFacts, *, now: datetime | None = None) -> AuditPlan:
         """The finished plan; without a chosen output folder it gets a fresh one below ``runs``.

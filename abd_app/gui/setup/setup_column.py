@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from PySide6.QtCore import QEvent, Qt, Signal
 from PySide6.QtWidgets import QPushButton, QScrollArea, QVBoxLayout, QWidget
 
+from abd_app.errors import UsageError
 from abd_app.events import CostEstimated
 from abd_app.gui.file_chooser import FileChooser
 from abd_app.gui.look import icons
@@ -62,10 +65,15 @@ class SetupColumn(QWidget):
         session.runStarted.connect(self.evaluation.clear_warnings)
         session.eventHappened.connect(self.evaluation.take)
         for signal in (draft.changed, draft.replaced):
-            signal.connect(lambda: session.compute_on(draft["device"]))
+            signal.connect(self._consider)
             signal.connect(self._show_estimate)
         self._on_state_changed(session.state)
         self._fit_to_font()
+
+    def expected_seconds(self) -> float | None:
+        """How long a run as it is chosen now will take, its twin included; ``None``: nobody has measured."""
+        seconds = self.plan.budget.seconds()
+        return None if seconds is None else seconds * (2 if self._draft["compare"] else 1)
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
@@ -114,20 +122,23 @@ class SetupColumn(QWidget):
         self._on_cost_changed(None)
 
     def _on_cost_changed(self, cost: CostEstimated | None) -> None:
-        self._cost_known = cost is not None
+        self._cost_known = cost is not None and bool(cost.seconds)
         self.plan.show_cost(cost)
         self._show_estimate()
+
+    def _consider(self) -> None:
+        with contextlib.suppress(UsageError):  # "Distill safely" says what excludes each other
+            self._session.consider(self._draft.choices())
 
     def _show_estimate(self) -> None:
         text = self.distill.toolTip()
         if self._session.can_start:
-            seconds = self.plan.budget.seconds()
+            seconds = self.expected_seconds()
             measuring = self._session.inspecting and not self._cost_known
             text = self.tr("How long it takes is being measured…") if measuring else ""
             if seconds is not None:
-                twin = self._draft["compare"]
-                text = self.tr("about {time}").format(time=duration(seconds * (2 if twin else 1)))
-                text += self.tr(", twin included") if twin else ""
+                text = self.tr("about {time}").format(time=duration(seconds))
+                text += self.tr(", twin included") if self._draft["compare"] else ""
         elif self._session.running:
             text = self.tr("A run is in progress")
         self._estimate.setText(text)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from abd_app.audit import inspection, opening, run_audit, run_inspection, scoring
+from abd_app.audit import opening, run_audit, scoring
 from abd_app.audit.choices import choose_effort, choose_method, choose_student
 from abd_app.audit.folder import RunFolder
 from abd_app.audit.opening import OpenAudit, open_audit
@@ -21,10 +21,10 @@ from abd_app.bench import make_subject
 from abd_app.distill.compute.device import Compute
 from abd_app.distill.recipe import STEPS
 from abd_app.errors import MissingFactsError, UsageError
-from abd_app.events import CostEstimated, Event, Measured, MethodChosen, PhaseStarted, RunBegan, TeacherInspected
+from abd_app.events import Event, Measured, MethodChosen, PhaseStarted, RunBegan, TeacherInspected
 from abd_app.intake import OneByOne, open_teacher
 from abd_app.intake.onnx_network import OnnxNetwork
-from abd_app.plan import EFFORTS, AuditPlan, TeacherFacts, TriggerSpec
+from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec
 from abd_app.teacher import ImageSpec, Teacher, TeacherCard
 
 FACTS = TeacherFacts(input_size=(8, 8), mean=(0.5,) * 3, std=(0.25,) * 3)
@@ -166,36 +166,6 @@ def test_an_estimate_is_not_waited_for_before_the_student_begins(make_plan: Make
     assert [one.role for one in live + full] == ["teacher", "student", "student"]
     assert all(one.estimated for one in live)
     assert live[0].accuracy == 1 and (live[1].accuracy, live[1].asr) == (live[0].accuracy, live[0].asr), "same network"
-
-
-def test_an_inspection_tells_the_card_and_what_each_effort_costs(teacher_file: str) -> None:
-    inspected, cost = list(run_inspection(teacher_file, FACTS, "cpu"))
-    assert isinstance(inspected, TeacherInspected) and inspected.card.architecture == "wrn-10-1"
-    assert isinstance(cost, CostEstimated)
-    assert cost.method == "fast"
-    assert set(cost.seconds) == set(EFFORTS) - {"auto"} and cost.effort == "quick"
-    assert 0 < cost.seconds["quick"] < cost.seconds["standard"] < cost.seconds["paper"]
-
-
-@pytest.mark.parametrize(("device", "method"), [("auto", "fast"), ("cuda", "fast"), ("cpu", "ood")])
-def test_an_inspection_explains_auto_for_the_device_that_was_chosen(
-    teacher_file: str, monkeypatch: pytest.MonkeyPatch, device: str, method: str
-) -> None:
-    """As on a machine with a GPU; nothing is computed on it."""
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
-    monkeypatch.setattr(inspection, "seconds_by_effort", lambda *_: {})
-    _, cost = run_inspection(teacher_file, dataclasses.replace(FACTS, input_size=(96, 96)), device)
-    assert isinstance(cost, CostEstimated) and cost.method == method
-    assert cost.effort == "quick", "images of 96 pixels"
-    assert ("CPU" in cost.reason) == (device == "cpu")
-    assert cost.to_purify is not None and cost.to_purify[0] == "fast" and "CPU" not in cost.to_purify[1]
-
-
-def test_an_inspection_without_the_facts_ends_with_the_questions(teacher_file: str) -> None:
-    (inspected,) = list(run_inspection(teacher_file, TeacherFacts()))
-    assert isinstance(inspected, TeacherInspected)
-    assert {question.fact for question in inspected.card.questions} >= {"input_size", "mean_std"}
 
 
 def _card(batchnorm_layers: int, file_format: str = "PyTorch", *, folded: bool = False) -> TeacherCard:

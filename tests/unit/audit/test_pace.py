@@ -217,7 +217,7 @@ def test_the_published_retrospection_is_timed_as_it_goes_on(teacher: Teacher, mo
 
 @pytest.mark.usefixtures("clock")
 def test_more_effort_takes_longer(teacher: Teacher) -> None:
-    seconds = seconds_by_effort(teacher, "ood", "wrn-10-1", _COMPUTE)
+    seconds = seconds_by_effort(teacher, "ood", "wrn-10-1", _COMPUTE, "abd")
     assert 0 < seconds["quick"] < seconds["standard"] < seconds["paper"]
 
 

@@ -40,6 +40,39 @@ def test_a_last_softmax_is_taken_away(tmp_path: Path, axis: int, batch: int | No
         assert opened(model, tmp_path, facts).card.answers == "logits"
 
 
+def test_a_last_sigmoid_is_taken_away(tmp_path: Path) -> None:
+    """As of classes that do not exclude each other: what it is given tells more than numbers close to 0 or 1."""
+    model = classifier(back=[helper.make_node("Sigmoid", ["y1"], ["y"])])
+    teacher = opened(model, tmp_path)
+    assert (teacher.card.answers, teacher.card.num_classes) == ("logits", 3)
+    found = {finding.title: finding for finding in teacher.card.findings}
+    assert found["The last sigmoid was taken away"].severity == "warning"
+    images = torch.rand(4, 3, 8, 8)
+    assert torch.allclose(teacher.network(images), answers(classifier(), images), atol=1e-5)
+    assert torch.allclose(teacher.network(images).sigmoid(), answers(model, images), atol=1e-5)
+
+
+def test_one_output_behind_a_sigmoid_is_two_classes(tmp_path: Path) -> None:
+    back = [helper.make_node("MatMul", ["y1", "one"], ["y2"]), helper.make_node("Sigmoid", ["y2"], ["y"])]
+    model = classifier(back=back, one=np.array([[1], [0], [-2]], np.float32))
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 1
+    probable = answers(model, images := torch.rand(4, 3, 8, 8))
+    teacher = opened(model, tmp_path)
+    assert (teacher.card.answers, teacher.card.num_classes) == ("logits", 2)
+    assert "Two classes made of one output" in [finding.title for finding in teacher.card.findings]
+    rest_and_one = torch.cat([1 - probable, probable], dim=1)
+    assert torch.allclose(teacher.network(images).softmax(1), rest_and_one, atol=1e-5)
+
+
+def test_one_output_without_a_sigmoid_is_no_classifier(tmp_path: Path) -> None:
+    """It may be an age."""
+    back = [helper.make_node("MatMul", ["y1", "one"], ["y"])]
+    model = classifier(back=back, one=np.ones((3, 1), np.float32))
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 1
+    with pytest.raises(TeacherRefusedError, match="not a classifier"):
+        opened(model, tmp_path)
+
+
 def test_other_probabilities_are_noticed_and_become_logits(tmp_path: Path) -> None:
     back = [helper.make_node("Softmax", ["y1"], ["y2"], axis=1), helper.make_node("Mul", ["y2", "one"], ["y"])]
     model = classifier(back=back, one=np.float32(1))
