@@ -9,7 +9,7 @@ import socket
 import sys
 from types import FrameType
 
-from PySide6.QtCore import QSocketNotifier
+from PySide6.QtCore import QSocketNotifier, QTimer
 from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import QApplication
 
@@ -24,6 +24,9 @@ from abd_app.gui.main_window import MainWindow
 from abd_app.gui.session import Session
 from abd_app.gui.settings import Settings
 from abd_app.worker.engine import TORCH_RUNNER
+
+_LONGEST_END_MS = 8_000
+"""What a system that shuts down leaves a program, less some."""
 
 
 def main(file: str | None = None, *, demo: bool = False, runner: str = TORCH_RUNNER) -> int:
@@ -53,7 +56,7 @@ def main(file: str | None = None, *, demo: bool = False, runner: str = TORCH_RUN
     window = MainWindow(Session(engine), settings, theme, log=log, demo=demo_plan)
     window.show()
     settle()
-    quit_signal = _QuitOnSignal(app)
+    quit_signal = _QuitOnSignal(app, window)
     engine.start()
     if demo:
         window.open_demo()
@@ -72,9 +75,12 @@ def settle() -> None:
 
 
 class _QuitOnSignal:
-    """Ctrl+C and a polite kill end the event loop, so that the engine is ended too."""
+    """Ctrl+C and a polite kill close the window, so that the engine is ended too; a run is kept for later.
 
-    def __init__(self, app: QApplication) -> None:
+    A second signal, or too long an end of the run, ends the event loop whatever is on.
+    """
+
+    def __init__(self, app: QApplication, window: MainWindow) -> None:
         # Python runs signal handlers only between its own instructions; the socket wakes the event loop for them.
         self._reader, self._writer = socket.socketpair()
         for end in (self._reader, self._writer):
@@ -83,7 +89,7 @@ class _QuitOnSignal:
         self._fd_before = signal.set_wakeup_fd(self._writer.fileno())
         self._notifier = QSocketNotifier(self._reader.fileno(), QSocketNotifier.Type.Read)
         self._notifier.activated.connect(self._on_woken)
-        self._app = app
+        self._app, self._window, self._comes_again = app, window, False
 
     def close(self) -> None:
         """Puts the handlers back."""
@@ -98,4 +104,9 @@ class _QuitOnSignal:
         self._reader.recv(64)
 
     def _quit(self, number: int, frame: FrameType | None) -> None:
-        self._app.quit()
+        if self._comes_again or not self._window.session.running:
+            self._app.exit(0)
+            return
+        self._comes_again = True
+        self._window.closing.close_soon()
+        QTimer.singleShot(_LONGEST_END_MS, lambda: self._app.exit(0))

@@ -27,8 +27,9 @@ from abd_app.demo import demo_plan
 from abd_app.gui.engine_thread import EngineThread
 from abd_app.gui.look.theme import Theme
 from abd_app.gui.main_window import MainWindow
-from abd_app.gui.session import Session, State
+from abd_app.gui.session import Session
 from abd_app.gui.settings import Settings
+from abd_app.gui.states import State
 
 _TIMER_MS = 5
 _AIMS = {"window_s": 1.5, "p99_ms": 16, "max_ms": 100, "cancel_s": 1.0}

@@ -11,7 +11,8 @@ from PySide6.QtWidgets import QMainWindow, QMenu
 
 from abd_app.gui.look import icons
 from abd_app.gui.look.wording import file_name
-from abd_app.gui.session import Session, State
+from abd_app.gui.session import Session
+from abd_app.gui.states import State
 from abd_app.text import visible
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
-from PySide6.QtCore import QThread, Signal
+from PySide6.QtCore import QThread, Signal, SignalInstance
 
 from abd_app.events import AuditCancelled, Event
 from abd_app.worker.engine import TORCH_RUNNER, EngineProcess
@@ -20,6 +21,23 @@ _POLL_S = 0.05
 class _NumberedJob:
     number: int
     job: Job
+
+
+class Engine(Protocol):
+    """What the session needs of :class:`EngineThread`."""
+
+    @property
+    def eventsArrived(self) -> SignalInstance:
+        """Job number and events."""
+        ...
+
+    def submit(self, job: Job) -> int:
+        """Queues a job; its number."""
+        ...
+
+    def command(self, name: CommandName) -> None:
+        """Orders something for the job that runs."""
+        ...
 
 
 class EngineThread(QThread):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 from datetime import datetime
@@ -11,6 +12,7 @@ from pathlib import Path, PurePath
 import platformdirs
 from PySide6.QtCore import QFile
 
+from abd_app.events import AuditFailed
 from abd_app.history import data_folder
 from abd_app.run_files import CHECKPOINT, PLAN
 
@@ -37,7 +39,7 @@ def new_run_folder(runs: Path, teacher_file: str, now: datetime) -> Path:
     name = re.sub(r"[^\w.-]+", "_", PurePath(teacher_file).stem)[:60].strip("._") or "teacher"
     folder = runs / f"{now:%Y-%m-%d_%H-%M-%S}-{name}"
     number = 2
-    while folder.exists():
+    while os.path.lexists(folder):
         folder = folder.with_name(f"{now:%Y-%m-%d_%H-%M-%S}-{name}-{number}")
         number += 1
     return folder
@@ -48,17 +50,19 @@ def to_trash(folder: str) -> bool:
     return bool(QFile(folder).moveToTrash())
 
 
-def discard_run(folder: str) -> bool:
+def discard_run(folder: str) -> AuditFailed | None:
     """Takes away what a run has left that its user discards: what it has learned goes to the system's trash.
 
     Returns:
-        Whether it is gone; where there is no trash for it, it stays.
+        Why it stays, where there is no trash for it.
     """
     run = Path(folder)
     if (run / CHECKPOINT).exists():
-        return to_trash(folder)
+        what, why = "The run could not be moved to the trash.", "The system has none for this disk."
+        kept = AuditFailed(what, folder, why, "It is in the history; delete its folder by hand.", 4)
+        return None if to_trash(folder) else kept
     with contextlib.suppress(OSError):  # what is not the run's stays
         shutil.rmtree((run / CHECKPOINT).parent, ignore_errors=True)
         (run / PLAN).unlink(missing_ok=True)
         run.rmdir()
-    return True
+    return None

@@ -18,6 +18,7 @@ from abd_app.errors import AuditError
 from abd_app.events import AuditFailed, AuditFinished
 from abd_app.gui.actions import fill_recent, make_actions
 from abd_app.gui.banner import Banner
+from abd_app.gui.closing import Closing
 from abd_app.gui.failure_text import failure_text
 from abd_app.gui.file_chooser import FileChooser
 from abd_app.gui.file_drop import FileDrop
@@ -30,11 +31,12 @@ from abd_app.gui.opening import Opening
 from abd_app.gui.results.handover import Handover
 from abd_app.gui.results.outcome import outcome_of
 from abd_app.gui.results.result_panel import ResultPanel
-from abd_app.gui.session import Session, State
+from abd_app.gui.session import Session
 from abd_app.gui.settings import Settings
 from abd_app.gui.setup.draft import Draft
 from abd_app.gui.setup.setup_column import MIN_WIDTH_PX, SetupColumn
 from abd_app.gui.side_windows import SideWindows
+from abd_app.gui.states import State
 from abd_app.gui.welcome import Welcome
 from abd_app.plan import AuditPlan
 from abd_app.text import visible
@@ -77,7 +79,6 @@ class MainWindow(QMainWindow):
         self._demo = demo
         self._chooser = chooser or FileChooser(self)
         self._clock = clock
-        self._closing = self._asks_how_to_close = False
         self.handover = Handover(session, self.draft, self._chooser, self)
         self.opening = Opening(session, self.draft, settings, demo, self)
         self.side_windows = SideWindows(session, settings, theme, self._chooser, log=log, parent=self)
@@ -96,6 +97,7 @@ class MainWindow(QMainWindow):
         self.actions_ = make_actions(self)
         self.setup = SetupColumn(self.session, self.draft, self._chooser)
         self.banner = Banner()
+        self.closing = Closing(self.session, self.banner, self)
         self.welcome = Welcome(with_demo=self._demo is not None)
         self.live = LiveView(self.session, self._theme, self._chooser)
         self.result = ResultPanel()
@@ -171,6 +173,7 @@ class MainWindow(QMainWindow):
         opening = self.opening
         for signal, slot in (
             (session.stateChanged, self._on_state_changed),
+            (session.inspectionBegan, self._on_inspection_began),
             (session.devicesChanged, self.run_bar.show_devices),
             (session.jobFailed, self._on_job_failed),
             (session.runFinished, self._on_run_finished),
@@ -182,6 +185,7 @@ class MainWindow(QMainWindow):
             (side.runsFolderChanged, lambda folder: setattr(self.draft, "runs", folder)),
             (side.repeatWanted, opening.repeat),
             (side.continueWanted, opening.go_on),
+            (self.closing.closeWanted, self.close),
             (opening.begun, self.banner.hide),
             (opening.failed, self._on_error),
             (opening.startWanted, self.distill),
@@ -243,18 +247,16 @@ class MainWindow(QMainWindow):
         self.actions_.enable_for(session, with_demo=self._demo is not None)
         self.setup.plan.copy_command.setEnabled(session.card is not None)
         self.setWindowTitle(f"{file_name(session.file)} – ABD App" if session.file else "ABD App")
-        if self._asks_how_to_close and not session.running:
-            self._asks_how_to_close = False
+
+    def _on_inspection_began(self) -> None:
+        if self.session.state is not State.FAILED:  # why the last run failed stays
             self.banner.hide()
-        if self._closing and not session.running:
-            self.close()
 
     def _on_run_finished(self, event: AuditFinished) -> None:
         self.live.curves.refresh()
         self.result.show_outcome(outcome_of(event.report, self.live.curves.store))
 
     def _on_job_failed(self, failure: AuditFailed) -> None:
-        self._closing = False
         title, text, details = failure_text(failure, self._log)
         copy = {self.tr("Copy details"): lambda: QGuiApplication.clipboard().setText(details)}
         self.banner.show_message("danger", title, text, copy)
@@ -266,31 +268,9 @@ class MainWindow(QMainWindow):
             super().keyPressEvent(event)
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        if self.session.running:
+        if not self.closing.may_close():
             event.ignore()
-            if not self._closing:
-                self._ask_how_to_close()
             return
         self._settings.set_geometry("window", self.saveGeometry())
         self._settings.set_geometry("columns", self._columns.saveState())
         super().closeEvent(event)
-
-    def _ask_how_to_close(self) -> None:
-        self._asks_how_to_close = True
-        stop = {self.tr("Stop, keep and close"): lambda: self._close_after(self.session.stop_and_keep)}
-        self.banner.show_message(
-            "warning",
-            self.tr("A run is still in progress."),
-            self.tr("If you keep it for later, you can continue it from the history."),
-            {
-                self.tr("Keep for later and close"): lambda: self._close_after(self.session.suspend),
-                **(stop if self.session.can_keep else {}),
-                self.tr("Discard and close"): lambda: self._close_after(self.session.cancel),
-                self.tr("Stay"): self.banner.hide,
-            },
-        )
-
-    def _close_after(self, end_run: Callable[[], None]) -> None:
-        self._closing = True
-        self.banner.hide()
-        end_run()

@@ -8,9 +8,10 @@ from pathlib import Path
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from abd_app.errors import AuditError
-from abd_app.gui.session import Session, State
+from abd_app.gui.session import Session
 from abd_app.gui.settings import Settings
 from abd_app.gui.setup.draft import Draft
+from abd_app.gui.states import State
 from abd_app.plan import AuditPlan
 from abd_app.teacher import TeacherCard
 

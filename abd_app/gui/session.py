@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import enum
 import logging
-from typing import Protocol
 
-from PySide6.QtCore import QObject, Signal, SignalInstance
+from PySide6.QtCore import QObject, Signal
 
 from abd_app import history
 from abd_app.events import (
@@ -20,49 +18,16 @@ from abd_app.events import (
     RunBegan,
     TeacherInspected,
 )
+from abd_app.gui.engine_thread import Engine
 from abd_app.gui.folders import discard_run
+from abd_app.gui.states import RUN_STATES, STARTABLE_STATES, State
 from abd_app.plan import PURIFIED, AuditPlan, TeacherFacts
 from abd_app.teacher import TeacherCard
-from abd_app.worker.messages import AuditJob, CommandName, InspectionFinished, InspectJob, Job, PauseChanged
+from abd_app.worker.messages import AuditJob, InspectionFinished, InspectJob, PauseChanged
 
 _log = logging.getLogger(__name__)
-
-
-class State(enum.Enum):
-    """The states of the window."""
-
-    EMPTY = "empty"
-    INSPECTING = "inspecting"
-    ASKING = "asking"
-    READY = "ready"
-    REFUSED = "refused"
-    RUNNING = "running"
-    PAUSED = "paused"
-    STOPPING = "stopping"
-    CANCELLING = "cancelling"
-    FINISHED = "finished"
-    FAILED = "failed"
-
-
-RUN_STATES = (State.RUNNING, State.PAUSED, State.STOPPING, State.CANCELLING)
-STARTABLE_STATES = (State.READY, State.FINISHED, State.FAILED)
-
-
-class Engine(Protocol):
-    """What the session needs of :class:`abd_app.gui.engine_thread.EngineThread`."""
-
-    @property
-    def eventsArrived(self) -> SignalInstance:
-        """Job number and events."""
-        ...
-
-    def submit(self, job: Job) -> int:
-        """Queues a job; its number."""
-        ...
-
-    def command(self, name: CommandName) -> None:
-        """Orders something for the job that runs."""
-        ...
+_REFUSED = 3
+"""The exit code of a file that cannot be used."""
 
 
 class Session(QObject):
@@ -87,6 +52,9 @@ class Session(QObject):
     runStarted = Signal(object)
     eventHappened = Signal(object)
     jobFailed = Signal(object)
+    answersRefused = Signal(object)
+    """Why what the user says of a teacher cannot be: the questions are asked again."""
+    inspectionBegan = Signal()
     runFinished = Signal(object)
     runCancelled = Signal()
 
@@ -108,6 +76,7 @@ class Session(QObject):
         self._folder = ""
         """Of the run that is on, once it has one."""
         self._discards = False
+        self._suspends = False
         engine.eventsArrived.connect(self._on_events_arrived)
 
     @property
@@ -129,6 +98,16 @@ class Session(QObject):
     def can_keep(self) -> bool:
         """True if the run makes a student, which can be kept as it is; a purified teacher is none before its end."""
         return self.plan is not None and self.plan.student != PURIFIED
+
+    @property
+    def can_suspend(self) -> bool:
+        """True if the run could be dropped now and go on later: a student learns, and has a folder for checkpoints."""
+        return self.state in (State.RUNNING, State.PAUSED) and bool(self._folder) and self.can_keep
+
+    @property
+    def suspending(self) -> bool:
+        """True while the last checkpoint of a run that is kept for later is being written."""
+        return self.state is State.CANCELLING and self._suspends
 
     def open_file(self, file: str, facts: TeacherFacts | None = None) -> None:
         """Inspects a teacher file; does nothing while a run is on."""
@@ -164,7 +143,7 @@ class Session(QObject):
             return
         _log.info("run %s", plan.to_json())
         self.plan, self.expected_s, self.failure, self.result = plan, expected_s, None, None
-        self._folder, self._discards = "", False
+        self._folder, self._discards, self._suspends = "", False, False
         self.runStarted.emit(plan)
         self._drop_inspection()
         self._job = self._engine.submit(AuditJob(plan))
@@ -185,14 +164,17 @@ class Session(QObject):
 
     def cancel(self) -> None:
         """Drops the run and what it has left; of one that went on, what it had left before stays."""
-        if self.state in (State.RUNNING, State.PAUSED, State.STOPPING):
+        if self.state in (State.RUNNING, State.PAUSED, State.STOPPING) or self.suspending:
+            self._suspends = False
             self._discards = self.plan is not None and not self.plan.resume
             self._engine.command("cancel")
-            self._enter(State.CANCELLING)
+            self.state = State.CANCELLING
+            self.stateChanged.emit(self.state)  # also where it was to be kept for later: the views say what it is now
 
     def suspend(self) -> None:
         """Drops the run, but so that it can go on later."""
-        if self.state in (State.RUNNING, State.PAUSED):
+        if self.can_suspend:
+            self._suspends = True
             self._engine.command("suspend")
             self._enter(State.CANCELLING)
 
@@ -206,6 +188,7 @@ class Session(QObject):
         self._drop_inspection()
         self._job = self._engine.submit(InspectJob(self.file, self.facts, self.choices))
         self._inspecting = True
+        self.inspectionBegan.emit()
 
     def _tell_cost(self, cost: CostEstimated | None) -> None:
         self._cost = cost
@@ -259,26 +242,34 @@ class Session(QObject):
     def _on_cancelled(self) -> None:
         if self.running:
             _log.info("cancelled, discarded" if self._discards else "cancelled")
-            gone = not (self._discards and self._folder) or discard_run(self._folder)
+            problem = discard_run(self._folder) if self._discards and self._folder else None
             self.runCancelled.emit()
+            if problem is not None:  # told before the window may close
+                self._report(problem)
             self._enter(State.READY)
-            if not gone:
-                what, why = "The run could not be moved to the trash.", "The system has none for this disk."
-                self._report(
-                    AuditFailed(what, self._folder, why, "It is in the history; delete its folder by hand.", 4)
-                )
 
     def _on_failed(self, event: AuditFailed) -> None:
         if self._inspecting:
             self._inspecting = False
-            if self.state in (State.FINISHED, State.FAILED):  # What a run has left stays on the screen.
-                self._tell_cost(None)
-            else:
-                self.card = None
-                self.cardChanged.emit(None)
-                self._enter(State.REFUSED)
-        elif self.running:
+            self._on_inspection_failed(event)
+            return
+        self._report(event)  # before the state: a window that was to close then stays
+        if self.running:
             self._enter(State.FAILED)
+
+    def _on_inspection_failed(self, event: AuditFailed) -> None:
+        """A file that cannot be used is refused; where something else is the matter what is known of it stays."""
+        if self.state is State.INSPECTING and self._open_questions() and self.card is not None and event.exit_code == 2:
+            self._enter(State.ASKING)
+            self.answersRefused.emit(event)
+            return
+        ended = self.state in (State.FINISHED, State.FAILED)  # what a run has left stays on the screen
+        if ended or (self.state is State.READY and event.exit_code != _REFUSED):
+            self._tell_cost(None)
+        else:
+            self.card = None
+            self.cardChanged.emit(None)
+            self._enter(State.REFUSED)
         self._report(event)
 
     def _report(self, event: AuditFailed) -> None:

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLay
 from abd_app.gui.look import icons
 from abd_app.gui.look.card import scrolled
 from abd_app.gui.look.labels import plain_label, set_role
-from abd_app.gui.session import State
+from abd_app.gui.states import State
 
 _WIDTH_PX = 560
 

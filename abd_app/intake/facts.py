@@ -120,7 +120,7 @@ def _check(candidate: Candidate, facts: TeacherFacts) -> None:
             "The normalisation is for pixels in [0, 255].",
             where="--mean, --std",
             why=f"Pixels are in [0, 1] here, so that their mean cannot be {max(facts.mean):g}.",
-            remedy=f"Give --mean {mean} --std {std}.",
+            remedy=f"Divided by 255 they are {mean} and {std}: give these.",
         )
     differ = None not in (facts.answers, candidate.answers) and facts.answers != candidate.answers
     if differ and not candidate.answers_logits_instead:  # then either is true, before or after

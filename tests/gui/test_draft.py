@@ -31,6 +31,18 @@ def test_a_chosen_folder_that_holds_something_is_refused(tmp_path: Path) -> None
         draft.plan("t.pth", TeacherFacts())
 
 
+def test_a_chosen_folder_that_may_not_be_looked_into_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(self: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "iterdir", closed)
+    draft = Draft(tmp_path)
+    draft.choose(out=str(tmp_path))
+    with pytest.raises(UsageError, match="cannot be looked into") as refusal:
+        draft.plan("t.pth", TeacherFacts())
+    assert (refusal.value.where, refusal.value.why) == (str(tmp_path), "Permission denied.")
+
+
 def test_another_teacher_keeps_habits_and_forgets_the_rest(tmp_path: Path) -> None:
     draft = Draft(tmp_path)
     draft.replace(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from PySide6.QtWidgets import QLabel
 
-from abd_app.events import AuditFinished, FindingMade, Measured
+from abd_app.events import AuditFinished, FindingMade, Measured, TeacherInspected
 from abd_app.gui.look.theme import Theme
 from abd_app.gui.look.wording import trigger_name
 from abd_app.gui.main_window import MainWindow
 from abd_app.plan import BUILT_IN_TRIGGERS, AuditPlan, TeacherFacts
 from abd_app.teacher import Finding
+from abd_app.worker.messages import InspectionFinished
 from tests.gui.conftest import StandInEngine
+from tests.gui.fake_runner import card
 from tests.gui.test_window import make_ready
 
 
@@ -87,3 +90,19 @@ def test_a_plan_with_all_to_all_is_shown_as_it_is(window: MainWindow, stand_in: 
     window.draft.replace(AuditPlan("", "", target_class=1))
     assert not evaluation.all_to_all.isChecked() and evaluation.target.value() == 1
     assert window.draft["target_class"] == 1
+
+
+def test_the_attackers_class_is_never_changed_by_a_teacher(window: MainWindow, stand_in: StandInEngine) -> None:
+    """Of a run that is repeated or continued it is that run's, whatever teacher was open before."""
+    make_ready(window, stand_in)
+    evaluation = window.setup.evaluation
+    window.opening.repeat(AuditPlan("large.pth", "", target_class=500))
+    assert (window.draft["target_class"], evaluation.target.value()) == (500, 500)
+    large = dataclasses.replace(card("large.pth", TeacherFacts()), num_classes=1000)
+    stand_in.say(TeacherInspected(large), InspectionFinished())
+    assert window.draft["target_class"] == 500 and not evaluation._target_name.isVisible()
+    make_ready(window, stand_in, "small.pth")
+    assert (window.draft["target_class"], evaluation.target.value()) == (500, 500)
+    assert evaluation._target_name.text() == "This teacher has classes 0 to 9"
+    evaluation.target.setValue(9)
+    assert window.draft["target_class"] == 9 and evaluation._target_name.text() == "sign 9"

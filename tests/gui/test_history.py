@@ -19,7 +19,7 @@ from abd_app.events import AuditFailed, RunBegan
 from abd_app.gui.main_window import MainWindow
 from abd_app.gui.results import history_dialog
 from abd_app.gui.results.history_dialog import HistoryDialog
-from abd_app.gui.session import State
+from abd_app.gui.states import State
 from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec
 from abd_app.worker.messages import AuditJob, InspectJob
 from tests.gui.conftest import StandInEngine

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 # The real composition root and a real run with the real child process; only the runner in the child is a fake.
@@ -95,3 +97,45 @@ def test_ctrl_c_ends_the_window_and_its_engine(tmp_path: Path) -> None:
         [sys.executable, script], capture_output=True, text=True, timeout=30, check=False, env=environment
     )
     assert done.stdout.strip() == "0 []", done.stderr
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+def test_a_signal_ends_a_run_and_then_the_window(tmp_path: Path, number: str) -> None:
+    (tmp_path / "teacher.pth").write_bytes(b"x")
+    script = tmp_path / "start.py"
+    script.write_text(
+        "import os, signal, sys\n"
+        "import abd_app.app as app\n"
+        "from PySide6.QtCore import QTimer\n"
+        "from PySide6.QtWidgets import QApplication\n"
+        "def look():\n"
+        "    window = next((one for one in application.topLevelWidgets() if hasattr(one, 'session')), None)\n"
+        "    if window is None or not window.session.can_start:\n"
+        "        return\n"
+        "    window.draft.choose(minutes=9.0)\n"
+        "    window.distill()\n"
+        "    timer.stop()\n"
+        "    print('running', window.session.running, flush=True)\n"
+        f"    QTimer.singleShot(500, lambda: os.kill(os.getpid(), signal.{number}))\n"
+        "if __name__ == '__main__':\n"
+        "    application = QApplication([])\n"
+        "    timer = QTimer(interval=100, timeout=look)\n"
+        "    timer.start()\n"
+        "    print(app.main(sys.argv[1], runner='tests.gui.fake_runner'))\n",
+        encoding="utf-8",
+    )
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": str(ROOT),
+        "QT_QPA_PLATFORM": "offscreen",
+        "HOME": str(tmp_path),
+    }
+    done = subprocess.run(
+        [sys.executable, script, tmp_path / "teacher.pth"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env=environment,
+    )
+    assert done.stdout.split() == ["running", "True", "0"], done.stderr

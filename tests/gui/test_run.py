@@ -15,7 +15,7 @@ from pytestqt.qtbot import QtBot
 
 from abd_app.events import Event, ImagesDrawn, Measured, StepDone
 from abd_app.gui.main_window import MainWindow
-from abd_app.gui.session import State
+from abd_app.gui.states import State
 from tests.gui.conftest import AnsweredChooser, teacher_file
 from tests.gui.fake_runner import SUMMARY
 

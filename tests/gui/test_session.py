@@ -17,12 +17,15 @@ from abd_app.events import (
     TeacherInspected,
 )
 from abd_app.gui import folders
-from abd_app.gui.session import Session, State
+from abd_app.gui.session import Session
+from abd_app.gui.states import State
 from abd_app.plan import TeacherFacts
 from abd_app.worker.messages import AuditJob, InspectionFinished, InspectJob, PauseChanged
 from tests.gui.conftest import StandInEngine
 from tests.gui.fake_runner import card
 from tests.gui.sessions import FAILED, PLAN, inspected, running
+
+REFUSED = dataclasses.replace(FAILED, exit_code=3)
 
 
 def test_a_file_goes_from_inspecting_to_ready(session: Session, stand_in: StandInEngine) -> None:
@@ -37,7 +40,7 @@ def test_a_file_goes_from_inspecting_to_ready(session: Session, stand_in: StandI
 def test_a_teacher_that_turns_out_unusable_later_is_refused(session: Session, stand_in: StandInEngine) -> None:
     session.open_file("t.pth")
     stand_in.say(TeacherInspected(card("t.pth", TeacherFacts())))
-    stand_in.say(FAILED)
+    stand_in.say(REFUSED)
     assert (session.state, session.card) == (State.REFUSED, None)
 
 
@@ -71,8 +74,8 @@ def test_a_second_file_replaces_the_first_and_its_late_events(session: Session, 
 
 def test_a_refused_file_leaves_no_card(session: Session, stand_in: StandInEngine) -> None:
     session.open_file("t.pth")
-    stand_in.say(TeacherInspected(card("t.pth", TeacherFacts())), FAILED)
-    assert (session.state, session.card, session.failure) == (State.REFUSED, None, FAILED)
+    stand_in.say(TeacherInspected(card("t.pth", TeacherFacts())), REFUSED)
+    assert (session.state, session.card, session.failure) == (State.REFUSED, None, REFUSED)
 
 
 def test_pause_follows_the_engine_and_not_the_click(session: Session, stand_in: StandInEngine) -> None:

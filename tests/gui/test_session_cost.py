@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from abd_app.events import AuditCancelled, AuditFinished, CostEstimated, TeacherInspected
-from abd_app.gui.session import Session, State
+from abd_app.gui.session import Session
+from abd_app.gui.states import State
 from abd_app.plan import AuditPlan, TeacherFacts
 from abd_app.worker.messages import InspectionFinished, InspectJob
 from tests.gui.conftest import StandInEngine
@@ -24,6 +25,15 @@ def test_the_cost_of_a_run_is_not_waited_for(session: Session, stand_in: StandIn
     assert stand_in.commands == ["cancel"]
     stand_in.say(AuditCancelled(), job=1)
     assert session.state is State.RUNNING
+
+
+def test_a_cost_that_cannot_be_told_is_no_verdict_on_the_teacher(session: Session, stand_in: StandInEngine) -> None:
+    """The engine ran out of memory, say: what is known of the teacher is still true."""
+    session.open_file("t.pth")
+    costs: list[CostEstimated | None] = []
+    session.costChanged.connect(costs.append)
+    stand_in.say(inspected()[0], FAILED)
+    assert (session.state, session.can_start, session.failure, costs) == (State.READY, True, FAILED, [None])
 
 
 def test_another_device_is_looked_at_again_for_its_cost(session: Session, stand_in: StandInEngine) -> None:

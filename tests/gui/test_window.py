@@ -12,8 +12,8 @@ from pytestqt.qtbot import QtBot
 from abd_app.events import AuditFailed, AuditFinished, CostEstimated, DevicesListed, Measured, TeacherInspected
 from abd_app.gui.look import icons
 from abd_app.gui.main_window import MainWindow
-from abd_app.gui.session import State
 from abd_app.gui.settings import Settings
+from abd_app.gui.states import State
 from abd_app.plan import TeacherFacts, TriggerSpec
 from abd_app.teacher import Finding
 from abd_app.worker.messages import AuditJob, InspectionFinished, InspectJob
@@ -207,30 +207,6 @@ def test_automatic_is_explained_for_a_purified_teacher_too(
         window.setup.plan.student.chosen.emit(student)
         assert window.setup.plan.method.currentText() == f"Automatic: {method}"
         assert why in shown_texts(window)
-
-
-def test_questions_are_asked_in_place_with_guess_and_reason(
-    window: MainWindow, stand_in: StandInEngine, qtbot: QtBot
-) -> None:
-    window.open_file("asks.pth")
-    stand_in.say(TeacherInspected(card("asks.pth", TeacherFacts(), asks=True)), InspectionFinished())
-    form = window.setup.teacher.questions
-    assert form.isVisible()
-    assert form.field("architecture").text() == "wrn-16-2"
-    assert "Nearest: wrn-16-2." in shown_texts(window)
-    assert not window.setup.distill.isEnabled()
-    form.field("input_size").set_text("huge")
-    qtbot.mouseClick(form.confirm, Qt.MouseButton.LeftButton)
-    assert "is not a size" in shown_texts(window)
-    assert len(stand_in.jobs) == 1
-    form.field("input_size").set_text("32x32")
-    qtbot.mouseClick(form.confirm, Qt.MouseButton.LeftButton)
-    job = stand_in.jobs[-1]
-    assert isinstance(job, InspectJob)
-    assert job.facts == TeacherFacts(architecture="wrn-16-2", input_size=(32, 32))
-    stand_in.say(TeacherInspected(card("asks.pth", job.facts, asks=True)), InspectionFinished())
-    assert not form.isVisible()
-    assert window.setup.distill.isEnabled()
 
 
 def test_the_demo_is_ready_for_the_click(window: MainWindow, stand_in: StandInEngine, tmp_path: Path) -> None:

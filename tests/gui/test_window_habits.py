@@ -9,7 +9,7 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QAbstractButton, QComboBox, QLineEdit, QSplitter
 from pytestqt.qtbot import QtBot
 
-from abd_app.events import AuditCancelled, AuditFailed, AuditFinished, DevicesListed, Measured, PhaseStarted, StepDone
+from abd_app.events import AuditFailed, AuditFinished, DevicesListed, Measured, PhaseStarted, StepDone
 from abd_app.gui.look.theme import Theme
 from abd_app.gui.main_window import MainWindow
 from abd_app.gui.settings import Settings
@@ -91,21 +91,6 @@ def test_a_plan_that_cannot_be_is_explained(window: MainWindow, stand_in: StandI
     assert len(stand_in.jobs) == 1
 
 
-def test_closing_while_a_run_is_on_asks(window: MainWindow, stand_in: StandInEngine) -> None:
-    make_ready(window, stand_in)
-    window.distill()
-    window.close()
-    assert window.isVisible()
-    window.banner.buttons()["Stay"].click()
-    assert not window.banner.isVisible()
-    window.close()
-    window.banner.buttons()["Stop, keep and close"].click()
-    assert stand_in.commands == ["stop"]
-    assert window.isVisible()
-    stand_in.say(AuditFinished("out", {}))
-    assert not window.isVisible()
-
-
 def test_a_teacher_that_is_being_purified_cannot_be_stopped_and_kept(
     window: MainWindow, stand_in: StandInEngine
 ) -> None:
@@ -148,30 +133,6 @@ def test_slow_steps_are_told_by_their_time(window: MainWindow, stand_in: StandIn
         stand_in.say(StepDone("student", number, 63, number / 63))
     assert window.run_bar._run_facts().endswith("about 30 min left  ·  30 s a step")
     stand_in.say(AuditFinished("out", {}))
-
-
-@pytest.mark.parametrize(
-    ("button", "command"), [("Keep for later and close", "suspend"), ("Discard and close", "cancel")]
-)
-def test_a_run_is_dropped_at_the_end_with_a_checkpoint_or_without(
-    window: MainWindow, stand_in: StandInEngine, button: str, command: str
-) -> None:
-    make_ready(window, stand_in)
-    window.distill()
-    window.close()
-    window.banner.buttons()[button].click()
-    assert stand_in.commands == [command] and window.isVisible()
-    stand_in.say(AuditCancelled())
-    assert not window.isVisible()
-
-
-def test_the_question_how_to_close_ends_with_the_run(window: MainWindow, stand_in: StandInEngine) -> None:
-    make_ready(window, stand_in)
-    window.distill()
-    window.close()
-    assert window.banner.isVisible()
-    stand_in.say(AuditFinished("out", {}))
-    assert not window.banner.isVisible() and window.isVisible()
 
 
 def test_cancel_asks_in_place(window: MainWindow, stand_in: StandInEngine, qtbot: QtBot) -> None:

@@ -14,7 +14,8 @@ from abd_app.gui.live.run_clock import RunClock
 from abd_app.gui.look import icons
 from abd_app.gui.look.labels import ElidedLabel, plain_label
 from abd_app.gui.look.wording import byte_size, count, duration, phase_name, role_name
-from abd_app.gui.session import Session, State
+from abd_app.gui.session import Session
+from abd_app.gui.states import State
 from abd_app.plan import AuditPlan
 from abd_app.text import percent, visible
 
@@ -129,7 +130,7 @@ class RunBar(QFrame):
         icons.put(self.pause, "resume" if paused else "pause")
         self.pause.setEnabled(state in (State.RUNNING, State.PAUSED))
         self.stop.setEnabled(state in (State.RUNNING, State.PAUSED) and self._session.can_keep)
-        self.cancel.setEnabled(running and state is not State.CANCELLING)
+        self.cancel.setEnabled(running and (state is not State.CANCELLING or self._session.suspending))
         if running:
             self._timer.start()
         else:
@@ -149,7 +150,7 @@ class RunBar(QFrame):
             State.STOPPING: self.tr("Finishing with what there is")
             if learned
             else self.tr("Finishing after the first step"),
-            State.CANCELLING: self.tr("Cancelling"),
+            State.CANCELLING: self.tr("Keeping it for later") if self._session.suspending else self.tr("Cancelling"),
             State.FINISHED: self.tr("Finished"),
             State.FAILED: self.tr("Failed"),
         }

@@ -71,19 +71,31 @@ class Draft(QObject):
         A run that goes on has its folder, with what it has left there.
 
         Raises:
-            UsageError: A choice is out of range, or the chosen folder is already in use.
+            UsageError: A choice is out of range, or the chosen folder is already in use or closed to the user.
         """
         out = str(self._values["out"])
         if not out:
             out = str(new_run_folder(self.runs, file, now or datetime.now()))
-        elif not self._values["resume"] and Path(out).exists() and (not Path(out).is_dir() or any(Path(out).iterdir())):
-            raise UsageError(
-                "The output folder is not empty.",
-                where=out,
-                why="A run never writes over what is already there.",
-                remedy="Choose another folder under Plan, Advanced.",
-            )
+        elif not self._values["resume"]:
+            _check_unused(Path(out))
         return AuditPlan(**{**self._values, "teacher_file": file, "facts": facts, "out": out})
+
+
+def _check_unused(folder: Path) -> None:
+    elsewhere = "Choose another folder under Plan, Advanced."
+    try:
+        used = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    except OSError as error:
+        raise UsageError(
+            "The output folder cannot be looked into.", where=str(folder), why=f"{error.strerror}.", remedy=elsewhere
+        ) from error
+    if used:
+        raise UsageError(
+            "The output folder is not empty.",
+            where=str(folder),
+            why="A run never writes over what is already there.",
+            remedy=elsewhere,
+        )
 
 
 def _defaults() -> dict[str, Any]:

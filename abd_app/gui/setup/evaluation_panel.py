@@ -11,14 +11,16 @@ from abd_app.gui.file_chooser import FileChooser
 from abd_app.gui.look import icons
 from abd_app.gui.look.card import Card, empty, icon_button, labelled
 from abd_app.gui.look.findings_list import FindingsList
-from abd_app.gui.look.labels import ElidedLabel, plain_label
+from abd_app.gui.look.labels import ElidedLabel, plain_label, set_role
 from abd_app.gui.look.number_box import WholeNumberBox
-from abd_app.gui.look.wording import file_name, tooltip, trigger_name
+from abd_app.gui.look.wording import count, file_name, tooltip, trigger_name
 from abd_app.gui.setup.draft import Draft
 from abd_app.gui.setup.trigger_row import TriggerRow
 from abd_app.plan import ALL_TO_ALL, BUILT_IN_TRIGGERS, TriggerSpec
 from abd_app.teacher import Finding, TeacherCard
 from abd_app.text import visible
+
+_MOST_CLASSES = 100_000
 
 
 class EvaluationPanel(Card):
@@ -29,6 +31,7 @@ class EvaluationPanel(Card):
         self._draft = draft
         self._chooser = chooser
         self._class_names: tuple[str, ...] = ()
+        self._num_classes: int | None = None
         self.body.addWidget(self._make_data_row())
         self._note = plain_label(role="small", wrap=True)
         self.body.addWidget(self._note)
@@ -44,7 +47,7 @@ class EvaluationPanel(Card):
         icons.put(self.add_trigger, "add")
         self.add_trigger.setMenu(self._make_trigger_menu())
         self.body.addWidget(self.add_trigger)
-        self.target = WholeNumberBox(0, 99_999)
+        self.target = WholeNumberBox(0, _MOST_CLASSES - 1)
         self.target.valueChanged.connect(self._on_target_changed)
         self._target_name = ElidedLabel(mode=Qt.TextElideMode.ElideRight, role="muted")
         self.body.addWidget(labelled(self.tr("Class the attacker wants (counts from 0)"), self.target))
@@ -58,9 +61,8 @@ class EvaluationPanel(Card):
     def show_card(self, card: TeacherCard | None) -> None:
         """Learns how many classes there are, and their names."""
         self._class_names = card.class_names if card is not None else ()
-        if card is not None and card.num_classes:
-            self.target.setMaximum(card.num_classes - 1)
-        self._name_target()
+        self._num_classes = card.num_classes if card is not None else None
+        self._show_target()
 
     def choose_data(self, path: str) -> None:
         """Uses labelled images: a folder per class, an ``.npz``, or "" for none."""
@@ -130,14 +132,20 @@ class EvaluationPanel(Card):
         return self._draft["data"] or ""
 
     def _show(self) -> None:
-        target = self._draft["target_class"]
-        with QSignalBlocker(self.all_to_all):
-            self.all_to_all.setChecked(target == ALL_TO_ALL)
-        if target != ALL_TO_ALL:
-            self.target.setValue(target)
-        self._name_target()
+        self._show_target()
         self._show_data()
         self._show_triggers()
+
+    def _show_target(self) -> None:
+        """Never another class than the draft's: one that this teacher lacks is named as such."""
+        target = self._draft["target_class"]
+        with QSignalBlocker(self.all_to_all), QSignalBlocker(self.target):
+            self.all_to_all.setChecked(target == ALL_TO_ALL)
+            known = 0 if target == ALL_TO_ALL else target
+            self.target.setMaximum(max(known, (self._num_classes or _MOST_CLASSES) - 1))
+            if target != ALL_TO_ALL:
+                self.target.setValue(target)
+        self._name_target()
 
     def _show_data(self) -> None:
         self.clear_warnings()
@@ -179,6 +187,10 @@ class EvaluationPanel(Card):
     def _name_target(self) -> None:
         self.target.setEnabled(not self.all_to_all.isChecked())
         value = self.target.value()
-        name = self._class_names[value] if value < len(self._class_names) else ""
-        self._target_name.set_whole_text(visible(name))
+        name = visible(self._class_names[value]) if value < len(self._class_names) else ""
+        lacks = self._num_classes is not None and value >= self._num_classes
+        if lacks:
+            name = self.tr("This teacher has classes 0 to {last}").format(last=count((self._num_classes or 1) - 1))
+        set_role(self._target_name, "danger" if lacks else "muted")
+        self._target_name.set_whole_text(name)
         self._target_name.setVisible(bool(name) and not self.all_to_all.isChecked())

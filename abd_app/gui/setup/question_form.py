@@ -74,6 +74,11 @@ class QuestionForm(QFrame):
                 return
         self.answered.emit(with_answers(self._facts, answers))
 
+    def refuse(self, why: str) -> None:
+        """The answers cannot be: says why, and leaves them to be put right."""
+        self._problem.setText(why)
+        self._problem.show()
+
     def _complain(self, fact: str, error: UsageError) -> None:
         self._fields[fact].mark(wrong=True)
         self._problem.setText(f"{error.what} {error.remedy}")

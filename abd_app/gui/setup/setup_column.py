@@ -14,11 +14,12 @@ from abd_app.gui.look import icons
 from abd_app.gui.look.card import scrolled
 from abd_app.gui.look.labels import plain_label
 from abd_app.gui.look.wording import duration
-from abd_app.gui.session import Session, State
+from abd_app.gui.session import Session
 from abd_app.gui.setup.draft import Draft
 from abd_app.gui.setup.evaluation_panel import EvaluationPanel
 from abd_app.gui.setup.plan_panel import PlanPanel
 from abd_app.gui.setup.teacher_panel import TeacherPanel
+from abd_app.gui.states import State
 from abd_app.teacher import TeacherCard
 
 MIN_WIDTH_PX = 344

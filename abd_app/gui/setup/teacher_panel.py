@@ -5,13 +5,15 @@ from __future__ import annotations
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QApplication, QGridLayout, QProgressBar, QVBoxLayout, QWidget
 
+from abd_app.events import AuditFailed
 from abd_app.gui.look.card import Card, empty, icon_button
 from abd_app.gui.look.findings_list import FindingsList
 from abd_app.gui.look.labels import ElidedLabel, plain_label
 from abd_app.gui.look.wording import byte_size, count, file_name, tooltip
-from abd_app.gui.session import Session, State
+from abd_app.gui.session import Session
 from abd_app.gui.setup.drop_zone import DropZone
 from abd_app.gui.setup.question_form import QuestionForm
+from abd_app.gui.states import State
 from abd_app.teacher import TeacherCard
 from abd_app.text import visible
 
@@ -39,6 +41,7 @@ class TeacherPanel(Card):
             self.body.addWidget(widget)
         session.stateChanged.connect(self._on_state_changed)
         session.cardChanged.connect(self._on_card_changed)
+        session.answersRefused.connect(self._on_answers_refused)
         self._on_card_changed(None)
         self._on_state_changed(session.state)
 
@@ -67,6 +70,9 @@ class TeacherPanel(Card):
         self.questions.setEnabled(not self._session.running and not looking)
         if state is State.ASKING:
             self.questions.focus_first()
+
+    def _on_answers_refused(self, failure: AuditFailed) -> None:
+        self.questions.refuse(visible(" ".join(filter(None, (failure.what, failure.why, failure.remedy)))))
 
     def _on_card_changed(self, card: TeacherCard | None) -> None:
         questions = card.questions if card is not None else ()
