@@ -19,11 +19,10 @@ from abd_app.teacher import Finding
 
 Tensors = dict[str, torch.Tensor]
 
-_BLOCK = r"vit\.encoder\.layer\.(?P<block>\d{1,3})\."
-_STAGE = r"resnet\.encoder\.stages\.(?P<stage>[0-3])\.layers\.(?P<block>\d{1,3})\."
 _FROM_ONE = ("stage", "at")
-"""What torchvision counts from one."""
-_PART = re.compile(r"(blocks\.\d+\.attn\.)(query|key|value)\.(weight|bias)")
+"""What torchvision counts from one, and timm's Swin where it halves the resolution: before a stage, not after it."""
+_PART = re.compile(r"((?:layers\.\d+\.)?blocks\.\d+\.attn\.)(query|key|value)\.(weight|bias)")
+_DERIVED = re.compile(r".*\.relative_position_index")
 _MOST_EPSILON = 0.01
 
 
@@ -37,6 +36,8 @@ class Layout:
         names: (theirs, ours); of the patterns that one counts with which a name begins.
         settings: In its configuration; what an absent key means.
         epsilon: Of LayerNorm, if the configuration does not say; ``None``: as in the library.
+        norms: What the names of the LayerNorms that have it begin with.
+        heads: Whether the number of attention heads is among its settings.
     """
 
     model: str
@@ -44,27 +45,80 @@ class Layout:
     names: tuple[tuple[str, str], ...]
     settings: Mapping[str, object]
     epsilon: float | None = None
+    norms: str = ""
+    heads: bool = False
 
 
-_VIT = Layout(
-    "ViTForImageClassification",
-    "vit.embeddings.cls_token",
+def _transformer(model: str, sign: str, prefix: str, more: tuple[tuple[str, str], ...]) -> Layout:
+    """A plain vision transformer whose names begin with ``prefix``; ``more``: what it has beside that."""
+    block = prefix + r"\.encoder\.layer\.(?P<block>\d{1,3})\."
+    names = (
+        (prefix + r"\.embeddings\.cls_token$", "cls_token"),
+        (prefix + r"\.embeddings\.position_embeddings$", "pos_embed"),
+        (prefix + r"\.embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
+        (block + r"layernorm_before\.", "blocks.{block}.norm1."),
+        (block + r"layernorm_after\.", "blocks.{block}.norm2."),
+        (block + r"attention\.attention\.", "blocks.{block}.attn."),
+        (block + r"attention\.output\.dense\.", "blocks.{block}.attn.proj."),
+        (block + r"intermediate\.dense\.", "blocks.{block}.mlp.fc1."),
+        (block + r"output\.dense\.", "blocks.{block}.mlp.fc2."),
+        (prefix + r"\.layernorm\.", "norm."),
+        *more,
+    )
+    settings = {"hidden_act": "gelu", "num_attention_heads": 12}
+    return Layout(model, sign, names, settings, epsilon=1e-12, heads=True)
+
+
+_VIT = _transformer("ViTForImageClassification", "vit.embeddings.cls_token", "vit", ((r"classifier\.", "head."),))
+_DEIT = _transformer(
+    "DeiTForImageClassificationWithTeacher",
+    "distillation_classifier.weight",
+    "deit",
     (
-        (r"vit\.embeddings\.cls_token$", "cls_token"),
-        (r"vit\.embeddings\.position_embeddings$", "pos_embed"),
-        (r"vit\.embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
-        (_BLOCK + r"layernorm_before\.", "blocks.{block}.norm1."),
-        (_BLOCK + r"layernorm_after\.", "blocks.{block}.norm2."),
-        (_BLOCK + r"attention\.attention\.", "blocks.{block}.attn."),
-        (_BLOCK + r"attention\.output\.dense\.", "blocks.{block}.attn.proj."),
-        (_BLOCK + r"intermediate\.dense\.", "blocks.{block}.mlp.fc1."),
-        (_BLOCK + r"output\.dense\.", "blocks.{block}.mlp.fc2."),
-        (r"vit\.layernorm\.", "norm."),
-        (r"classifier\.", "head."),
+        (r"deit\.embeddings\.distillation_token$", "dist_token"),
+        (r"cls_classifier\.", "head."),
+        (r"distillation_classifier\.", "head_dist."),
     ),
-    {"hidden_act": "gelu", "num_attention_heads": 12},
-    epsilon=1e-12,
 )
+_SWIN_BLOCK = r"swin\.encoder\.layers\.(?P<layer>[0-3])\.blocks\.(?P<block>\d{1,3})\."
+_SWIN = Layout(
+    "SwinForImageClassification",
+    "swin.embeddings.patch_embeddings.projection.weight",
+    (
+        (r"swin\.embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
+        (r"swin\.embeddings\.norm\.", "patch_embed.norm."),
+        (_SWIN_BLOCK + r"layernorm_before\.", "layers.{layer}.blocks.{block}.norm1."),
+        (_SWIN_BLOCK + r"layernorm_after\.", "layers.{layer}.blocks.{block}.norm2."),
+        (_SWIN_BLOCK + r"attention\.self\.", "layers.{layer}.blocks.{block}.attn."),
+        (_SWIN_BLOCK + r"attention\.output\.dense\.", "layers.{layer}.blocks.{block}.attn.proj."),
+        (_SWIN_BLOCK + r"intermediate\.dense\.", "layers.{layer}.blocks.{block}.mlp.fc1."),
+        (_SWIN_BLOCK + r"output\.dense\.", "layers.{layer}.blocks.{block}.mlp.fc2."),
+        (r"swin\.encoder\.layers\.(?P<stage>[0-2])\.downsample\.", "layers.{stage}.downsample."),
+        (r"swin\.layernorm\.", "norm."),
+        (r"classifier\.", "head.fc."),
+    ),
+    {"hidden_act": "gelu", "layer_norm_eps": 1e-5},
+)
+_CONVNEXT_LAYER = r"convnext\.encoder\.stages\.(?P<from>[0-3])\.layers\.(?P<block>\d{1,3})\."
+_CONVNEXT = Layout(
+    "ConvNextForImageClassification",
+    "convnext.embeddings.patch_embeddings.weight",
+    (
+        (r"convnext\.embeddings\.patch_embeddings\.", "stem.0."),
+        (r"convnext\.embeddings\.layernorm\.", "stem.1."),
+        (r"convnext\.encoder\.stages\.(?P<from>[1-3])\.downsampling_layer\.", "stages.{from}.downsample."),
+        (_CONVNEXT_LAYER + r"layer_scale_parameter$", "stages.{from}.blocks.{block}.gamma"),
+        (_CONVNEXT_LAYER + r"dwconv\.", "stages.{from}.blocks.{block}.conv_dw."),
+        (_CONVNEXT_LAYER + r"layernorm\.", "stages.{from}.blocks.{block}.norm."),
+        (_CONVNEXT_LAYER + r"pwconv(?P<dense>[12])\.", "stages.{from}.blocks.{block}.mlp.fc{dense}."),
+        (r"convnext\.layernorm\.", "head.norm."),
+        (r"classifier\.", "head.fc."),
+    ),
+    {"hidden_act": "gelu"},
+    epsilon=1e-12,
+    norms="head.norm",
+)
+_STAGE = r"resnet\.encoder\.stages\.(?P<stage>[0-3])\.layers\.(?P<block>\d{1,3})\."
 _RESNET = Layout(
     "ResNetForImageClassification",
     "resnet.embedder.embedder.convolution.weight",
@@ -79,15 +133,17 @@ _RESNET = Layout(
     ),
     {"hidden_act": "relu", "downsample_in_bottleneck": False, "downsample_in_first_stage": False},
 )
+_LAYOUTS = (_VIT, _DEIT, _SWIN, _CONVNEXT, _RESNET)
 
 
 def in_library_names(tensors: Tensors) -> tuple[Tensors, Layout] | None:
     """The tensors under timm's or torchvision's names, and what they were; ``None`` if the names are none of these."""
-    layout = next((one for one in (_VIT, _RESNET) if one.sign in tensors), None)
+    layout = next((one for one in _LAYOUTS if one.sign in tensors), None)
     if layout is None:
         return None
-    renamed = {_renamed(name, layout): value for name, value in tensors.items()}
-    if len(renamed) < len(tensors):
+    own = {name: value for name, value in tensors.items() if not _DERIVED.fullmatch(name)}
+    renamed = {_renamed(name, layout): value for name, value in own.items()}
+    if len(renamed) < len(own):
         return None
     return _with_joined_parts(renamed), layout
 
@@ -100,7 +156,7 @@ def settled(network: nn.Module, layout: Layout, original: Path) -> Finding:
     """
     stated = _configuration(layout, original)
     needed = dict(layout.settings)
-    if layout is _VIT:
+    if layout.heads:
         attention = dict(network.named_modules()).get("blocks.0.attn")
         needed["num_attention_heads"] = getattr(attention, "num_heads", None)
     theirs = needed if stated is None else {key: stated.get(key, usual) for key, usual in layout.settings.items()}
@@ -108,7 +164,7 @@ def settled(network: nn.Module, layout: Layout, original: Path) -> Finding:
         f"{key} {printable(theirs[key])} instead of {needed[key]}" for key in needed if theirs[key] != needed[key]
     ]
     epsilon = (stated or {}).get("layer_norm_eps", layout.epsilon)
-    if layout is _VIT and not (isinstance(epsilon, float) and 0 < epsilon < _MOST_EPSILON):
+    if layout.epsilon and not (isinstance(epsilon, float) and 0 < epsilon < _MOST_EPSILON):
         differing.append(f"layer_norm_eps {printable(epsilon)}")
     if differing:
         raise TeacherRefusedError(
@@ -117,11 +173,11 @@ def settled(network: nn.Module, layout: Layout, original: Path) -> Finding:
             why=f"The config.json beside it asks for {', '.join(differing)}.",
             remedy="Export the model as ONNX and open that.",
         )
-    for module in network.modules():
-        if isinstance(module, nn.LayerNorm) and layout is _VIT:
+    for name, module in network.named_modules():
+        if isinstance(module, nn.LayerNorm) and layout.epsilon and name.startswith(layout.norms):
             module.eps = epsilon
     used = ", ".join(f"{key} {value}" for key, value in needed.items())
-    used += f", layer_norm_eps {epsilon}" if layout is _VIT else ""
+    used += f", layer_norm_eps {epsilon}" if layout.epsilon else ""
     if stated is None:
         detail = f"There is no config.json of it beside the file. Assumed: {used}."
         return Finding("warning", f"Read as a {layout.model} of the usual settings", detail)

@@ -32,7 +32,7 @@ THEIR_BLOCK = {
 }
 
 
-def _as_vit(network: nn.Module) -> Tensors:
+def as_vit(network: nn.Module) -> Tensors:
     theirs: Tensors = {}
     for name, value in network.state_dict().items():
         block, leaf = re.match(r"(?:blocks\.(\d+)\.)?", name), name.rpartition(".")[2]
@@ -80,7 +80,7 @@ def _vit(epsilon: float = 1e-12) -> nn.Module:
     return network
 
 
-def _saved(tensors: Tensors, configuration: dict[str, object] | None, folder: Path) -> str:
+def saved_beside(tensors: Tensors, configuration: dict[str, object] | None, folder: Path) -> str:
     save_file(tensors, folder / "model.safetensors")
     if configuration is not None:
         (folder / "config.json").write_text(json.dumps(configuration))
@@ -91,7 +91,7 @@ def _saved(tensors: Tensors, configuration: dict[str, object] | None, folder: Pa
 def test_a_vision_transformer_answers_as_it_did(tmp_path: Path, epsilon: float | None) -> None:
     network = _vit(epsilon or 1e-12)
     stated = VIT if epsilon is None else {**VIT, "layer_norm_eps": epsilon}
-    teacher = open_teacher(_saved(_as_vit(network), stated, tmp_path), FACTS)
+    teacher = open_teacher(saved_beside(as_vit(network), stated, tmp_path), FACTS)
     assert teacher.card.architecture == "timm/vit_tiny_patch16_224"
     assert torch.allclose(teacher.network(IMAGES), network(IMAGES), atol=1e-5)
     assert not [one for one in teacher.card.findings if one.severity == "warning"]
@@ -105,7 +105,7 @@ def test_a_residual_network_answers_as_it_did(tmp_path: Path) -> None:
         network(torch.rand(4, 3, 64, 64))
     tensors = _as_resnet(network.eval())
     assert "resnet.encoder.stages.1.layers.0.shortcut.normalization.running_var" in tensors
-    teacher = open_teacher(_saved(tensors, RESNET, tmp_path), FACTS)
+    teacher = open_teacher(saved_beside(tensors, RESNET, tmp_path), FACTS)
     assert teacher.card.architecture == "torchvision/resnet18"
     assert torch.allclose(teacher.network(IMAGES), network(IMAGES), atol=1e-4)
     assert not [one for one in teacher.card.findings if one.severity == "warning"]
@@ -113,7 +113,7 @@ def test_a_residual_network_answers_as_it_did(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("beside", [None, {"architectures": ["BertModel"], "num_attention_heads": 12}])
 def test_without_its_configuration_what_is_assumed_is_a_warning(tmp_path: Path, beside: dict[str, object]) -> None:
-    teacher = open_teacher(_saved(_as_vit(_vit()), beside, tmp_path), FACTS)
+    teacher = open_teacher(saved_beside(as_vit(_vit()), beside, tmp_path), FACTS)
     (warning,) = [one for one in teacher.card.findings if one.severity == "warning"]
     assert "num_attention_heads 3" in warning.detail and "layer_norm_eps 1e-12" in warning.detail
 
@@ -129,7 +129,7 @@ def test_without_its_configuration_what_is_assumed_is_a_warning(tmp_path: Path, 
     ],
 )
 def test_what_computes_otherwise_is_refused(tmp_path: Path, change: dict[str, object], said: str) -> None:
-    path = _saved(_as_vit(_vit()), {**VIT, **change}, tmp_path)
+    path = saved_beside(as_vit(_vit()), {**VIT, **change}, tmp_path)
     with pytest.raises(TeacherRefusedError, match="no network that computes") as caught:
         open_teacher(path, FACTS)
     assert said in caught.value.why and "ONNX" in caught.value.remedy
@@ -138,7 +138,7 @@ def test_what_computes_otherwise_is_refused(tmp_path: Path, change: dict[str, ob
 def test_the_class_of_an_unknown_network_is_named(tmp_path: Path) -> None:
     tensors = {f"convnext.encoder.{index}.weight": torch.ones(3) for index in range(4)}
     with pytest.raises(TeacherRefusedError, match="no image classifier") as caught:
-        open_teacher(_saved(tensors, {"architectures": ["ConvNextForImageClassification"]}, tmp_path), FACTS)
+        open_teacher(saved_beside(tensors, {"architectures": ["ConvNextForImageClassification"]}, tmp_path), FACTS)
     assert "ConvNextForImageClassification" in caught.value.why
 
 
