@@ -28,3 +28,12 @@ def test_what_a_box_does_not_offer_is_not_shown_as_something_else(qapp: object) 
     assert (box.value, box.currentText()) == ("c", "c")
     box.show_value("b")
     assert (box.value, box.currentText()) == ("b", "A B")
+
+
+def test_what_is_off_for_a_purified_teacher_says_why(window: MainWindow) -> None:
+    panel = window.setup.plan
+    choose(panel.student, "purified")
+    for widget in (panel.budget, panel.compare):
+        assert not widget.isEnabled() and "itself is purified" in widget.toolTip()
+    choose(panel.student, "wrn-16-1")
+    assert panel.budget.toolTip() == "" and "shows the danger" in panel.compare.toolTip()

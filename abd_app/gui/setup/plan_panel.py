@@ -37,7 +37,6 @@ class PlanPanel(Card):
         self.budget = BudgetField(draft)
         self.device = ChoiceBox()
         self.compare = QCheckBox(self.tr("Also train an undefended twin"))
-        self.compare.setToolTip(self.tr("Same budget, no defence: it shows the danger. Doubles the time."))
         self.advanced = AdvancedPlan(draft, chooser)
         self.fold = Fold(self.tr("Advanced"), self.advanced)
         for widget in (
@@ -93,8 +92,15 @@ class PlanPanel(Card):
         self.budget.show_cost(self._cost)
 
     def _show(self) -> None:
-        self.budget.setEnabled(self._draft["student"] != PURIFIED)
-        self.compare.setEnabled(self._draft["student"] != PURIFIED)
+        distils = self._draft["student"] != PURIFIED
+        self.budget.setEnabled(distils)
+        self.budget.setToolTip("" if distils else self.tr("The teacher itself is purified: no student learns."))
+        self.compare.setEnabled(distils)
+        self.compare.setToolTip(
+            self.tr("Same budget, no defence: it shows the danger. Doubles the time.")
+            if distils
+            else self.tr("The teacher itself is purified. What it is without a defence is measured anyway.")
+        )
         self.method.show_value(self._draft["method"])
         self.student.show_value(self._draft["student"])
         self._show_device()
