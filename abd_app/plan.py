@@ -74,7 +74,7 @@ class TeacherFacts:
             raise UsageError(
                 f"The input size {self.input_size[0]}x{self.input_size[1]} is out of range.",
                 where="--size",
-                remedy="Give height x width in pixels, each from 8 to 1024, e.g. --size 32x32.",
+                remedy="Give height x width in pixels, each from 8 to 1024, e.g. 32x32.",
             )
         if (self.mean is None) != (self.std is None):
             raise UsageError("Mean and standard deviation belong together.", where="--mean, --std", remedy="Give both.")

@@ -171,7 +171,7 @@ class RunFolder:
             ) from error
 
     def _resumable(self) -> str:
-        return " The same command with --resume goes on from the last checkpoint." if self._checkpoint.exists() else ""
+        return " With --resume the run goes on from its last checkpoint." if self._checkpoint.exists() else ""
 
     def _check_same_run(self, plan: AuditPlan) -> None:
         stored = self.path / PLAN

@@ -13,7 +13,7 @@ from abd_app.cli.audits import demo, distill, inspect
 from abd_app.cli.batch import batch as batch_command
 from abd_app.cli.bench import bench
 from abd_app.cli.processes import refuse_unable
-from abd_app.cli.reporting import failures_reported
+from abd_app.cli.reporting import failures_reported, take_every_name
 from abd_app.cli.runs import runs
 from abd_app.cli.teachers import make_teacher
 from abd_app.cli.window import OpenWindow, gui, show_window
@@ -37,6 +37,7 @@ def run(arguments: Sequence[str], *, open_window: OpenWindow) -> int:
     Returns:
         The process exit code.
     """
+    take_every_name()
     try:
         _app(list(arguments), prog_name="abd-app", obj=open_window)
     except SystemExit as end:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import io
 import json
 import os
 import sys
@@ -20,9 +22,17 @@ _SIGPIPE_EXIT_CODE = 141
 """What the shell gives to programs that a closed pipe ends."""
 
 
+def take_every_name() -> None:
+    """Has stdout and stderr spell out what their encoding lacks: a name is no reason to end without a result."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def print_json(value: dict[str, Any] | list[dict[str, Any]]) -> None:
-    """Prints a result on stdout as indented JSON."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    """Prints a result on stdout as indented JSON, in any encoding."""
+    encoding = codecs.lookup(sys.stdout.encoding or "utf-8").name
+    print(json.dumps(value, indent=2, ensure_ascii=not encoding.startswith("utf")))
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout
 
 from abd_app.gui.look import icons
+from abd_app.gui.look.announce import announce
 from abd_app.gui.look.card import empty, icon_button
 from abd_app.gui.look.labels import plain_label
 from abd_app.teacher import Severity
@@ -66,6 +67,7 @@ class Banner(QFrame):
             button.clicked.connect(lambda _=False, action=action: action())
             self._buttons.addWidget(button, 0, Qt.AlignmentFlag.AlignTop)
         self.show()
+        announce(self, f"{title} {text}", urgent=severity in ("danger", "warning"))
 
     def buttons(self) -> dict[str, QPushButton]:
         """The buttons shown, by label."""

@@ -7,6 +7,8 @@ from pathlib import Path
 from PySide6.QtCore import QCoreApplication
 from PySide6.QtWidgets import QFileDialog, QWidget
 
+MODEL_SUFFIXES = (".pt", ".pth", ".safetensors", ".onnx")
+
 
 def _tr(text: str) -> str:
     return QCoreApplication.translate("file_chooser", text)
@@ -20,7 +22,8 @@ class FileChooser:
 
     def teacher(self) -> str:
         """A model file to open."""
-        kinds = _tr("Models (*.pt *.pth *.safetensors *.onnx);;All files (*)")
+        models = " ".join(f"*{suffix}" for suffix in MODEL_SUFFIXES)
+        kinds = _tr("Models ({models});;All files (*)").format(models=models)
         return QFileDialog.getOpenFileName(self._parent, _tr("Open a teacher"), "", kinds)[0]
 
     def picture(self) -> str:

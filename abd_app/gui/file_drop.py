@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from PySide6.QtCore import QEvent, QObject, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QWidget
+
+from abd_app.gui.file_chooser import MODEL_SUFFIXES
 
 
 class FileDrop(QObject):
@@ -20,7 +23,7 @@ class FileDrop(QObject):
     dragging = Signal(bool)
     """A file is held over the window, or no longer."""
     dropped = Signal(str)
-    """The path of the first file dropped."""
+    """The path of the file dropped; of several the first that has a model's suffix, else the first."""
 
     def __init__(self, window: QWidget, welcome: Callable[[], bool]) -> None:
         super().__init__(window)
@@ -41,10 +44,15 @@ class FileDrop(QObject):
             files = _local_files(event)
             if files and self._welcome():
                 event.acceptProposedAction()
-                self.dropped.emit(files[0])
+                self.dropped.emit(_model(files))
                 return True
         return super().eventFilter(watched, event)
 
 
 def _local_files(event: QDropEvent) -> list[str]:
     return [url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()]
+
+
+def _model(files: list[str]) -> str:
+    """A model comes with other files, such as the weights of an ONNX graph."""
+    return next((file for file in files if Path(file).suffix.lower() in MODEL_SUFFIXES), files[0])

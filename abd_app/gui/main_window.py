@@ -263,7 +263,8 @@ class MainWindow(QMainWindow):
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() == Qt.Key.Key_Space and self.session.running:
-            self.session.pause_or_resume()
+            if not event.isAutoRepeat():
+                self.session.pause_or_resume()
         else:
             super().keyPressEvent(event)
 

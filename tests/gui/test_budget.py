@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import pytest
+from PySide6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+
 from abd_app.events import CostEstimated
+from abd_app.gui.look.choice_box import ChoiceBox
 from abd_app.gui.main_window import MainWindow
 from abd_app.worker.messages import InspectionFinished, InspectJob
 from tests.gui.conftest import StandInEngine
 from tests.gui.test_window import make_ready
+
+
+def choose(box: ChoiceBox, value: str) -> None:
+    """As a person does."""
+    box.setCurrentIndex(box.findData(value))
+    box.activated.emit(box.currentIndex())
 
 
 def _estimate(window: MainWindow) -> str:
@@ -39,3 +50,27 @@ def test_a_run_begins_with_the_time_that_it_was_expected_to_take(window: MainWin
     window.distill()
     assert window.session.expected_s == 300
     assert "about 5 min left" in window.run_bar.facts.text()
+
+
+@pytest.mark.parametrize("typed", ["2.5", "0.5", "12.5", "0.1"])
+def test_a_limit_with_a_fraction_can_be_typed(window: MainWindow, qtbot: QtBot, typed: str) -> None:
+    budget = window.setup.plan.budget
+    choose(budget.effort, "custom")
+    budget.amount.selectAll()
+    qtbot.keyClicks(budget.amount, typed)
+    assert (window.draft["minutes"], budget.amount.text()) == (float(typed), typed)
+
+
+def test_another_unit_begins_with_an_amount_of_its_own(window: MainWindow, qtbot: QtBot) -> None:
+    budget = window.setup.plan.budget
+    choose(budget.effort, "custom")
+    choose(budget.unit, "steps")
+    assert (window.draft["steps"], window.draft["minutes"], budget.amount.text()) == (3000, None, "3000")
+    budget.amount.selectAll()
+    qtbot.keyClicks(budget.amount, "700")
+    choose(budget.unit, "steps")
+    assert window.draft["steps"] == 700, "nothing was chosen"
+    choose(budget.unit, "minutes")
+    assert (window.draft["steps"], window.draft["minutes"], budget.amount.text()) == (None, 5.0, "5.0")
+    qtbot.keyClick(budget.amount, Qt.Key.Key_Up)
+    assert window.draft["minutes"] == 6.0

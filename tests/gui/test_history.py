@@ -230,3 +230,26 @@ def test_what_cannot_be_done_is_said_in_the_window(
     dialog.refresh()
     dialog.again.click()
     assert "not an audit plan" in str(said[1]) and dialog.isVisible()
+
+
+def test_a_button_that_is_off_says_why(window: MainWindow, stand_in: StandInEngine, tmp_path: Path) -> None:
+    dialog = _opened(window)
+    assert dialog.trash.toolTip() == "Choose a run." and dialog.again.toolTip() == "Choose one run."
+    _left(tmp_path / "done", finished=True)
+    _left(tmp_path / "half", finished=False)
+    dialog.refresh()
+    rows = {run.state: row for row, run in enumerate(dialog._runs)}
+    dialog.table.selectRow(rows["finished"])
+    assert dialog.resume.toolTip() == "This run has finished." and dialog.report.toolTip() == ""
+    dialog.table.selectRow(rows["unfinished"])
+    assert "has finished" in dialog.report.toolTip() and dialog.resume.toolTip() == ""
+    dialog.table.selectAll()
+    assert dialog.folder.toolTip() == "Choose one run." and dialog.trash.toolTip() == ""
+    make_ready(window, stand_in, str(tmp_path / "t.pth"))
+    window.distill()
+    dialog.refresh()
+    dialog.table.selectRow(rows["unfinished"])
+    assert dialog.resume.toolTip() == dialog.again.toolTip() == "Not while a run is in progress."
+    off = (dialog.report, dialog.folder, dialog.again, dialog.resume, dialog.trash)
+    assert [bool(button.toolTip()) for button in off] == [not button.isEnabled() for button in off]
+    window.session.cancel()

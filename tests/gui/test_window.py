@@ -23,10 +23,10 @@ from tests.gui.fake_runner import card
 NASTY = "<b>bold<\u202eevil>\n&amp; модель.pth"
 
 
-def drop(window: MainWindow, path: Path) -> bool:
-    """Drags a file over the window and lets go; False if the window did not want it."""
+def drop(window: MainWindow, *paths: Path) -> bool:
+    """Drags files over the window and lets go; False if the window did not want them."""
     data = QMimeData()
-    data.setUrls([QUrl.fromLocalFile(str(path))])
+    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
     arguments = (Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier)
     enter = QDragEnterEvent(window.rect().center(), *arguments)
     QApplication.sendEvent(window, enter)

@@ -4,8 +4,8 @@ import shlex
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtCore import QEvent, Qt
+from PySide6.QtGui import QGuiApplication, QKeyEvent
 from PySide6.QtWidgets import QAbstractButton, QComboBox, QLineEdit, QSplitter
 from pytestqt.qtbot import QtBot
 
@@ -14,6 +14,7 @@ from abd_app.gui.look.theme import Theme
 from abd_app.gui.main_window import MainWindow
 from abd_app.gui.settings import Settings
 from abd_app.plan import AuditPlan, TeacherFacts
+from abd_app.worker.messages import PauseChanged
 from tests.gui.conftest import AnsweredChooser, MakeWindow, StandInEngine
 from tests.gui.test_window import make_ready
 
@@ -158,6 +159,17 @@ def test_space_pauses_but_does_not_take_space_from_buttons(
     qtbot.keyClick(window.run_bar.cancel, Qt.Key.Key_Space)
     assert stand_in.commands == ["pause"]
     assert window.run_bar.discard.isVisible()
+    stand_in.say(AuditFailed("", "", "", "", 4))
+
+
+def test_a_space_that_is_held_pauses_once(window: MainWindow, stand_in: StandInEngine) -> None:
+    make_ready(window, stand_in)
+    window.distill()
+    for repeated in (False, True, True):
+        pressed = QKeyEvent(QEvent.Type.KeyPress, Qt.Key.Key_Space, Qt.KeyboardModifier.NoModifier, " ", repeated)
+        QGuiApplication.sendEvent(window, pressed)
+        stand_in.say(PauseChanged(paused=stand_in.commands[-1] == "pause"))
+    assert stand_in.commands == ["pause"]
     stand_in.say(AuditFailed("", "", "", "", 4))
 
 

@@ -17,7 +17,7 @@ from abd_app.events import (
     TeacherInspected,
     VaccineChecked,
 )
-from abd_app.gui.look.wording import count, phase_name, role_name
+from abd_app.gui.look.wording import count, phase_name, place_in_window, role_name, with_places
 from abd_app.text import percent, visible
 
 
@@ -50,7 +50,8 @@ def _narrate(event: Event) -> str:
             "narration", "ONNX written; it differs from PyTorch by at most {difference:.1e} on {images} images."
         ).format(difference=event.parity_max_abs, images=event.images)
     if isinstance(event, AuditFailed):
-        return " ".join(part for part in (event.what, event.where, event.why, event.remedy) if part)
+        told = (with_places(event.what), place_in_window(event.where), event.why, with_places(event.remedy))
+        return " ".join(filter(None, told))
     if isinstance(event, AuditCancelled):
         return tr("narration", "Cancelled.")
     if isinstance(event, AuditFinished):

@@ -42,9 +42,11 @@ class ChoiceBox(QComboBox):
             self.setCurrentIndex(max(0, self.findData(kept)))
 
     def show_value(self, value: str) -> None:
-        """Chooses without telling anybody."""
+        """Chooses without telling anybody; what is not offered is added, so that nothing else seems to be chosen."""
         with QSignalBlocker(self):
-            self.setCurrentIndex(max(0, self.findData(value)))
+            if self.findData(value) < 0:
+                self.addItem(value, value)
+            self.setCurrentIndex(self.findData(value))
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         event.ignore()

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import html
+import re
 from pathlib import PurePath
 
 from PySide6.QtCore import QCoreApplication
 
 from abd_app.text import percent, visible
+
+_OPTION = re.compile(r"(?<![^\s(])--[a-z]+(?![\w/\\-]|\.\w)")
+"""A word of its own: no part of a path."""
 
 
 def rates_text(rates: dict[str, float]) -> str:
@@ -74,24 +78,49 @@ def phase_name(phase: str) -> str:
 
 def place_in_window(where: str) -> str:
     """Where a choice is made in the window, if ``where`` names the option that makes it in a terminal."""
+    places = _places()
+    parts: list[str] = []
+    for part in where.split(", "):
+        option, _, value = part.partition(" ")
+        told = ": ".join(filter(None, (places[option], value))) if option in places else part
+        if option not in places or told not in parts:
+            parts.append(told)
+    return ", ".join(parts)
+
+
+def with_places(text: str) -> str:
+    """A sentence of the app with the places of the window instead of the options that it names."""
+    places = _places()
+    return _OPTION.sub(lambda found: f"“{places[found[0]]}”" if found[0] in places else found[0], text)
+
+
+def _places() -> dict[str, str]:
     tr = QCoreApplication.translate
-    places = {
+    effort, deviation = tr("wording", "Plan, effort"), tr("wording", "Teacher, mean and deviation")
+    return {
+        "--arch": tr("wording", "Teacher, network"),
+        "--classes": tr("wording", "Teacher, classes"),
+        "--size": tr("wording", "Teacher, image size"),
+        "--mean": deviation,
+        "--std": deviation,
+        "--answers": tr("wording", "Teacher, answers"),
         "--data": tr("wording", "Evaluation, labelled images"),
         "--trigger": tr("wording", "Evaluation, triggers to measure"),
         "--target": tr("wording", "Evaluation, class the attacker wants"),
         "--method": tr("wording", "Plan, images from"),
         "--student": tr("wording", "Plan, student"),
+        "--effort": effort,
+        "--steps": effort,
+        "--minutes": effort,
         "--device": tr("wording", "Plan, device"),
-        "--steps": tr("wording", "Plan, effort"),
-        "--minutes": tr("wording", "Plan, effort"),
+        "--compare": tr("wording", "Plan, undefended twin"),
+        "--defense": tr("wording", "Plan, Advanced, defence"),
         "--seed": tr("wording", "Plan, Advanced, seed"),
+        "--precision": tr("wording", "Plan, Advanced, number format"),
         "--picture": tr("wording", "Plan, Advanced, picture for patches"),
+        "--out": tr("wording", "Plan, Advanced, output folder"),
+        "--resume": tr("wording", "History, Continue"),
     }
-    parts = []
-    for part in where.split(", "):
-        option, _, value = part.partition(" ")
-        parts.append(": ".join(filter(None, (places[option], value))) if option in places else part)
-    return ", ".join(parts)
 
 
 def trigger_name(name: str) -> str:

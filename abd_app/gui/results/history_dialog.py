@@ -166,15 +166,20 @@ class HistoryDialog(QDialog):
         return of_this_window or run.state == "running"
 
     def _enable(self) -> None:
-        run, busy = self._chosen(), bool(self._busy())
+        run, chosen = self._chosen(), self._all_chosen()
         finished = run is not None and run.state == "finished"
-        self.report.setEnabled(finished)
-        chosen = self._all_chosen()
         self.compare.setEnabled(len(chosen) == 2 and all(one.state == "finished" for one in chosen))
-        self.folder.setEnabled(run is not None)
-        self.again.setEnabled(run is not None and not busy)
-        self.resume.setEnabled(run is not None and not finished and not busy and not self._is_busy(run))
-        self.trash.setEnabled(bool(chosen) and not any(map(self._is_busy, chosen)))
+        one = self.tr("Choose one run.") if run is None else ""
+        occupied = self.tr("Not while a run is in progress.") if self._busy() else ""
+        going_on = self.tr("A run that is still going on stays.") if any(map(self._is_busy, chosen)) else ""
+        unfinished = "" if finished else self.tr("There is none before the run has finished.")
+        over = self.tr("This run has finished.") if finished else ""
+        elsewhere = self.tr("This run is still going on.") if going_on else ""
+        _allow(self.report, one or unfinished)
+        _allow(self.folder, one)
+        _allow(self.again, one or occupied)
+        _allow(self.resume, one or over or occupied or elsewhere)
+        _allow(self.trash, going_on if chosen else self.tr("Choose a run."))
         self._ask(sure=False)
 
     def _ask(self, *, sure: bool) -> None:
@@ -229,3 +234,9 @@ class HistoryDialog(QDialog):
                 what = self.tr("The run could not be moved to the trash.")
                 self.failed.emit(RunFailedError(what, where=run.folder, remedy=self.tr("Delete its folder by hand.")))
         self.refresh()
+
+
+def _allow(button: QPushButton, why_not: str) -> None:
+    """Disables a button that has a reason, which its tooltip tells."""
+    button.setEnabled(not why_not)
+    button.setToolTip(why_not)

@@ -6,6 +6,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from abd_app.gui.look import icons
+from abd_app.gui.look.announce import announce
 from abd_app.gui.look.card import GAP_PX, PADDING_PX, empty, icon_button
 from abd_app.gui.look.flow_layout import FlowLayout
 from abd_app.gui.look.labels import ElidedLabel, plain_label
@@ -96,6 +97,7 @@ class ResultPanel(QFrame):
         self._show_caution(outcome.caution)
         self._show_rates(outcome)
         self.fold.setChecked(True)
+        announce(self, f"{self.symbol.accessibleName()}: {self.sentence.text()}")
 
     def _show_caution(self, caution: str) -> None:
         """The shield with a check mark is for a result that asks for none."""

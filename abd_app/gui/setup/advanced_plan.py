@@ -72,13 +72,13 @@ class AdvancedPlan(QWidget):
 
     def _defense_name(self, defense: str) -> str:
         names = {
-            "abd": self.tr("Vaccine and self-retrospection"),
-            "sv": self.tr("Shuffling vaccine only"),
-            "sr": self.tr("Self-retrospection only"),
+            "abd": self.tr("Vaccine and self-retrospection (abd)"),
+            "sv": self.tr("Shuffling vaccine only (sv)"),
+            "sr": self.tr("Self-retrospection only (sr)"),
             "none": self.tr("None: the backdoor may survive"),
         }
         return names[defense]
 
     def _precision_name(self, precision: str) -> str:
-        names = {"auto": self.tr("Automatic"), "fp32": "float32", "bf16": "bfloat16"}
+        names = {"auto": self.tr("Automatic"), "fp32": "float32 (fp32)", "bf16": "bfloat16 (bf16)"}
         return names[precision]

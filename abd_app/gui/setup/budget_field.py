@@ -15,6 +15,8 @@ from abd_app.plan import EFFORTS, PURIFIED
 
 _CUSTOM = "custom"
 _DEFAULT_MINUTES = 5.0
+_DEFAULT_STEPS = 3000
+_DECIMALS = {"minutes": 1, "steps": 0}
 
 
 class BudgetField(QWidget):
@@ -40,7 +42,7 @@ class BudgetField(QWidget):
         layout.addWidget(labelled(self.tr("Effort"), self.effort))
         layout.addWidget(self._custom)
         self.effort.chosen.connect(self._on_effort_chosen)
-        self.unit.chosen.connect(self._on_amount_changed)
+        self.unit.chosen.connect(self._on_unit_chosen)
         self.amount.valueChanged.connect(self._on_amount_changed)
         draft.replaced.connect(self._show)
         draft.changed.connect(self._on_changed)
@@ -89,10 +91,12 @@ class BudgetField(QWidget):
         self.effort.show_value(_CUSTOM if custom else self._draft["effort"])
         self._custom.setVisible(custom)
         if custom:
-            self.unit.show_value("minutes" if minutes is not None else "steps")
-            with QSignalBlocker(self.amount):
-                self.amount.setDecimals(1 if minutes is not None else 0)
-                self.amount.setValue(minutes if minutes is not None else steps)
+            unit, amount = ("minutes", minutes) if minutes is not None else ("steps", steps)
+            self.unit.show_value(unit)
+            if (self.amount.decimals(), self.amount.value()) != (_DECIMALS[unit], amount):  # else it may be being typed
+                with QSignalBlocker(self.amount):
+                    self.amount.setDecimals(_DECIMALS[unit])
+                    self.amount.setValue(amount)
 
     def _on_changed(self) -> None:
         self.effort.offer(self._effort_names())
@@ -103,6 +107,17 @@ class BudgetField(QWidget):
             self._draft.choose(minutes=_DEFAULT_MINUTES, steps=None)
         else:
             self._draft.choose(effort=value, minutes=None, steps=None)
+        self._show()
+
+    def _on_unit_chosen(self, unit: str) -> None:
+        """A number of minutes means nothing as a number of steps: the other unit begins with its own."""
+        chosen = "minutes" if self._draft["minutes"] is not None else "steps"
+        if unit == chosen:
+            return
+        if unit == "minutes":
+            self._draft.choose(minutes=_DEFAULT_MINUTES, steps=None)
+        else:
+            self._draft.choose(minutes=None, steps=_DEFAULT_STEPS)
         self._show()
 
     def _on_amount_changed(self) -> None:

@@ -6,6 +6,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent, QMouseEvent
 from PySide6.QtWidgets import QFrame, QLabel, QVBoxLayout
 
+from abd_app.gui.file_chooser import MODEL_SUFFIXES
 from abd_app.gui.look import icons
 from abd_app.gui.look.labels import plain_label
 
@@ -29,7 +30,7 @@ class DropZone(QFrame):
         icons.put(symbol, "drop", "accent", 36)
         self._invitation = plain_label(self.tr("Drop a model file here"), "strong", wrap=True)
         hint = plain_label(self.tr("or click to choose one"), "muted")
-        kinds = plain_label(".pt  .pth  .safetensors  .onnx", "small")
+        kinds = plain_label("  ".join(MODEL_SUFFIXES), "small")
         layout.addWidget(symbol)
         for label in (self._invitation, hint, kinds):
             label.setAlignment(Qt.AlignmentFlag.AlignCenter)

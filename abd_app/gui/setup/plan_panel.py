@@ -27,6 +27,7 @@ class PlanPanel(Card):
         super().__init__(self.tr("Plan"), "distill")
         self._draft = draft
         self._cost: CostEstimated | None = None
+        self._devices: list[tuple[str, str]] = []
         self.copy_command = icon_button("command", self.tr("Copy as command"))
         self.copy_command.clicked.connect(self.copyCommandRequested)
         self.header.addWidget(self.copy_command)
@@ -34,9 +35,8 @@ class PlanPanel(Card):
         self._reason = plain_label(role="small", wrap=True)
         self.student = ChoiceBox((name, self._student_name(name)) for name in STUDENTS)
         self.budget = BudgetField(draft)
-        self.device = ChoiceBox([("auto", self.tr("Automatic"))])
+        self.device = ChoiceBox()
         self.compare = QCheckBox(self.tr("Also train an undefended twin"))
-        self.compare.setToolTip(self.tr("Same budget, no defence: it shows the danger. Doubles the time."))
         self.advanced = AdvancedPlan(draft, chooser)
         self.fold = Fold(self.tr("Advanced"), self.advanced)
         for widget in (
@@ -64,12 +64,20 @@ class PlanPanel(Card):
 
     def show_devices(self, event: DevicesListed) -> None:
         """Offers the devices of this machine."""
-        names = [("auto", self.tr("Automatic"))]
+        self._devices = []
         for value, name, free_bytes in event.devices:
             free = self.tr(" · {size} free").format(size=byte_size(free_bytes)) if free_bytes else ""
-            names.append((value, visible(name) + free))
+            self._devices.append((value, visible(name) + free))
+        self._show_device()
+
+    def _show_device(self) -> None:
+        """The plan of another machine may want a device that is not here."""
+        chosen = self._draft["device"]
+        names = [("auto", self.tr("Automatic")), *self._devices]
+        if self._devices and chosen not in dict(names):
+            names.append((chosen, self.tr("{device}, not on this machine").format(device=chosen)))
         self.device.offer(names)
-        self.device.show_value(self._draft["device"])
+        self.device.show_value(chosen)
 
     def _choose(self, **choices: object) -> None:
         self._draft.choose(**choices)
@@ -84,11 +92,18 @@ class PlanPanel(Card):
         self.budget.show_cost(self._cost)
 
     def _show(self) -> None:
-        self.budget.setEnabled(self._draft["student"] != PURIFIED)
-        self.compare.setEnabled(self._draft["student"] != PURIFIED)
+        distils = self._draft["student"] != PURIFIED
+        self.budget.setEnabled(distils)
+        self.budget.setToolTip("" if distils else self.tr("The teacher itself is purified: no student learns."))
+        self.compare.setEnabled(distils)
+        self.compare.setToolTip(
+            self.tr("Same budget, no defence: it shows the danger. Doubles the time.")
+            if distils
+            else self.tr("The teacher itself is purified. What it is without a defence is measured anyway.")
+        )
         self.method.show_value(self._draft["method"])
         self.student.show_value(self._draft["student"])
-        self.device.show_value(self._draft["device"])
+        self._show_device()
         self.compare.setChecked(self._draft["compare"])
         self._show_reason()
 
