@@ -7,7 +7,7 @@ from pathlib import Path
 
 from abd_app.errors import UsageError
 from abd_app.measure.arrays import describe_arrays
-from abd_app.measure.evaluation import class_folders, class_pictures
+from abd_app.measure.class_folders import class_folders, class_pictures
 from abd_app.measure.given import GivenImages
 from abd_app.measure.pictures import open_picture
 
@@ -59,8 +59,8 @@ def survey_images(path: str | Path, *, option: str = "--data") -> Survey:
 
 def _survey_folder(given: GivenImages) -> Survey:
     try:
-        names = [folder.name for folder in class_folders(given.path)]
-        pictures = class_pictures(given.path / names[0], given) if names else []
+        folders = class_folders(given.path)
+        pictures = class_pictures(folders, given).files if folders else []
     except OSError as error:
         raise UsageError(
             "The folder of images cannot be read.",
@@ -75,6 +75,7 @@ def _survey_folder(given: GivenImages) -> Survey:
             why="Each class needs a sub-folder of its own.",
             remedy="Give a folder with one sub-folder per class, or an .npz with images and labels.",
         )
+    names = [folder.name for folder in folders]
     first = open_picture(pictures[0], what="image", option=given.option)
     numbered = all(name.isascii() and name.isdigit() for name in names)
     return Survey(

@@ -104,9 +104,9 @@ def test_what_cannot_be_learned_from_is_refused_in_the_words_of_the_command(tmp_
         (TeacherOrder(one_class, "out"), "at least 2 classes", "--classes"),
         (TeacherOrder(tiny, "out"), "out of range", "--size"),
         (TeacherOrder(str(tmp_path / "absent"), "out"), "no labelled images", f"DATA {tmp_path / 'absent'}"),
-        (TeacherOrder(str(bare), "out"), "holds no images", f"DATA {bare / '0'}"),
+        (TeacherOrder(str(bare), "out"), "hold no images", f"DATA {bare}"),
         (TeacherOrder(str(broken), "out"), "training image", f"DATA {broken / '1' / '0.png'}"),
-        (TeacherOrder(good, "out", test=str(bare)), "holds no images", f"--test {bare / '0'}"),
+        (TeacherOrder(good, "out", test=str(bare)), "hold no images", f"--test {bare}"),
         (TeacherOrder(good, "out", test=str(tmp_path / "absent")), "no images", f"--test {tmp_path / 'absent'}"),
         (TeacherOrder(good, "out", test=gap), "labels run from 0 to 3", f"--test {gap}"),
     )
