@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +48,7 @@ def load_evaluation(
     class_names: Sequence[str] = (),
     called: str = "evaluation images",
     option: str = "--data",
+    part: Literal["test", "train"] = "test",
 ) -> LabelledSet:
     """Reads labelled images and brings them to the size and colours of ``spec``.
 
@@ -55,19 +57,21 @@ def load_evaluation(
     says so where numbers could be both names and indices, and mean other classes, where sorted folders are not
     ``class_names``, where a class has no images, and where images were passed over.
 
-    An ``.npz`` has ``images`` ``(N, H, W, C)`` or ``(N, H, W)`` uint8, ``labels`` ``(N,)`` of whole numbers and perhaps
-    ``classes``, their names. Where these are ``class_names`` in another order, labels are matched by name; where they
-    are other names, the labels stay and a finding says so. Case, spaces and underscores make no other name.
+    An ``.npz`` has ``images`` ``(N, H, W, C)`` or ``(N, H, W)`` of whole numbers from 0 to 255, ``labels`` ``(N,)`` of
+    whole numbers (or both by the names that Keras or MedMNIST use) and perhaps ``classes``, their names. Where these
+    are ``class_names`` in another order, labels are matched by name; where they are other names, the labels stay and a
+    finding says so. Case, spaces and underscores make no other name.
 
     Args:
         class_names: The teacher's class names, when its file states them.
         called: What findings call the images.
         option: By which they were given, for messages.
+        part: As of :class:`abd_app.measure.given.GivenImages`.
 
     Raises:
         UsageError: Anything missing, unreadable, empty or outside the teacher's classes.
     """
-    given = GivenImages(Path(path), option, called)
+    given = GivenImages(Path(path), option, called, part)
     check_there(path, option=option)
     read = _from_folder if given.path.is_dir() else _from_arrays
     return read(given, spec, class_names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from abd_app.errors import UsageError
 from abd_app.measure.arrays import describe_arrays
@@ -31,19 +32,20 @@ class Survey:
     class_names: tuple[str, ...] = ()
 
 
-def survey_images(path: str | Path, *, option: str = "--data") -> Survey:
+def survey_images(path: str | Path, *, option: str = "--data", part: Literal["test", "train"] = "test") -> Survey:
     """Looks at a folder with one sub-folder per class, or an ``.npz`` with images and labels.
 
     Folders named by whole numbers are class indices; other names are classes in sorted order.
 
     Args:
         option: By which they were given, for messages.
+        part: As of :class:`GivenImages`.
 
     Raises:
         UsageError: Neither of the two, or nothing in it that could be learned from.
     """
     path = Path(path)
-    given = GivenImages(path, option)
+    given = GivenImages(path, option, part=part)
     if path.is_dir():
         return _survey_folder(given)
     if path.is_file():
