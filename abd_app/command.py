@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
+from pathlib import PurePath
 
 from abd_app.errors import UsageError
 from abd_app.plan import ALL_TO_ALL, AuditPlan, Target, TeacherFacts, TriggerSpec
+from abd_app.text import visible
 
 _TRIGGER_OPTIONS = ("position", "opacity", "scale", "mask")
 _NEXT_OPTION = re.compile(r",(?=[a-z]+=)")
+_NEXT_TRIGGER_OPTION = re.compile(rf",(?=(?:{'|'.join(_TRIGGER_OPTIONS)})=)")
 
 
 def trigger_from_text(text: str) -> TriggerSpec:
@@ -42,10 +46,27 @@ def trigger_from_text(text: str) -> TriggerSpec:
     )
 
 
-def trigger_to_text(trigger: TriggerSpec) -> str:
-    """Writes what :func:`trigger_from_text` reads; values at their default are left out."""
-    options = [(key, getattr(trigger, key)) for key in _TRIGGER_OPTIONS]
-    return trigger.name + "".join(f",{key}={value}" for key, value in options if value != getattr(TriggerSpec, key))
+def trigger_keys(triggers: Sequence[TriggerSpec]) -> list[str]:
+    """What each of a plan's triggers is called in all that is measured: its name, with its options if it has variants.
+
+    These are the keys of ``asr`` in events, tables and reports.
+    """
+    times = Counter(trigger.name for trigger in triggers)
+    return [trigger.name if times[trigger.name] == 1 else str(trigger) for trigger in triggers]
+
+
+def trigger_label(key: str) -> str:
+    """A trigger's key for people: of a picture, and of its mask, the file's name instead of the path."""
+    name, *options = _NEXT_TRIGGER_OPTION.split(key)
+    shown = [f"mask={PurePath(option).name}" if option.startswith("mask=") else option for option in options]
+    return visible(",".join([PurePath(name).name or name, *shown]))
+
+
+def trigger_labels(keys: Iterable[str]) -> dict[str, str]:
+    """The labels of several triggers by key; where two would have the same, it is the key itself."""
+    labels = {key: trigger_label(key) for key in keys}
+    shared = Counter(labels.values())
+    return {key: visible(key) if shared[label] > 1 else label for key, label in labels.items()}
 
 
 def target_from_text(text: str) -> Target:
@@ -112,7 +133,7 @@ def _options(plan: AuditPlan) -> Iterator[str]:
         if value != defaults[name]:
             yield from (option, str(value))
     for trigger in plan.triggers:
-        yield from ("--trigger", trigger_to_text(trigger))
+        yield from ("--trigger", str(trigger))
     if plan.compare:
         yield "--compare"
     if plan.resume:

@@ -10,6 +10,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from abd_app.command import trigger_labels
 from abd_app.errors import AuditError
 from abd_app.events import (
     Event,
@@ -161,7 +162,8 @@ def _began(event: RunBegan) -> str:
 def _measured(event: Measured) -> str:
     kind = "agreement with the teacher" if event.estimated else "accuracy"
     parts = [f"{kind} {event.accuracy:.3f} of {event.images}"]
-    parts += [f"ASR {name} {rate:.3f} of {event.asr_images[name]}" for name, rate in event.asr.items()]
+    labels = trigger_labels(event.asr)
+    parts += [f"ASR {labels[key]} {rate:.3f} of {event.asr_images[key]}" for key, rate in event.asr.items()]
     return f"{event.role} at step {event.step}: {', '.join(parts)}{' (estimated)' if event.estimated else ''}"
 
 

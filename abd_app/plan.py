@@ -6,7 +6,6 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final, Literal
 
 from abd_app.errors import UsageError
@@ -118,6 +117,11 @@ class TriggerSpec:
         if not 0 < self.scale <= 1:
             raise UsageError(f"Scale {self.scale} is not in (0, 1].", where="--trigger", remedy="Give e.g. 0.2.")
 
+    def __str__(self) -> str:
+        """As on the command line: the name, and what is not at its default."""
+        options = [(option.name, getattr(self, option.name), option.default) for option in dataclasses.fields(self)[1:]]
+        return self.name + "".join(f",{name}={value}" for name, value, default in options if value != default)
+
 
 @dataclass(frozen=True)
 class AuditPlan:
@@ -135,7 +139,7 @@ class AuditPlan:
         steps: Student optimiser steps (``zskt``: ten make a pseudo-batch).
         minutes: Wall time for the student; the undefended twin gets the same again.
         data: Labelled images: a folder per class or an ``.npz``; ``None``: estimates only.
-        triggers: Triggers to measure.
+        triggers: Triggers to measure; one may be there in several variants.
         target_class: The attacker's class, an index; or ``all``, each class for the next.
         compare: Also train an undefended twin with the same budget.
         picture: The picture from which ``ood`` and ``fast`` cut patches; ``None``: procedural images.
@@ -186,8 +190,7 @@ class AuditPlan:
         if self.student == PURIFIED:
             self._check_purified()
         check_target(self.target_class)
-        names = [trigger.name for trigger in self.triggers]
-        if len(set(names)) < len(names):
+        if len(set(self.triggers)) < len(self.triggers):
             raise UsageError("The same trigger is given twice.", where="--trigger", remedy="Give each trigger once.")
 
     def _check_purified(self) -> None:
@@ -257,7 +260,7 @@ def _said(value: Any) -> str:
     """A choice in a sentence."""
     if value is None or value == ():
         return "not given"
-    return ", ".join(trigger.name for trigger in value) if isinstance(value, tuple) else str(value)
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def check_target(target: Target) -> None:
@@ -274,27 +277,3 @@ def check_target(target: Target) -> None:
 def _one_of(what: str, where: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise UsageError(f"Unknown {what} {value!r}.", where=where, remedy=f"Use one of: {', '.join(choices)}.")
-
-
-def with_absolute_paths(plan: AuditPlan) -> AuditPlan:
-    """The same choices, understood from any working folder; where the results go is left as it is."""
-    return dataclasses.replace(
-        plan,
-        teacher_file=absolute(plan.teacher_file) if plan.teacher_file else "",
-        data=None if plan.data is None else absolute(plan.data),
-        picture=None if plan.picture is None else absolute(plan.picture),
-        triggers=tuple(_with_absolute_paths(trigger) for trigger in plan.triggers),
-    )
-
-
-def absolute(path: str) -> str:
-    """Not resolved: a link keeps its own name, which is the one that the user knows."""
-    return str(Path(path).expanduser().absolute())
-
-
-def _with_absolute_paths(trigger: TriggerSpec) -> TriggerSpec:
-    # A misspelt name of a built-in one stays as it is; a picture that is gone is still a picture.
-    path = Path(absolute(trigger.name))
-    is_file = trigger.name not in BUILT_IN_TRIGGERS and (path.suffix != "" or path.is_file())
-    name, mask = str(path) if is_file else trigger.name, trigger.mask
-    return dataclasses.replace(trigger, name=name, mask=None if mask is None else absolute(mask))

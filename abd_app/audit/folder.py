@@ -13,7 +13,8 @@ import torch
 from abd_app.errors import RunFailedError, TeacherRefusedError, UsageError
 from abd_app.export.files import check_new_folder, write_text
 from abd_app.intake import load_weights_only
-from abd_app.plan import AuditPlan, with_absolute_paths
+from abd_app.plan import AuditPlan
+from abd_app.plan_paths import with_absolute_paths
 from abd_app.run_files import CHECKPOINT, PLAN, HeldElsewhereError, RunLock, changed_file, finished_report
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from torch import nn
 
 from abd_app.audit.inputs import fingerprints
+from abd_app.command import trigger_keys
 from abd_app.distill.compute.device import Compute
 from abd_app.distill.sources.pictures import procedural_patches
 from abd_app.errors import UsageError
@@ -140,4 +141,5 @@ def _meter(plan: AuditPlan, teacher: Teacher, evaluation: LabelledSet, compute: 
         device=compute.device,
         limit=limit,
         precision=compute.precision if limit else "fp32",
+        names=trigger_keys(plan.triggers),
     )

@@ -12,7 +12,8 @@ from abd_app.batch.tasks import AuditTask, BatchPlan
 from abd_app.errors import RunFailedError, UsageError
 from abd_app.events import AuditFailed
 from abd_app.export.files import check_new_folder, write_text
-from abd_app.plan import AuditPlan, with_absolute_paths
+from abd_app.plan import AuditPlan
+from abd_app.plan_paths import with_absolute_paths
 from abd_app.run_files import PLAN, changed_file, file_sha256, finished_report
 
 _BATCH = "batch.json"

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from abd_app.batch.outcome import Outcome
+from abd_app.command import trigger_labels
 from abd_app.export.files import write_text
 from abd_app.export.report import render_page, visible
-from abd_app.export.shareable import trigger_labels
 from abd_app.plan import ALL_TO_ALL
 
 ROLES = ("teacher", "student", "twin")

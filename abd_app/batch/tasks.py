@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from abd_app.errors import UsageError
-from abd_app.plan import AuditPlan, absolute, with_absolute_paths
+from abd_app.plan import AuditPlan
+from abd_app.plan_paths import absolute, with_absolute_paths
 
 _STEM_LENGTH = 48
 _MARK_LENGTH = 12

@@ -44,7 +44,8 @@ from abd_app.cli.reporting import failures_reported, print_json
 from abd_app.command import target_from_text, trigger_from_text
 from abd_app.errors import RunFailedError
 from abd_app.events import AuditFinished, RunBegan, TeacherInspected
-from abd_app.plan import AuditPlan, with_absolute_paths
+from abd_app.plan import AuditPlan
+from abd_app.plan_paths import with_absolute_paths
 
 _DEMO = "abd-demo"
 

@@ -10,6 +10,7 @@ import typer
 
 from abd_app import console
 from abd_app.cli.reporting import failures_reported, print_json
+from abd_app.command import trigger_label
 from abd_app.history import PastRun, past_runs
 
 
@@ -36,6 +37,6 @@ def _outcome(run: PastRun) -> str:
     if run.accuracy is None:
         return "-"
     worst = run.worst_asr
-    attack = "" if worst is None else f", ASR {100 * worst[1]:.1f} % ({worst[0]})"
+    attack = "" if worst is None else f", ASR {100 * worst[1]:.1f} % ({trigger_label(worst[0])})"
     caution = {"danger": "; do not use it yet", "warning": "; look before use"}.get(run.caution, "")
     return f"{'agreement' if run.estimated else 'accuracy'} {100 * run.accuracy:.1f} %{attack}{caution}"

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from abd_app.command import trigger_label
 from abd_app.errors import RunFailedError
 from abd_app.events import Measured, Role
 from abd_app.export.files import replacing, write_text
 from abd_app.metrics_file import metrics_to_csv
 from abd_app.run_files import METRICS
-from abd_app.text import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -104,6 +104,6 @@ def _line(axes: Axes, role: Role, own: Sequence[Measured], rates: Sequence[float
 
 
 def _short(name: str) -> str:
-    """A trigger's name for the legend: of a path its last part, in at most 28 visible letters."""
-    shown = visible(Path(name).name)
+    """A trigger's name for the legend, in at most 28 visible letters."""
+    shown = trigger_label(name)
     return shown if len(shown) <= _LABEL_LENGTH else f"{shown[:12]}...{shown[-13:]}"

@@ -10,11 +10,12 @@ from typing import Any
 
 from abd_app import text
 from abd_app.assets import asset
+from abd_app.command import trigger_labels
 from abd_app.errors import RunFailedError
 from abd_app.export.files import write_text
 from abd_app.export.interface import interface
 from abd_app.export.schema import Report
-from abd_app.export.shareable import trigger_labels, without_folders
+from abd_app.export.shareable import without_folders
 from abd_app.text import percent
 
 _NOT_MEASURED = "not measured"

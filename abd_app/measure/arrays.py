@@ -17,6 +17,12 @@ MAX_ARRAY_BYTES = 4 * 2**30
 _MAX_LABEL_BYTES = 64 * 2**20
 _MOST_CLASSES = 100_000
 _REMEDY = "Give an .npz with images (N, H, W, C) uint8 and labels (N,)."
+_NAMES = {
+    "test": (("images", "labels"), ("x_test", "y_test"), ("test_images", "test_labels")),
+    "train": (("images", "labels"), ("x_train", "y_train"), ("train_images", "train_labels")),
+}
+"""Of the arrays of images and labels, by the part that is wanted: ours, those of Keras' archives and of MedMNIST."""
+_SHOWN = 8
 
 
 def read_arrays(
@@ -24,14 +30,16 @@ def read_arrays(
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], tuple[str, ...]]:
     """Images ``(N, H, W, C)`` uint8, labels ``(N,)`` int64 and class names (empty if not there) of an ``.npz``.
 
-    Pickled arrays are refused.
+    Whole numbers of another type are converted; pickled arrays are refused. Of an archive with arrays for training and
+    for testing, it is those of ``given.part``.
 
     Raises:
         UsageError: No ``.npz``, arrays missing or of another kind, labels outside the teacher's classes.
     """
     with _opened(given) as archive:
-        images = _read(given, archive, "images", limit=MAX_ARRAY_BYTES)
-        labels, names = _read_labels(given, archive)
+        of_images, of_labels = _names(given, archive)
+        images = _read(given, archive, of_images, limit=MAX_ARRAY_BYTES)
+        labels, names = _read_labels(given, archive, of_labels)
     images = _checked_images(given, images)
     return images, _checked_labels(given, labels, count=len(images), num_classes=num_classes), names
 
@@ -43,9 +51,11 @@ def describe_arrays(given: GivenImages) -> tuple[tuple[int, ...], int, tuple[str
         UsageError: As :func:`read_arrays`.
     """
     with _opened(given) as archive:
-        shape, dtype = _header(given, archive, "images", limit=MAX_ARRAY_BYTES)
-        labels, names = _read_labels(given, archive)
-    stand_in = _checked_images(given, np.broadcast_to(np.zeros((), dtype), shape))
+        of_images, of_labels = _names(given, archive)
+        shape, dtype = _header(given, archive, of_images, limit=MAX_ARRAY_BYTES)
+        labels, names = _read_labels(given, archive, of_labels)
+    pixel = np.zeros((), np.uint8 if dtype.kind in "iu" else dtype)
+    stand_in = _checked_images(given, np.broadcast_to(pixel, shape))
     labels = _checked_labels(given, labels, count=len(stand_in), num_classes=_MOST_CLASSES)
     return stand_in.shape, max(int(labels.max()) + 1, len(names)), names
 
@@ -61,9 +71,16 @@ def _opened(given: GivenImages) -> Iterator[zipfile.ZipFile]:
         _refuse(given, "The file of images cannot be read.", why=str(error) or type(error).__name__)
 
 
-def _read_labels(given: GivenImages, archive: zipfile.ZipFile) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+def _names(given: GivenImages, archive: zipfile.ZipFile) -> tuple[str, str]:
+    """What the arrays of images and labels are called; ours where none is known, for the message."""
+    there = archive.namelist()
+    known = _NAMES[given.part]
+    return next((pair for pair in known if f"{pair[0]}.npy" in there), known[0])
+
+
+def _read_labels(given: GivenImages, archive: zipfile.ZipFile, name: str) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     """The labels as they are, and the class names, if there are any."""
-    labels = _read(given, archive, "labels", limit=_MAX_LABEL_BYTES)
+    labels = _read(given, archive, name, limit=_MAX_LABEL_BYTES)
     if "classes.npy" not in archive.namelist():
         return labels, ()
     names = _read(given, archive, "classes", limit=_MAX_LABEL_BYTES)
@@ -81,7 +98,10 @@ def _header(
 ) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and type of an array, before any memory is taken for it."""
     if f"{name}.npy" not in archive.namelist():
-        _refuse(given, f"The file of images has no array {name!r}.")
+        there = [entry.removesuffix(".npy") for entry in archive.namelist()]
+        more = f" and {len(there) - _SHOWN} more" if len(there) > _SHOWN else ""
+        why = f"Its arrays are {', '.join(map(repr, there[:_SHOWN]))}{more}." if there else "It is empty."
+        _refuse(given, f"The file of images has no array {name!r}.", why=why)
     with archive.open(f"{name}.npy") as stream:
         version = np.lib.format.read_magic(stream)
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -93,6 +113,8 @@ def _header(
 
 
 def _checked_images(given: GivenImages, images: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    if images.dtype.kind in "iu" and images.size and images.min() >= 0 and images.max() <= 255:
+        images = images.astype(np.uint8, copy=False)
     if images.dtype != np.uint8:
         _refuse(given, f"The images are {images.dtype}, not uint8.", remedy="Store pixels as uint8 from 0 to 255.")
     if images.ndim == 3:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +14,10 @@ from PIL import Image
 
 from abd_app.errors import UsageError
 from abd_app.measure.arrays import read_arrays
+from abd_app.measure.class_folders import class_folders, class_pictures
 from abd_app.measure.class_order import indices_by_name, numbers_as_names, order_doubted
 from abd_app.measure.given import GivenImages
-from abd_app.measure.pictures import PICTURE_SUFFIXES, fit_picture, open_picture
+from abd_app.measure.pictures import fit_picture, open_picture
 from abd_app.teacher import Finding, ImageSpec
 
 MAX_BYTES = 2 * 2**30
@@ -46,26 +48,30 @@ def load_evaluation(
     class_names: Sequence[str] = (),
     called: str = "evaluation images",
     option: str = "--data",
+    part: Literal["test", "train"] = "test",
 ) -> LabelledSet:
     """Reads labelled images and brings them to the size and colours of ``spec``.
 
-    A folder has one sub-folder per class. Its name is one of ``class_names`` if all are, else a class index if all are
-    whole numbers, else its place in the sorted order is the index. A finding says so where numbers could be both names
-    and indices, and mean other classes, and where sorted folders are not ``class_names``.
+    A folder has one sub-folder per class, with the images in it or further below. Its name is one of ``class_names`` if
+    all are, else a class index if all are whole numbers, else its place in the sorted order is the index. A finding
+    says so where numbers could be both names and indices, and mean other classes, where sorted folders are not
+    ``class_names``, where a class has no images, and where images were passed over.
 
-    An ``.npz`` has ``images`` ``(N, H, W, C)`` or ``(N, H, W)`` uint8, ``labels`` ``(N,)`` of whole numbers and perhaps
-    ``classes``, their names. Where these are ``class_names`` in another order, labels are matched by name; where they
-    are other names, the labels stay and a finding says so. Case, spaces and underscores make no other name.
+    An ``.npz`` has ``images`` ``(N, H, W, C)`` or ``(N, H, W)`` of whole numbers from 0 to 255, ``labels`` ``(N,)`` of
+    whole numbers (or both by the names that Keras or MedMNIST use) and perhaps ``classes``, their names. Where these
+    are ``class_names`` in another order, labels are matched by name; where they are other names, the labels stay and a
+    finding says so. Case, spaces and underscores make no other name.
 
     Args:
         class_names: The teacher's class names, when its file states them.
         called: What findings call the images.
         option: By which they were given, for messages.
+        part: As of :class:`abd_app.measure.given.GivenImages`.
 
     Raises:
         UsageError: Anything missing, unreadable, empty or outside the teacher's classes.
     """
-    given = GivenImages(Path(path), option, called)
+    given = GivenImages(Path(path), option, called, part)
     check_there(path, option=option)
     read = _from_folder if given.path.is_dir() else _from_arrays
     return read(given, spec, class_names)
@@ -92,7 +98,7 @@ def _from_folder(given: GivenImages, spec: ImageSpec, teacher_names: Sequence[st
         folders = class_folders(given.path)
         names = [folder.name for folder in folders]
         indices, doubts = _class_indices(given, names, spec.num_classes, teacher_names)
-        pictures = [class_pictures(folder, given) for folder in folders]
+        pictures = class_pictures(folders, given)
     except OSError as error:
         raise UsageError(
             "The folder of images cannot be read.",
@@ -100,8 +106,7 @@ def _from_folder(given: GivenImages, spec: ImageSpec, teacher_names: Sequence[st
             why=str(error),
             remedy="Check its permissions.",
         ) from error
-    files = [file for group in pictures for file in group]
-    labels = np.repeat(indices, [len(group) for group in pictures])
+    files, labels = pictures.files, np.repeat(indices, pictures.counts)
     chosen = _affordable(len(files), spec)
     pixels = np.empty((len(chosen), spec.channels, spec.height, spec.width), dtype=np.uint8)
     resized = recoloured = 0
@@ -115,29 +120,9 @@ def _from_folder(given: GivenImages, spec: ImageSpec, teacher_names: Sequence[st
         labels=torch.from_numpy(labels[chosen].astype(np.int64)),
         class_names=tuple(teacher_names) or _all_names(dict(zip(indices, names, strict=True)), spec.num_classes),
         findings=doubts
+        + pictures.findings
         + _findings(spec, given.called, total=len(files), used=len(chosen), resized=resized, recoloured=recoloured),
     )
-
-
-def class_folders(root: Path) -> list[Path]:
-    """The sub-folders that stand for classes, sorted."""
-    return sorted(child for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
-
-
-def class_pictures(folder: Path, given: GivenImages) -> list[Path]:
-    """The picture files of a class folder, sorted; other files (lists, thumbnails' indices) are passed over."""
-    pictures = sorted(
-        entry
-        for entry in folder.iterdir()
-        if entry.suffix.lower() in PICTURE_SUFFIXES and not entry.name.startswith(".")
-    )
-    if not pictures:
-        raise UsageError(
-            f"The class folder {folder.name!r} holds no images.",
-            where=given.where(folder),
-            remedy="Put PNG or JPEG images into it, or remove the folder.",
-        )
-    return pictures
 
 
 def _class_indices(

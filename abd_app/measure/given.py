@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -14,11 +15,13 @@ class GivenImages:
         path: Of the folder or file.
         option: The option or argument by which it was given.
         called: What findings call the images.
+        part: Which arrays are meant, where an archive has some for training and some for testing.
     """
 
     path: Path
     option: str = "--data"
     called: str = "evaluation images"
+    part: Literal["test", "train"] = "test"
 
     def where(self, path: Path | None = None) -> str:
         """Where something is wrong, for a message: there, or at ``path`` in it."""

@@ -7,18 +7,25 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, TiffImagePlugin
 
 from abd_app.eight_bit import eight_bit, upright
 from abd_app.errors import UsageError
 
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".ppm", ".pgm"})
-_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "PPM")
+PICTURE_SUFFIXES = frozenset(
+    (
+        *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".gif", ".tif", ".tiff"),
+        *(".ppm", ".pgm", ".pbm", ".pnm"),
+    )
+)
+_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "PPM", "TIFF")
 _MAX_PIXELS = 50_000_000
+_BITS, _UNSIGNED = {1, 2, 4, 8, 16}, {1}
+"""Per channel, and TIFF's number for whole numbers from 0; of others it is not known what is white."""
 
 
 def open_picture(path: Path, *, what: str, option: str, turned: bool = True) -> Image.Image:
-    """A fully decoded picture, its mode one of ``L``, ``RGB``, ``RGBA``.
+    """A fully decoded picture, its mode one of ``L``, ``RGB``, ``RGBA``; of a file with several, the first.
 
     Args:
         what: What the picture is to the user, e.g. ``trigger picture``.
@@ -40,6 +47,7 @@ def open_picture(path: Path, *, what: str, option: str, turned: bool = True) -> 
             warnings.simplefilter("ignore")  # Pillow warns about size and odd metadata; size is checked below
             with Image.open(path, formats=_FORMATS) as opened:
                 _check_size(opened, path, what=what, option=option)
+                _check_bits(opened, path, what=what, option=option)
                 return eight_bit(upright(opened) if turned else opened)
     except UsageError:
         raise
@@ -48,7 +56,7 @@ def open_picture(path: Path, *, what: str, option: str, turned: bool = True) -> 
             f"The {what} cannot be read.",
             where=f"{option} {path}",
             why=str(error) or type(error).__name__,
-            remedy="Replace or remove it; PNG, JPEG, BMP, WebP, GIF and PPM are understood.",
+            remedy="Replace or remove it; PNG, JPEG, TIFF, BMP, WebP, GIF and PPM are understood.",
         ) from error
 
 
@@ -66,9 +74,28 @@ def fit_picture(picture: Image.Image, *, height: int, width: int, channels: int)
 
 def _check_size(picture: Image.Image, path: Path, *, what: str, option: str) -> None:
     width, height = picture.size
+    if isinstance(picture, TiffImagePlugin.TiffImageFile):  # whose tiles may be larger than the picture
+        width = max(width, picture.tag_v2.get(TiffImagePlugin.TILEWIDTH, 0))
+        height = max(height, picture.tag_v2.get(TiffImagePlugin.TILELENGTH, 0))
     if width * height > _MAX_PIXELS:
         raise UsageError(
             f"The {what} is too large: {width} x {height} pixels.",
             where=f"{option} {path}",
             remedy=f"Use one of at most {_MAX_PIXELS // 1_000_000} megapixels.",
+        )
+
+
+def _check_bits(picture: Image.Image, path: Path, *, what: str, option: str) -> None:
+    """Refuses numbers of which it is not known what is white."""
+    understood = picture.mode != "F"
+    if isinstance(picture, TiffImagePlugin.TiffImageFile):
+        tags = picture.tag_v2
+        kinds = set(tags.get(TiffImagePlugin.SAMPLEFORMAT, ()))
+        understood = understood and kinds <= _UNSIGNED and set(tags.get(TiffImagePlugin.BITSPERSAMPLE, ())) <= _BITS
+    if not understood:
+        raise UsageError(
+            f"The {what} has pixels that are not of 8 or 16 bits.",
+            where=f"{option} {path}",
+            why="Which of its numbers is white cannot be told.",
+            remedy="Save it with 8 bits a channel.",
         )

@@ -72,6 +72,7 @@ class Meter:
         limit: At most so many images, always the same: drawn at random, but a tenth at least of classes other than
             the target, where there are so many; ``None``: all.
         precision: ``bf16`` for autocast, else ``fp32``.
+        names: What the scores call the triggers; ``None``: as these call themselves.
 
     Raises:
         UsageError: Triggers are given but all images belong to the target class.
@@ -87,6 +88,7 @@ class Meter:
         limit: int | None = None,
         batch_size: int = BATCH_SIZE,
         precision: str = "fp32",
+        names: Sequence[str] | None = None,
     ) -> None:
         count = len(evaluation.images)
         attacked = _attacked(evaluation.labels, target_class)
@@ -95,6 +97,7 @@ class Meter:
         self._class_sizes = torch.bincount(evaluation.labels[chosen]).tolist()
         self._labels = evaluation.labels[chosen].to(device)
         self._triggers = [trigger.to(device) for trigger in triggers]
+        self._names = [trigger.name for trigger in triggers] if names is None else list(names)
         self._victims = (self._images[:0], self._labels[:0])
         if triggers:
             self._victims = _victims(self._images, self._labels, target_class)
@@ -127,14 +130,13 @@ class Meter:
             ]
             by_class = right.new_zeros(len(self._class_sizes)).index_add_(0, self._labels, right)
             counts = torch.cat([by_class, *(one.sum()[None] for one in turned)]).tolist()
-        names = [trigger.name for trigger in self._triggers]
         correct, successes = counts[: len(self._class_sizes)], counts[len(self._class_sizes) :]
         of_class = {str(index): number for index, number in enumerate(self._class_sizes) if number}
         return Scores(
             accuracy=sum(correct) / len(images),
             images=len(images),
-            asr={name: count / len(victims) for name, count in zip(names, successes, strict=True)},
-            asr_images={name: len(victims) for name in names},
+            asr={name: count / len(victims) for name, count in zip(self._names, successes, strict=True)},
+            asr_images={name: len(victims) for name in self._names},
             accuracy_by_class={index: correct[int(index)] / number for index, number in of_class.items()},
             images_by_class=of_class,
         )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from abd_app.errors import UsageError
 from abd_app.measure.arrays import describe_arrays
-from abd_app.measure.evaluation import class_folders, class_pictures
+from abd_app.measure.class_folders import class_folders, class_pictures
 from abd_app.measure.given import GivenImages
 from abd_app.measure.pictures import open_picture
 
@@ -31,19 +32,20 @@ class Survey:
     class_names: tuple[str, ...] = ()
 
 
-def survey_images(path: str | Path, *, option: str = "--data") -> Survey:
+def survey_images(path: str | Path, *, option: str = "--data", part: Literal["test", "train"] = "test") -> Survey:
     """Looks at a folder with one sub-folder per class, or an ``.npz`` with images and labels.
 
     Folders named by whole numbers are class indices; other names are classes in sorted order.
 
     Args:
         option: By which they were given, for messages.
+        part: As of :class:`GivenImages`.
 
     Raises:
         UsageError: Neither of the two, or nothing in it that could be learned from.
     """
     path = Path(path)
-    given = GivenImages(path, option)
+    given = GivenImages(path, option, part=part)
     if path.is_dir():
         return _survey_folder(given)
     if path.is_file():
@@ -59,8 +61,8 @@ def survey_images(path: str | Path, *, option: str = "--data") -> Survey:
 
 def _survey_folder(given: GivenImages) -> Survey:
     try:
-        names = [folder.name for folder in class_folders(given.path)]
-        pictures = class_pictures(given.path / names[0], given) if names else []
+        folders = class_folders(given.path)
+        pictures = class_pictures(folders, given).files if folders else []
     except OSError as error:
         raise UsageError(
             "The folder of images cannot be read.",
@@ -75,6 +77,7 @@ def _survey_folder(given: GivenImages) -> Survey:
             why="Each class needs a sub-folder of its own.",
             remedy="Give a folder with one sub-folder per class, or an .npz with images and labels.",
         )
+    names = [folder.name for folder in folders]
     first = open_picture(pictures[0], what="image", option=given.option)
     numbered = all(name.isascii() and name.isdigit() for name in names)
     return Survey(

@@ -43,13 +43,15 @@ def load_images(order: TeacherOrder) -> LabelledImages:
     Raises:
         UsageError: They cannot be read, do not belong together, or leave a class without images.
     """
-    survey = survey_images(order.data, option="DATA")
+    survey = survey_images(order.data, option="DATA", part="train")
     names = survey.class_names
     height, width = order.input_size or (survey.height, survey.width)
     TeacherFacts(num_classes=survey.num_classes, input_size=(height, width))  # refuses what no plan could open
     plain = (0.0,) * survey.channels, (1.0,) * survey.channels
     spec = ImageSpec(height, width, survey.channels, survey.num_classes, *plain)
-    training = load_evaluation(order.data, spec, class_names=names, called="training images", option="DATA")
+    training = load_evaluation(
+        order.data, spec, class_names=names, called="training images", option="DATA", part="train"
+    )
     if order.test is None:
         training, test = _held_out(training, order.seed)
         measured_on = f"{HELD_OUT_SHARE:.0%} of the images of each class, kept out of training"

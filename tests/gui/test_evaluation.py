@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from PySide6.QtWidgets import QLabel
+from PySide6.QtCore import QCoreApplication, QEvent
+from PySide6.QtWidgets import QLabel, QToolButton
 
 from abd_app.events import AuditFinished, FindingMade, Measured, TeacherInspected
 from abd_app.gui.look.theme import Theme
-from abd_app.gui.look.wording import trigger_name
+from abd_app.gui.look.wording import rates_text, trigger_name
 from abd_app.gui.main_window import MainWindow
-from abd_app.plan import BUILT_IN_TRIGGERS, AuditPlan, TeacherFacts
+from abd_app.gui.setup.trigger_row import TriggerRow
+from abd_app.plan import BUILT_IN_TRIGGERS, POSITIONS, AuditPlan, TeacherFacts, TriggerSpec
 from abd_app.teacher import Finding
 from abd_app.worker.messages import InspectionFinished
 from tests.gui.conftest import StandInEngine
@@ -27,6 +29,39 @@ def test_every_built_in_trigger_is_offered_with_a_readable_name(window: MainWind
         assert action.text() == trigger_name(name) and action.text().endswith(f" ({name})")
         action.trigger()
     assert [trigger.name for trigger in window.draft["triggers"]] == list(BUILT_IN_TRIGGERS)
+
+
+def test_a_picture_can_be_there_in_variants_each_edited_and_removed_alone(
+    window: MainWindow, stand_in: StandInEngine
+) -> None:
+    make_ready(window, stand_in)
+    evaluation, picture = window.setup.evaluation, TriggerSpec("/my/cat.png")
+
+    def rows() -> list[TriggerRow]:
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
+        return evaluation.findChildren(TriggerRow)
+
+    evaluation.add_triggers(picture, picture)
+    rows()[0].position.setCurrentIndex(POSITIONS.index("center"))
+    evaluation.add_triggers(picture)
+    assert [one.position for one in window.draft["triggers"]] == ["center", "bottom-right"]
+    rows()[1].position.setCurrentIndex(POSITIONS.index("full"))
+    assert [one.position for one in window.draft["triggers"]] == ["center", "full"]
+    rows()[0].remove.click()
+    assert [one.position for one in window.draft["triggers"]] == ["full"]
+
+
+def test_a_measured_trigger_is_shown_without_folders(window: MainWindow, stand_in: StandInEngine) -> None:
+    keys = ("/my/cat.png,position=center", "badnets-grid")
+    assert rates_text(dict.fromkeys(keys, 0.5)) == "ASR cat.png,position=center 50.0 %, ASR badnets-grid 50.0 %"
+    assert trigger_name("/my/cat.png,position=center") == "cat.png,position=center"
+    assert trigger_name("badnets-grid,opacity=0.5") == "BadNets grid (badnets-grid,opacity=0.5)"
+    make_ready(window, stand_in)
+    window.distill()
+    stand_in.say(Measured("teacher", 0, 0.9, 9, dict.fromkeys(keys, 0.5), dict.fromkeys(keys, 9)))
+    window.live.curves.refresh()
+    chips = [chip.text() for chip in window.live.curves.legend.findChildren(QToolButton)]
+    assert {"cat.png,position=center", "badnets-grid"} <= set(chips)
 
 
 def test_all_to_all_reaches_the_plan_and_a_class_comes_back(window: MainWindow, stand_in: StandInEngine) -> None:

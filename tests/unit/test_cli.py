@@ -16,7 +16,8 @@ from abd_app import __version__, cli, console
 from abd_app.command import plan_to_command
 from abd_app.errors import AuditError, MissingFactsError, RunFailedError, TeacherRefusedError, UsageError
 from abd_app.events import AuditFinished, Event, Measured, PhaseStarted, StepDone, TeacherInspected
-from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec, with_absolute_paths
+from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec
+from abd_app.plan_paths import with_absolute_paths
 from abd_app.teacher import Finding, Question, TeacherCard
 
 CARD = TeacherCard(

@@ -9,7 +9,9 @@ from abd_app.command import (
     size_from_text,
     target_from_text,
     trigger_from_text,
-    trigger_to_text,
+    trigger_keys,
+    trigger_label,
+    trigger_labels,
     values_from_text,
 )
 from abd_app.errors import UsageError
@@ -31,7 +33,29 @@ from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec
 )
 def test_triggers_read_and_write_the_same_text(text: str, trigger: TriggerSpec) -> None:
     assert trigger_from_text(text) == trigger
-    assert trigger_to_text(trigger) == text
+    assert str(trigger) == text
+
+
+def test_a_trigger_is_called_by_its_name_and_a_variant_with_its_options() -> None:
+    grid, faint = TriggerSpec("badnets-grid"), TriggerSpec("badnets-grid", opacity=0.5)
+    left, middle = TriggerSpec("/my/cat.png", "top-left", scale=0.3), TriggerSpec("/my/cat.png", "center", scale=0.3)
+    assert trigger_keys([faint, left]) == ["badnets-grid", "/my/cat.png"], "what it is called in scripts of users"
+    assert trigger_keys([grid, faint, left, middle, TriggerSpec("sig")]) == [
+        *("badnets-grid", "badnets-grid,opacity=0.5"),
+        *("/my/cat.png,position=top-left,scale=0.3", "/my/cat.png,position=center,scale=0.3", "sig"),
+    ]
+
+
+def test_a_trigger_is_shown_without_folders() -> None:
+    variant = "/my/cat, sitting.png,position=top-left,mask=/masks/m.png"
+    assert trigger_label(variant) == "cat, sitting.png,position=top-left,mask=m.png"
+    assert trigger_label("/a/x,y=1.png") == "x,y=1.png" and trigger_label("sig") == "sig"
+    assert trigger_label("/a/right\u202eleft.png") == r"right\u202eleft.png"
+
+
+def test_pictures_of_one_name_are_told_apart_by_their_folders() -> None:
+    labels = trigger_labels(["sig", "/one/a.png", "/two/a.png", "/one/b.png"])
+    assert list(labels.values()) == ["sig", "/one/a.png", "/two/a.png", "b.png"]
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_all_to_all_survives_json_and_a_plan_of_before_still_loads() -> None:
         ({"student": "purified", "minutes": 9.0}, "--minutes"),
         ({"student": "purified", "effort": "paper"}, "--effort paper"),
         ({"student": "purified", "defense": "sv"}, "--defense"),
-        ({"triggers": (TriggerSpec("sig"), TriggerSpec("sig", opacity=0.5))}, "--trigger"),
+        ({"triggers": (TriggerSpec("sig", opacity=0.5), TriggerSpec("sig", opacity=0.5))}, "--trigger"),
     ],
 )
 def test_an_impossible_plan_names_its_option_and_a_remedy(changes: dict[str, Any], option: str) -> None:
@@ -75,6 +75,12 @@ def test_an_impossible_plan_names_its_option_and_a_remedy(changes: dict[str, Any
         AuditPlan("teacher.pt", "result", **changes)
     assert caught.value.where == option
     assert caught.value.remedy
+
+
+def test_one_trigger_may_be_measured_in_variants_and_a_change_of_one_is_named() -> None:
+    before = AuditPlan("a.pt", "b", triggers=(TriggerSpec("sig"), TriggerSpec("sig", opacity=0.5)))
+    now = AuditPlan("a.pt", "b", triggers=(TriggerSpec("sig"), TriggerSpec("sig", opacity=0.25)))
+    assert now.described_changes(before) == "triggers sig, sig,opacity=0.5 before, sig, sig,opacity=0.25 now"
 
 
 @pytest.mark.parametrize(

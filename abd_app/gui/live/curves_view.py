@@ -7,6 +7,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction, QPen
 from PySide6.QtWidgets import QHBoxLayout, QStackedLayout, QVBoxLayout, QWidget
 
+from abd_app.command import trigger_label, trigger_labels
 from abd_app.events import Event, Measured, PhaseStarted, StepDone
 from abd_app.gui.live import plotting
 from abd_app.gui.live.curves import ACCURACY, CurveKey, CurveStore
@@ -16,7 +17,6 @@ from abd_app.gui.live.rate_plots import RatePlots
 from abd_app.gui.look.labels import ElidedLabel, plain_label
 from abd_app.gui.look.theme import Theme
 from abd_app.gui.look.wording import count, rates_text, role_name
-from abd_app.text import visible
 
 _LAST_PART = 0.25
 
@@ -139,15 +139,15 @@ class CurvesView(QWidget):
         if not self.store.triggers:
             return accuracy, ""
         asr = self.tr("Attack success rate (ASR)")
-        one = f": {visible(self.store.triggers[0])}" if len(self.store.triggers) == 1 else ""
+        one = f": {trigger_label(self.store.triggers[0])}" if len(self.store.triggers) == 1 else ""
         return accuracy, asr + one
 
     def _show_legend(self) -> None:
         colours = self._theme.colours
         entries = {role: (role_name(role), plotting.role_pen(role, colours)) for role in self.store.roles}
         if len(self.store.triggers) > 1:
-            for index, trigger in enumerate(self.store.triggers):
-                entries[f"trigger {trigger}"] = (trigger, plotting.role_pen("student", colours, index))
+            for index, (trigger, label) in enumerate(trigger_labels(self.store.triggers).items()):
+                entries[f"trigger {trigger}"] = (label, plotting.role_pen("student", colours, index))
         self.legend.show_entries(entries)
 
     def _on_hovered(self, step: float | None) -> None:

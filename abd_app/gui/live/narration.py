@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QCoreApplication
 
+from abd_app.command import trigger_labels
 from abd_app.events import (
     AuditCancelled,
     AuditFailed,
@@ -63,7 +64,8 @@ def _narrate_measured(event: Measured) -> str:
     tr = QCoreApplication.translate
     accuracy = tr("narration", "agreement") if event.estimated else tr("narration", "accuracy")
     rates = [f"{accuracy} {percent(event.accuracy)}"]
-    rates += [f"ASR {trigger} {percent(rate)}" for trigger, rate in event.asr.items()]
+    labels = trigger_labels(event.asr)
+    rates += [f"ASR {labels[key]} {percent(rate)}" for key, rate in event.asr.items()]
     return f"{role_name(event.role)}, {tr('narration', 'step')} {count(event.step)}: {', '.join(rates)}"
 
 

@@ -8,6 +8,7 @@ from pathlib import PurePath
 
 from PySide6.QtCore import QCoreApplication
 
+from abd_app.command import trigger_label, trigger_labels
 from abd_app.text import percent, visible
 
 _OPTION = re.compile(r"(?<![^\s(])--[a-z]+(?![\w/\\-]|\.\w)")
@@ -17,7 +18,8 @@ _OPTION = re.compile(r"(?<![^\s(])--[a-z]+(?![\w/\\-]|\.\w)")
 def rates_text(rates: dict[str, float]) -> str:
     """``accuracy 67.3 %, ASR sig 2.0 %``; rates in [0, 1] by trigger, "" for accuracy."""
     tr = QCoreApplication.translate
-    names = {trigger: f"ASR {visible(trigger)}" if trigger else tr("wording", "accuracy") for trigger in rates}
+    labels = trigger_labels(filter(None, rates))
+    names = {trigger: f"ASR {labels[trigger]}" if trigger else tr("wording", "accuracy") for trigger in rates}
     return ", ".join(f"{names[trigger]} {percent(rate)}" for trigger, rate in rates.items())
 
 
@@ -123,8 +125,8 @@ def _places() -> dict[str, str]:
     }
 
 
-def trigger_name(name: str) -> str:
-    """A built-in trigger as people know it, with the name that curves and report call it by."""
+def trigger_name(key: str) -> str:
+    """A trigger as people know it; a built-in one with the name that curves and report call it by."""
     tr = QCoreApplication.translate
     names = {
         "badnets-grid": tr("wording", "BadNets grid"),
@@ -141,7 +143,8 @@ def trigger_name(name: str) -> str:
         "l2-invisible": tr("wording", "Faint waves"),
         "warp": tr("wording", "Warp"),
     }
-    return f"{names[name]} ({name})" if name in names else name
+    name, label = key.partition(",")[0], trigger_label(key)
+    return f"{names[name]} ({label})" if name in names else label
 
 
 def role_name(role: str) -> str:

@@ -6,6 +6,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QFont, QPen
 from PySide6.QtWidgets import QDialog, QHeaderView, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
 
+from abd_app.command import trigger_label, trigger_labels
 from abd_app.gui.dialogs import close_button
 from abd_app.gui.live import plotting
 from abd_app.gui.live.curves import ACCURACY, CurveKey
@@ -15,7 +16,6 @@ from abd_app.gui.look.labels import ElidedLabel
 from abd_app.gui.look.theme import Theme
 from abd_app.gui.look.wording import count, rates_text, tooltip
 from abd_app.gui.results.comparison import Comparison, Row
-from abd_app.text import visible
 
 _SIZE_PX = (860, 680)
 _RUNS = ("A", "B")
@@ -85,7 +85,7 @@ class CompareDialog(QDialog):
         self._show_legend()
         estimated = any(curves.estimated for curves in self._comparison.curves)
         accuracy = self.tr("Accuracy, or agreement with the teacher") if estimated else self.tr("Clean accuracy")
-        one = f": {visible(self._triggers[0])}" if len(self._triggers) == 1 else ""
+        one = f": {trigger_label(self._triggers[0])}" if len(self._triggers) == 1 else ""
         asr = self.tr("Attack success rate (ASR)") + one if self._triggers else ""
         self._plots.show_axes(accuracy, asr, (0, self._last_step()))
         for run, curves in zip(_RUNS, self._comparison.curves, strict=True):
@@ -105,7 +105,8 @@ class CompareDialog(QDialog):
         names = zip(_RUNS, self._comparison.names, strict=True)
         entries = {run: (f"{run}: {name}", self._pen(run, ACCURACY)) for run, name in names}
         if len(self._triggers) > 1:
-            entries |= {f"trigger {trigger}": (trigger, self._pen(_RUNS[0], trigger)) for trigger in self._triggers}
+            labels = trigger_labels(self._triggers)
+            entries |= {f"trigger {key}": (label, self._pen(_RUNS[0], key)) for key, label in labels.items()}
         self.legend.show_entries(entries)
 
     def _pen(self, run: str, trigger: str) -> QPen:

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from PySide6.QtCore import QCoreApplication
 
-from abd_app.command import trigger_to_text
 from abd_app.errors import AuditError, RunFailedError
 from abd_app.gui.live.curves import ACCURACY, CurveStore
 from abd_app.gui.look.wording import count, duration, trigger_name
@@ -104,7 +103,7 @@ def _results_of(run: PastRun, measured: CurveStore) -> dict[str, str]:
     about = "≈ " if outcome.estimated else ""
     found = {}
     for column, rate in zip(outcome.columns, outcome.rows["student"], strict=True):
-        name = _tr("Accuracy") if column == ACCURACY else f"ASR {trigger_name(visible(column))}"
+        name = _tr("Accuracy") if column == ACCURACY else f"ASR {trigger_name(column)}"
         found[name] = NOT_KNOWN if rate is None else f"{about}{rate.value} {rate.images}".strip()
     wall_s = report.get("wall_s")
     return found | {_tr("Time"): duration(wall_s) if isinstance(wall_s, int | float) else NOT_KNOWN}
@@ -130,7 +129,7 @@ def _circumstances_of(run: PastRun, plan: AuditPlan) -> dict[str, str]:
         _tr("Device"): report.get("device", plan.device),
         _tr("Precision"): plan.precision,
         _tr("Labelled images"): plan.data,
-        _tr("Triggers"): ", ".join(map(trigger_to_text, plan.triggers)),
+        _tr("Triggers"): ", ".join(map(str, plan.triggers)),
         _tr("Target class"): plan.target_class,
         _tr("Undefended twin"): _yes_or_no(plan.compare),
     }

@@ -131,7 +131,7 @@ class HistoryDialog(QDialog):
         about = "≈ " if run.estimated else ""
         accuracy = "–" if run.accuracy is None else about + percent(run.accuracy)
         worst = run.worst_asr
-        attack = "–" if worst is None else f"{about}{percent(worst[1])}  {trigger_name(visible(worst[0]))}"
+        attack = "–" if worst is None else f"{about}{percent(worst[1])}  {trigger_name(worst[0])}"
         names = {"finished": self.tr("finished"), "running": self.tr("running"), "unfinished": self.tr("unfinished")}
         cautions = {"danger": self.tr("do not use yet"), "warning": self.tr("look before use")}
         state = cautions.get(run.caution) or names["running" if self._is_busy(run) else run.state]

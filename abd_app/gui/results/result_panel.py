@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
+from abd_app.command import trigger_labels
 from abd_app.gui.look import icons
 from abd_app.gui.look.announce import announce
 from abd_app.gui.look.card import GAP_PX, PADDING_PX, empty, icon_button
@@ -12,7 +13,6 @@ from abd_app.gui.look.flow_layout import FlowLayout
 from abd_app.gui.look.labels import ElidedLabel, plain_label
 from abd_app.gui.look.wording import role_name
 from abd_app.gui.results.outcome import Outcome, Rate
-from abd_app.text import visible
 
 
 class ResultPanel(QFrame):
@@ -119,7 +119,7 @@ class ResultPanel(QFrame):
     def _show_rates(self, outcome: Outcome) -> None:
         """A row per model; of several triggers one heading spans all."""
         empty(self._grid)
-        triggers = [visible(trigger) for trigger in outcome.columns if trigger]
+        triggers = list(trigger_labels(filter(None, outcome.columns)).values())
         accuracy = self.tr("Agreement") if outcome.estimated else self.tr("Accuracy")
         headings = [accuracy, *(triggers if len(triggers) > 1 else [f"ASR {name}" for name in triggers])]
         if len(triggers) > 1:

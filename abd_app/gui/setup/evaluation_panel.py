@@ -84,9 +84,8 @@ class EvaluationPanel(Card):
             self._findings.show_findings(self._warnings)
 
     def add_triggers(self, *triggers: TriggerSpec) -> None:
-        """Adds triggers that are not in the list yet."""
-        names = {trigger.name for trigger in self._draft["triggers"]}
-        self._set_triggers((*self._draft["triggers"], *(one for one in triggers if one.name not in names)))
+        """Adds triggers that are not in the list yet; a variant of one that is there is another."""
+        self._set_triggers(tuple(dict.fromkeys((*self._draft["triggers"], *triggers))))
 
     def _make_data_row(self) -> QWidget:
         row = QWidget()
@@ -163,18 +162,19 @@ class EvaluationPanel(Card):
 
     def _show_triggers(self) -> None:
         empty(self._trigger_rows)
-        for trigger in self._draft["triggers"]:
+        for index, trigger in enumerate(self._draft["triggers"]):
             row = TriggerRow(trigger)
-            row.removed.connect(lambda name=trigger.name: self._on_removed(name))
-            row.edited.connect(self._on_edited)
+            row.removed.connect(lambda index=index: self._on_removed(index))
+            row.edited.connect(lambda edited, index=index: self._on_edited(index, edited))
             self._trigger_rows.addWidget(row)
 
-    def _on_removed(self, name: str) -> None:
-        self._set_triggers(tuple(one for one in self._draft["triggers"] if one.name != name))
+    def _on_removed(self, index: int) -> None:
+        before = self._draft["triggers"]
+        self._set_triggers((*before[:index], *before[index + 1 :]))
 
-    def _on_edited(self, edited: TriggerSpec) -> None:
-        triggers = (edited if one.name == edited.name else one for one in self._draft["triggers"])
-        self._draft.choose(triggers=tuple(triggers))
+    def _on_edited(self, index: int, edited: TriggerSpec) -> None:
+        before = self._draft["triggers"]
+        self._draft.choose(triggers=(*before[:index], edited, *before[index + 1 :]))
 
     def _set_triggers(self, triggers: tuple[TriggerSpec, ...]) -> None:
         self._draft.choose(triggers=triggers)

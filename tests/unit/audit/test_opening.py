@@ -53,6 +53,14 @@ def test_all_to_all_is_measured_on_every_image(make_plan: MakePlan, data_file: s
     assert measured.asr_images == {"warp": measured.images}
 
 
+def test_one_trigger_is_measured_in_two_variants(make_plan: MakePlan, data_file: str) -> None:
+    variants = (TriggerSpec("badnets-grid"), TriggerSpec("badnets-grid", position="top-left"), TriggerSpec("sig"))
+    with contextlib.closing(run_audit(make_plan(data=data_file, triggers=variants))) as run:
+        measured = next(event for event in run if isinstance(event, Measured))
+    keys = ["badnets-grid", "badnets-grid,position=top-left", "sig"]
+    assert list(measured.asr) == list(measured.asr_images) == keys
+
+
 def test_a_trigger_without_data(make_plan: MakePlan) -> None:
     assert "--data" in _refusal(make_plan(triggers=(TriggerSpec("blend"),))).remedy
 

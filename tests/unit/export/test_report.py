@@ -11,7 +11,6 @@ import pytest
 
 from abd_app.export.report import write_report
 from abd_app.export.schema import FindingReport
-from abd_app.export.shareable import trigger_labels
 from abd_app.teacher import Severity
 from tests.unit.export.reports import TARGET_SEARCH, a_report, a_student
 
@@ -126,11 +125,6 @@ def test_the_page_is_passed_on_and_names_no_folders(tmp_path: Path) -> None:
     assert "Attack success: a.png" in text and "25.0 % 225 of 900 images" in text
     kept = json.loads((tmp_path / "report.json").read_text())["plan"]
     assert kept["data"] == "/home/maker/images", "to be run again"
-
-
-def test_pictures_of_one_name_are_told_apart_by_their_folders() -> None:
-    labels = trigger_labels(["sig", "/one/a.png", "/two/a.png", "/one/b.png"])
-    assert list(labels.values()) == ["sig", "/one/a.png", "/two/a.png", "b.png"]
 
 
 @pytest.mark.parametrize("caution", ["info", "warning", "danger"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -232,45 +231,12 @@ def test_folders_that_do_not_fit_the_teacher_are_refused(tmp_path: Path, names: 
         load_evaluation(_folder(tmp_path / "data", names), _spec())
 
 
-def test_a_class_without_images_and_an_unreadable_image_are_named(tmp_path: Path) -> None:
+def test_an_unreadable_image_is_named(tmp_path: Path) -> None:
     folder = _folder(tmp_path / "data", ["a", "b", "c"])
     (folder / "b" / "1.png").write_bytes(b"<html>not a picture</html>")
     with pytest.raises(UsageError) as unreadable:
         load_evaluation(folder, _spec())
     assert unreadable.value.where.endswith("1.png")
-    (folder / "c" / "0.png").unlink()
-    (folder / "c" / "1.png").rename(folder / "c" / "notes.txt")
-    with pytest.raises(UsageError, match="'c' holds no images"):
-        load_evaluation(folder, _spec())
-
-
-@pytest.mark.parametrize(
-    ("arrays", "message"),
-    [
-        ({"images": _IMAGES}, "no array 'labels'"),
-        ({"labels": _LABELS}, "no array 'images'"),
-        ({"images": _IMAGES / 255, "labels": _LABELS}, "float64, not uint8"),
-        ({"images": _IMAGES.transpose(0, 3, 1, 2), "labels": _LABELS}, "shape"),
-        ({"images": _IMAGES, "labels": _LABELS[:3]}, "4 images but 3 labels"),
-        ({"images": _IMAGES, "labels": _LABELS - 1}, "from -1 to 1"),
-        ({"images": _IMAGES, "labels": _LABELS + 1}, "from 1 to 3"),
-        ({"images": _IMAGES, "labels": _LABELS / 2}, "not whole numbers"),
-        ({"images": _IMAGES[:0], "labels": _LABELS[:0]}, "no images"),
-        ({"images": _IMAGES, "labels": np.array([None] * 4)}, "cannot be read"),
-    ],
-)
-def test_arrays_that_cannot_be_used_are_refused(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        load_evaluation(_npz(tmp_path / "a.npz", **arrays), _spec())
-
-
-def test_an_array_that_claims_to_be_huge_is_refused_before_allocation(tmp_path: Path) -> None:
-    path = tmp_path / "bomb.npz"
-    with zipfile.ZipFile(path, "w") as archive:
-        header = "{'descr': '|u1', 'fortran_order': False, 'shape': (1000000, 1000, 1000, 3), }".ljust(117) + "\n"
-        archive.writestr("images.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode())
-    with pytest.raises(UsageError, match="too large"):
-        load_evaluation(path, _spec())
 
 
 def test_files_that_are_no_evaluation_data_are_refused(tmp_path: Path) -> None:

@@ -84,6 +84,14 @@ def test_test_images_are_matched_to_the_training_folder_by_name(tmp_path: Path) 
     assert loaded.test.labels.tolist() == [1, 0, 0]
 
 
+def test_an_archive_with_both_parts_is_learned_from_and_measured_on_by_part(tmp_path: Path) -> None:
+    images, labels = coloured(30, seed=0)
+    path = str(tmp_path / "both.npz")
+    np.savez(path, x_train=images, y_train=labels, x_test=images[:12], y_test=labels[:12])
+    loaded = load_images(TeacherOrder(path, "out", test=path))
+    assert (len(loaded.training.labels), len(loaded.test.labels)) == (len(labels), 12)
+
+
 def test_what_cannot_be_learned_from_is_refused_in_the_words_of_the_command(tmp_path: Path) -> None:
     images, labels = coloured(30, seed=0)
     gap = save(tmp_path / "gap.npz", images, np.where(labels == 1, 3, labels))
@@ -104,9 +112,9 @@ def test_what_cannot_be_learned_from_is_refused_in_the_words_of_the_command(tmp_
         (TeacherOrder(one_class, "out"), "at least 2 classes", "--classes"),
         (TeacherOrder(tiny, "out"), "out of range", "--size"),
         (TeacherOrder(str(tmp_path / "absent"), "out"), "no labelled images", f"DATA {tmp_path / 'absent'}"),
-        (TeacherOrder(str(bare), "out"), "holds no images", f"DATA {bare / '0'}"),
+        (TeacherOrder(str(bare), "out"), "hold no images", f"DATA {bare}"),
         (TeacherOrder(str(broken), "out"), "training image", f"DATA {broken / '1' / '0.png'}"),
-        (TeacherOrder(good, "out", test=str(bare)), "holds no images", f"--test {bare / '0'}"),
+        (TeacherOrder(good, "out", test=str(bare)), "hold no images", f"--test {bare}"),
         (TeacherOrder(good, "out", test=str(tmp_path / "absent")), "no images", f"--test {tmp_path / 'absent'}"),
         (TeacherOrder(good, "out", test=gap), "labels run from 0 to 3", f"--test {gap}"),
     )
