@@ -48,10 +48,10 @@ def test_answers_that_cannot_be_are_put_right_where_they_were_given(
     form.field("input_size").set_text("32x32")
     qtbot.mouseClick(form.confirm, Qt.MouseButton.LeftButton)
     assert window.session.state is State.INSPECTING
-    stand_in.say(AuditFailed("The weights say otherwise.", "--size", "Of course.", "Give 16x16.", 2))
+    stand_in.say(AuditFailed("The weights say otherwise.", "--size", "Of course.", "Leave --size out.", 2))
     assert window.session.state is State.ASKING and not window.banner.isVisible()
     assert form.isVisible() and form.isEnabled() and form.field("input_size").text() == "32x32"
-    assert "The weights say otherwise. Of course. Give 16x16." in shown_texts(window)
+    assert "The weights say otherwise. Of course. Leave “Teacher, image size” out." in shown_texts(window)
     form.field("input_size").set_text("16x16")
     qtbot.mouseClick(form.confirm, Qt.MouseButton.LeftButton)
     assert "say otherwise" not in shown_texts(window)

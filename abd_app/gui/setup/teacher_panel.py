@@ -9,7 +9,7 @@ from abd_app.events import AuditFailed
 from abd_app.gui.look.card import Card, empty, icon_button
 from abd_app.gui.look.findings_list import FindingsList
 from abd_app.gui.look.labels import ElidedLabel, plain_label
-from abd_app.gui.look.wording import byte_size, count, file_name, tooltip
+from abd_app.gui.look.wording import byte_size, count, file_name, tooltip, with_places
 from abd_app.gui.session import Session
 from abd_app.gui.setup.drop_zone import DropZone
 from abd_app.gui.setup.question_form import QuestionForm
@@ -72,7 +72,8 @@ class TeacherPanel(Card):
             self.questions.focus_first()
 
     def _on_answers_refused(self, failure: AuditFailed) -> None:
-        self.questions.refuse(visible(" ".join(filter(None, (failure.what, failure.why, failure.remedy)))))
+        told = " ".join(filter(None, (failure.what, failure.why, failure.remedy)))
+        self.questions.refuse(visible(with_places(told)))
 
     def _on_card_changed(self, card: TeacherCard | None) -> None:
         questions = card.questions if card is not None else ()
