@@ -22,6 +22,7 @@ _DEEDS_TO_ALL: dict[Deed, str] = {
     "undone": "To unlearn it would have cost most answers to images without it. So it was undone, and other defences "
     "are alone: do not rely on the result.",
 }
+_ALL_UNLEARNED = "A copy of the teacher unlearned what leads images to any one of them."
 _TRADING = {
     True: "No picture that is added to images has their classes trade places.",
     False: "Backdoors that lead to many classes were not looked for: that takes inverted images, as --method fast has "
@@ -47,8 +48,7 @@ def finding_of_target(
         return Finding(
             "info",
             "Too few classes to tell which one a backdoor leads to",
-            f"The teacher has {margins.num_classes}, so no class was singled out. The copy of the teacher that labels "
-            "images for the student unlearned what leads images to any one of them.",
+            f"The teacher has {margins.num_classes}, so no class was singled out. {_ALL_UNLEARNED}",
         )
     some = len(margins.classes) < margins.num_classes
     looked_at = f" {len(margins.classes)} of {margins.num_classes:,} classes were looked at." if some else ""
@@ -58,8 +58,7 @@ def finding_of_target(
     if bending is not None and bending.target is not None:
         return _stands_out(bending.target, f"{_by_bending(bending)} {_DEEDS[deed]}{looked_at}")
     if margins.target is not None:
-        doubtful = margins.p_value > _PROBABLE
-        return _stands_out(margins.target, f"{_by_margin(margins)} {_DEEDS[deed]}{looked_at}", doubtful=doubtful)
+        return _stands_out(margins.target, f"{_by_margin(margins)} {_DEEDS[deed]}{looked_at}", margins.p_value)
     if margins.saturated:
         return Finding(
             "warning",
@@ -92,8 +91,8 @@ def finding_of_two_classes(singled_out: int | None, target: int | None) -> Findi
     )
 
 
-def _stands_out(target: int, why: str, *, doubtful: bool = False) -> Finding:
-    is_ = "may be" if doubtful else "is probably"
+def _stands_out(target: int, why: str, p_value: float = 0.0) -> Finding:
+    is_ = "may be" if p_value > _PROBABLE else "is probably"
     return Finding("warning", f"Class {target} {is_} the target of a backdoor", why)
 
 
