@@ -18,6 +18,7 @@ from abd_app.distill.recipe import Recipe
 from abd_app.distill.sources.base import Batch, GeneratorStep, ImageSource
 from abd_app.distill.student import Student
 from abd_app.distill.unlearning.led_marks import LOOK_EVERY, LedMarks
+from abd_app.distill.unlearning.target_findings import finding_of_two_classes
 from abd_app.distill.unlearning.teacher_retrospection import TeacherRetrospection
 from abd_app.errors import RunFailedError
 from abd_app.events import (
@@ -74,6 +75,7 @@ class Distillation:
         self._armed, self._filling = False, False
         self._on_gpu = teacher.compute.device.type == "cuda"
         self._last_read: dict[tuple[str, ...], int] = {}
+        self._singled_out: int | None = None
 
     def run(self) -> Generator[Event, None, None]:
         """Trains until the recipe's last step; yields at every optimiser step, the generator's included."""
@@ -147,7 +149,15 @@ class Distillation:
         yield VaccineChecked(outcome.accepted, outcome.tail_ratio, outcome.trials, tuple(vaccine.layer_names))
         if (finding := _finding(outcome)) is not None:
             yield FindingMade(finding)
+        self._singled_out = outcome.class_index
+        yield from self._compare_suspects()
         yield PhaseStarted("distilling", self._role, self.step)
+
+    def _compare_suspects(self) -> Iterator[Event]:
+        """A finding, once both have looked, where the vaccine and the search point at different classes."""
+        if isinstance(self._retrospection, TeacherRetrospection):
+            finding = finding_of_two_classes(self._singled_out, self._retrospection.search.target)
+            yield from () if finding is None else (FindingMade(finding),)
 
     def _unlearn(self, retrospection: TeacherRetrospection) -> Iterator[Event]:
         """The teacher's Self-Retrospection, before it labels anything for the student."""
@@ -157,6 +167,7 @@ class Distillation:
             yield self._step_done(losses)
             yield PhaseAdvanced(self._role, min(1.0, done / most))
         yield from retrospection.report()
+        yield from self._compare_suspects()
         waits = self._vaccine is not None and not self._armed
         yield PhaseStarted("warm-up" if waits else "distilling", self._role, self.step)
 

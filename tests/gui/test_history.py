@@ -72,7 +72,7 @@ def test_a_row_says_what_became_of_a_run(window: MainWindow, tmp_path: Path) -> 
     assert _enabled(dialog) == [True, True, True, False, True]
 
 
-@pytest.mark.parametrize(("caution", "said"), [("danger", "do not use yet"), ("warning", "look before use")])
+@pytest.mark.parametrize(("caution", "said"), [("danger", "do not use it yet"), ("warning", "look before use")])
 def test_a_row_says_what_a_result_asks_for(window: MainWindow, tmp_path: Path, caution: str, said: str) -> None:
     _left(tmp_path / "done", finished=True)
     (tmp_path / "done" / "report.json").write_text(json.dumps({**REPORT, "caution": caution}))

@@ -22,12 +22,15 @@ _DEEDS_TO_ALL: dict[Deed, str] = {
     "undone": "To unlearn it would have cost most answers to images without it. So it was undone, and other defences "
     "are alone: do not rely on the result.",
 }
+_ALL_UNLEARNED = "A copy of the teacher unlearned what leads images to any one of them."
 _TRADING = {
     True: "No picture that is added to images has their classes trade places.",
     False: "Backdoors that lead to many classes were not looked for: that takes inverted images, as --method fast has "
     "them, of nearly all classes, 4 to 64 in number.",
 }
 _SHOWN = 4
+_PROBABLE = 0.01
+"""Of a margin that chance alone gives less often than that, a backdoor is called probable."""
 
 
 def finding_of_target(
@@ -45,7 +48,7 @@ def finding_of_target(
         return Finding(
             "info",
             "Too few classes to tell which one a backdoor leads to",
-            f"The teacher has {margins.num_classes}. What labels images unlearned what leads to any of them.",
+            f"The teacher has {margins.num_classes}, so no class was singled out. {_ALL_UNLEARNED}",
         )
     some = len(margins.classes) < margins.num_classes
     looked_at = f" {len(margins.classes)} of {margins.num_classes:,} classes were looked at." if some else ""
@@ -55,7 +58,7 @@ def finding_of_target(
     if bending is not None and bending.target is not None:
         return _stands_out(bending.target, f"{_by_bending(bending)} {_DEEDS[deed]}{looked_at}")
     if margins.target is not None:
-        return _stands_out(margins.target, f"{_by_margin(margins)} {_DEEDS[deed]}{looked_at}")
+        return _stands_out(margins.target, f"{_by_margin(margins)} {_DEEDS[deed]}{looked_at}", margins.p_value)
     if margins.saturated:
         return Finding(
             "warning",
@@ -72,8 +75,25 @@ def finding_of_target(
     )
 
 
-def _stands_out(target: int, why: str) -> Finding:
-    return Finding("warning", f"Class {target} is probably the target of a backdoor", why)
+def finding_of_two_classes(singled_out: int | None, target: int | None) -> Finding | None:
+    """A warning where two defences point at different classes.
+
+    Args:
+        singled_out: The class of the images that the Shuffling Vaccine told apart; ``None``: not known.
+        target: The class that stands out in Self-Retrospection's search; ``None``: none does.
+    """
+    if singled_out is None or target is None or singled_out == target:
+        return None
+    return Finding(
+        "warning",
+        f"Shuffling Vaccine points at class {singled_out}, Self-Retrospection at class {target}",
+        "Unless the teacher has two backdoors, one of them is wrong: look at which images are taken for either class.",
+    )
+
+
+def _stands_out(target: int, why: str, p_value: float = 0.0) -> Finding:
+    is_ = "may be" if p_value > _PROBABLE else "is probably"
+    return Finding("warning", f"Class {target} {is_} the target of a backdoor", why)
 
 
 def _by_bending(test: BendTest) -> str:
@@ -85,7 +105,8 @@ def _by_bending(test: BendTest) -> str:
 def _by_margin(test: MarginTest) -> str:
     second, largest = sorted(test.margins)[-2:]
     times = f"{largest / second:.1f} times as far"
-    return f"Images can be driven {times} towards it as towards the next class ({_chance(test)})."
+    often = f" Chance alone does that in one of {1 / test.p_value:.0f} teachers." if test.p_value > _PROBABLE else ""
+    return f"Images can be driven {times} towards it as towards the next class ({_chance(test)}).{often}"
 
 
 def _by_trading(test: AllToAllTest) -> str:

@@ -147,6 +147,15 @@ def trigger_name(key: str) -> str:
     return f"{names[name]} ({label})" if name in names else label
 
 
+def caution_words(caution: str) -> str:
+    """What a result asks for, in the words of its sentence: "" where it asks for nothing."""
+    words = {
+        "danger": QCoreApplication.translate("wording", "do not use it yet"),
+        "warning": QCoreApplication.translate("wording", "look before use"),
+    }
+    return words.get(caution, "")
+
+
 def role_name(role: str) -> str:
     """The translated name of a role of :data:`abd_app.events.Role`."""
     names = {

@@ -24,7 +24,7 @@ from abd_app.gui.dialogs import close_button
 from abd_app.gui.folders import to_trash
 from abd_app.gui.look import icons
 from abd_app.gui.look.labels import plain_label
-from abd_app.gui.look.wording import tooltip, trigger_name
+from abd_app.gui.look.wording import caution_words, tooltip, trigger_name
 from abd_app.gui.results.comparison import Comparison, comparison_of
 from abd_app.history import PastRun, past_runs
 from abd_app.plan import AuditPlan
@@ -133,8 +133,7 @@ class HistoryDialog(QDialog):
         worst = run.worst_asr
         attack = "–" if worst is None else f"{about}{percent(worst[1])}  {trigger_name(worst[0])}"
         names = {"finished": self.tr("finished"), "running": self.tr("running"), "unfinished": self.tr("unfinished")}
-        cautions = {"danger": self.tr("do not use yet"), "warning": self.tr("look before use")}
-        state = cautions.get(run.caution) or names["running" if self._is_busy(run) else run.state]
+        state = caution_words(run.caution) or names["running" if self._is_busy(run) else run.state]
         return run.started[:16].replace("T", "  "), visible(run.teacher), accuracy, attack, state
 
     def _button(self, text: str, meaning: str, slot: Callable[[], None]) -> QPushButton:

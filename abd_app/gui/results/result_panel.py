@@ -11,7 +11,7 @@ from abd_app.gui.look.announce import announce
 from abd_app.gui.look.card import GAP_PX, PADDING_PX, empty, icon_button
 from abd_app.gui.look.flow_layout import FlowLayout
 from abd_app.gui.look.labels import ElidedLabel, plain_label
-from abd_app.gui.look.wording import role_name
+from abd_app.gui.look.wording import caution_words, role_name
 from abd_app.gui.results.outcome import Outcome, Rate
 
 
@@ -101,11 +101,11 @@ class ResultPanel(QFrame):
 
     def _show_caution(self, caution: str) -> None:
         """The shield with a check mark is for a result that asks for none."""
-        meanings = {"danger": self.tr("Do not use it yet"), "warning": self.tr("Look before use")}
-        cautious = caution in meanings
-        icons.put(self.symbol, *((caution, caution) if cautious else ("distill", "accent")), 24)
-        self.symbol.setToolTip(meanings.get(caution, ""))
-        self.symbol.setAccessibleName(meanings.get(caution, self.tr("Result")))
+        advice = caution_words(caution)
+        words = advice[:1].upper() + advice[1:]
+        icons.put(self.symbol, *((caution, caution) if words else ("distill", "accent")), 24)
+        self.symbol.setToolTip(words)
+        self.symbol.setAccessibleName(words or self.tr("Result"))
         self._recommend_export(caution != "danger")
 
     def _recommend_export(self, recommended: bool) -> None:

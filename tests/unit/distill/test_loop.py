@@ -233,9 +233,21 @@ def test_only_a_class_that_stands_out_is_unlearned_and_a_finding_says_which(
     best = searched.classes[searched.margins.index(max(searched.margins))]
     assert searched.target == (best if stands_out else None) and len(searched.margins) == 4
     assert len(searched.unlearned) == stands_out
-    title = f"Class {searched.target} is probably" if stands_out else "No class stands out as the target"
-    (finding,) = [e.finding for e in events if isinstance(e, FindingMade) and e.finding.title.startswith(title)]
+    part = "towards it as towards the next class" if stands_out else "No class can be driven much further"
+    (finding,) = [e.finding for e in events if isinstance(e, FindingMade) and part in e.finding.detail]
+    assert finding.title.startswith(f"Class {searched.target} " if stands_out else "No class stands out as the target")
     assert finding.severity == ("warning" if stands_out else "info")
+
+
+@pytest.mark.parametrize("vaccine_step", [0, 2])
+def test_vaccine_and_search_that_suspect_different_classes_are_said_to(
+    make: Make, monkeypatch: pytest.MonkeyPatch, vaccine_step: int
+) -> None:
+    accepted = iter(vaccine.VaccineCheck(True, 0.04, 1, index) for index in range(4))
+    monkeypatch.setattr(voting.VotingVaccine, "check", lambda *_: (yield 1.0) or next(accepted))
+    runs = [list(make(_recipe("ood", 3, vaccine_step=vaccine_step)).run()) for _ in range(4)]
+    titles = [[e.finding.title for e in run if isinstance(e, FindingMade)] for run in runs]
+    assert sum("Shuffling Vaccine points at" in title for run in titles for title in run) == 3
 
 
 def test_only_the_papers_retrospection_is_left_unclipped(make: Make) -> None:

@@ -143,7 +143,7 @@ def _test(margins: tuple[float, ...], num_classes: int = 4) -> MarginTest:
 @pytest.mark.parametrize(
     ("margins", "deed", "severity", "title", "parts"),
     [
-        (_ALIKE[:3], "unlearned", "info", "Too few classes", ["The teacher has 3", "any of them"]),
+        (_ALIKE[:3], "unlearned", "info", "Too few classes", ["The teacher has 3", "any one of them"]),
         (_ALIKE, "unlearned", "info", "No class stands out", ["nothing to unlearn"]),
         (_FIRST, "undone", "warning", "Class 0 is probably", ["3.0 times", "undone", "look at this class"]),
         (_FIRST, "unlearned", "warning", "Class 0 is probably", ["3.0 times", "unlearned what leads images there"]),
