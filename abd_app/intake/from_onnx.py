@@ -102,6 +102,7 @@ def _model_of_logits(
     model = onnx_graph.parse(copy.path, copy.original)
     copy, data_files = onnx_data.take_in_data(model, copy)
     onnx_graph.check(model, copy.original)
+    onnx_layout.declare_width(model)
     if made_logits := onnx_layout.answer_logits(model):
         copy = rewritten(copy, model.SerializeToString())
     return model, copy, data_files, made_logits

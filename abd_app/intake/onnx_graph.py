@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 2**31 - 1
 """A protobuf message cannot be larger."""
+ONE_OUTPUT = "If its one output tells two classes apart, export it as ONNX with a sigmoid behind that."
+"""What helps where a network answers with one number per image."""
 _MAX_NODES = 50_000
 _MAX_BATCH, _MAX_PIXELS = 1024, 2**25
 """Of a graph that takes one size alone: images, and pixels of all of them."""
@@ -119,9 +121,8 @@ def read_facts(model: onnx.ModelProto, original: Path) -> GraphFacts:
     num_classes = answer_shape[1] if len(answer_shape) == 2 else None
     if (answer_shape and len(answer_shape) != 2) or (num_classes is not None and num_classes < 2):
         why = f"Its output {answer.name!r} is {_written(answer_shape)}."
-        raise _refused(
-            original, "not a classifier", why, "The app takes models with one row of 2 or more logits per image."
-        )
+        remedy = "The app takes models with one row of 2 or more logits per image."
+        raise _refused(original, "not a classifier", why, f"{remedy} {ONE_OUTPUT}" if num_classes == 1 else remedy)
     size = (shape[2], shape[3]) if shape[2] and shape[3] else None
     if (shape[0] or 1) > _MAX_BATCH or (shape[0] or 1) * prod(size or (1, 1)) > _MAX_PIXELS:
         why = f"Its input {source.name!r} is {_written(shape)}."
