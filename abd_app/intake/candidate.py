@@ -34,6 +34,7 @@ class Candidate:
         parameters: Learned numbers; of the file if there is no network.
         nearest: With no network: the architectures that come closest, best first.
         data_files: Read beside the file.
+        normalises_inside: Whether ``network`` takes pixels, in the range that ``stated`` tells as their normalisation.
     """
 
     kind: FileKind
@@ -50,6 +51,7 @@ class Candidate:
     nearest: tuple[Fit, ...] = ()
     data_files: tuple[DataFile, ...] = ()
     proposed: StatedFacts = NOTHING_STATED
+    normalises_inside: bool = False
 
     @property
     def batchnorm_layers(self) -> int:

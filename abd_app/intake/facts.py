@@ -85,11 +85,11 @@ def _findings(
 def _normalisation_findings(candidate: Candidate, facts: TeacherFacts, mean: tuple[float, ...] | None) -> list[Finding]:
     stated = candidate.stated
     if facts.mean is None:
-        says = mean is not None and candidate.architecture != "onnx"
+        says = mean is not None and not candidate.normalises_inside
         return [Finding("info", "Normalisation stated", f"By {stated.source('mean')}.")] if says else []
     if stated.mean is None or stated.std is None:
         return []
-    if candidate.architecture == "onnx":
+    if candidate.normalises_inside:
         identity = set(facts.mean) == {0.0} and set(facts.std or ()) == {1.0}
         detail = "The graph already normalises its input; --mean and --std come on top of that."
         return [] if identity else [Finding("warning", "Normalised twice", detail)]

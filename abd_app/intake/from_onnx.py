@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from abd_app.errors import TeacherRefusedError
-from abd_app.intake import onnx_data, onnx_graph, onnx_layout, onnx_network, onnx_parity, onnx_precision, onnx_sizes
+from abd_app.intake import (
+    onnx_data,
+    onnx_graph,
+    onnx_layout,
+    onnx_network,
+    onnx_parity,
+    onnx_precision,
+    onnx_sizes,
+    onnx_stated,
+)
 from abd_app.intake.candidate import Candidate
 from abd_app.intake.memory_limit import is_for_lack_of_memory, limited_memory
 from abd_app.intake.onnx_batch import OneByOne
 from abd_app.intake.private_copy import PrivateCopy, rewritten
 from abd_app.intake.sniff import FileKind
-from abd_app.intake.stated import StatedFacts
 from abd_app.teacher import DataFile, Finding
 
 if TYPE_CHECKING:
@@ -30,8 +38,6 @@ Size = tuple[int, int]
 Shape = tuple[int, int, int]
 
 _SHOWN_DATA_FILES = 4
-_UNIT_RANGE_STD = 2.0
-"""A graph that divides pixels by more than this, or subtracts more from them, expects them in [0, 255]."""
 _AGREE = 1e-5
 """Of the largest output: what float32 rounds away."""
 
@@ -55,11 +61,7 @@ def from_onnx(copy: PrivateCopy, wanted: Size | None = None) -> Candidate:
         TeacherRefusedError: It is no classifier of images, or holds something that the app does not convert.
         RunFailedError: The temporary folder has no room for its data files.
     """
-    model = onnx_graph.parse(copy.path, copy.original)
-    copy, data_files = onnx_data.take_in_data(model, copy)
-    onnx_graph.check(model, copy.original)
-    if made_logits := onnx_layout.answer_logits(model):
-        copy = rewritten(copy, model.SerializeToString())
+    model, copy, data_files, made_logits = _model_of_logits(copy)
     before, input_type = copy, onnx_precision.input_type(model)
     if other_types := onnx_precision.put_in_float32(model, copy.original):
         copy = rewritten(copy, model.SerializeToString())
@@ -73,10 +75,12 @@ def from_onnx(copy: PrivateCopy, wanted: Size | None = None) -> Candidate:
     findings = _onnx_findings(network, facts, data_files) + _precision_findings(other_types, difference)
     probabilities = _are_probabilities(answers)
     findings += itertools.compress(_FOUND, (channels_last, flattened, mixes, probabilities))
+    graph = onnx_stated.of_graph(facts, findings, integers=input_type == "uint8")
+    more = onnx_stated.of_others(model, copy.original, graph, num_classes=answers.shape[1])
     return Candidate(
         FileKind.ONNX,
-        _onnx_normalisation(facts, findings, integers=input_type == "uint8"),
-        (*findings, *made_logits),
+        graph.merged(more.taken),
+        (*findings, *made_logits, *more.findings),
         network=network,
         architecture="onnx",
         num_classes=answers.shape[1],
@@ -86,7 +90,22 @@ def from_onnx(copy: PrivateCopy, wanted: Size | None = None) -> Candidate:
         answers_logits_instead=bool(made_logits),
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         data_files=data_files,
+        proposed=more.proposed,
+        normalises_inside=graph.mean is not None,
     )
+
+
+def _model_of_logits(
+    copy: PrivateCopy,
+) -> tuple[onnx.ModelProto, PrivateCopy, tuple[DataFile, ...], list[Finding]]:
+    """The checked graph with all its weights, the copy that holds it, where they come from, and what was changed."""
+    model = onnx_graph.parse(copy.path, copy.original)
+    copy, data_files = onnx_data.take_in_data(model, copy)
+    onnx_graph.check(model, copy.original)
+    onnx_layout.declare_width(model)
+    if made_logits := onnx_layout.answer_logits(model):
+        copy = rewritten(copy, model.SerializeToString())
+    return model, copy, data_files, made_logits
 
 
 def _limited_memory(
@@ -172,23 +191,3 @@ def _precision_findings(other_types: Iterable[str], difference: float | None) ->
         return [Finding("warning", "Taken in single precision, untested", detail)]
     far = "agree" if difference < _AGREE else f"differ by at most {100 * difference:.2g} % of the largest"
     return [Finding("info", "Taken in single precision", f"The file has {types}. In float32 its outputs {far}.")]
-
-
-def _onnx_normalisation(facts: onnx_graph.GraphFacts, findings: list[Finding], *, integers: bool) -> StatedFacts:
-    """A graph that begins with arithmetic on its input normalises inside; its numbers tell the range of its pixels.
-
-    Args:
-        facts: What the graph says.
-        findings: One is added.
-        integers: Whether the file takes whole numbers, which tell it as well.
-    """
-    if facts.scale is None and not integers:
-        return StatedFacts()
-    zeros = (0.0,) * facts.channels
-    source = "the type of the graph's input" if integers else "the first nodes of the graph"
-    scale = facts.scale or (1.0,)
-    if integers or min(abs(1 / factor) for factor in scale) > _UNIT_RANGE_STD or facts.shift > _UNIT_RANGE_STD:
-        findings.append(Finding("info", "The graph normalises inside and takes pixels in [0, 255]"))
-        return StatedFacts(mean=zeros, std=(1 / 255,) * facts.channels).said_by(source)
-    findings.append(Finding("info", "The graph normalises inside and takes pixels in [0, 1]"))
-    return StatedFacts(mean=zeros, std=(1.0,) * facts.channels).said_by(source)

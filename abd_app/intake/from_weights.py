@@ -12,6 +12,7 @@ from abd_app.errors import TeacherRefusedError
 from abd_app.intake.candidate import Candidate
 from abd_app.intake.heads import Head
 from abd_app.intake.hugging_face import in_library_names, settled, stated_model
+from abd_app.intake.onnx_graph import ONE_OUTPUT
 from abd_app.intake.recognise import Recognised, Tensors, fit_named, nearest_fits, recognise
 from abd_app.intake.sidecars import judged, read_sidecars
 from abd_app.intake.sniff import FileKind
@@ -146,7 +147,8 @@ def _incomplete(nearest: Fit, original: Path) -> TeacherRefusedError:
 
 
 def _foreign(tensors: Tensors, original: Path) -> TeacherRefusedError:
-    parts = Counter(name.partition(".")[0] for name in tensors)
+    # A layer of a plain network is no part: only what holds modules of its own is.
+    parts = Counter(name.partition(".")[0] for name in tensors if name.count(".") > 1)
     large = [repr(part) for part, count in parts.items() if count > max(_SMALL_PART, _LARGE_SHARE * len(tensors))]
     if len(large) > 1:
         return TeacherRefusedError(
@@ -155,10 +157,11 @@ def _foreign(tensors: Tensors, original: Path) -> TeacherRefusedError:
             why=f"Its tensors lie under {', '.join(large)}.",
             remedy="Save the classifier alone, as torch.save(model.student.state_dict(), ...), or export it as ONNX.",
         )
+    shown = [name for name in tensors if not name.endswith("num_batches_tracked")]
     return TeacherRefusedError(
         "These weights belong to no image classifier the app knows.",
         where=str(original),
-        why=f"None of its architectures shares a tensor with them ({', '.join(list(tensors)[:3])}, …)."
+        why=f"None of its architectures shares a tensor with them ({', '.join(shown[:3])}, …)."
         + (f" By the config.json beside it, it is a {model}." if (model := stated_model(original)) else ""),
         remedy="Export the model as ONNX and open that.",
     )
@@ -170,7 +173,7 @@ def _loaded(found: Recognised, original: Path) -> nn.Module:
             "The teacher has a single output, not one per class.",
             where=str(original),
             why="Its last layer has one row.",
-            remedy="Open a classifier with two logits or more.",
+            remedy=f"Open a classifier with two logits or more. {ONE_OUTPUT}",
         )
     network = catalog.build(found.fit.architecture, found.fit.num_classes, found.fit.channels)
     if found.head is not None:

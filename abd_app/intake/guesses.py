@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from abd_app.intake.stated import StatedFacts
+from abd_app.intake.stated import METADATA, StatedFacts
 
 Channels = tuple[float, ...]
 
@@ -121,6 +121,8 @@ def proposed_input_size(proposed: StatedFacts) -> Guess | None:
 
 
 def _possibly_of_another(source: str) -> str:
+    if source == METADATA:
+        return f"By {source}; the graph itself does not show it."
     return f"By {source} beside the file, which may be about another one."
 
 

@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING
 
 from abd_app.errors import TeacherRefusedError, first_line
 from abd_app.intake.onnx_front import channels_of_first_convolution, leading_arithmetic
-from abd_app.intake.onnx_nodes import dimensions, inputs, put_nodes_in_order
+from abd_app.intake.onnx_nodes import attribute, constants, dimensions, inputs, numbers, put_nodes_in_order
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import onnx
 
 MAX_BYTES = 2**31 - 1
 """A protobuf message cannot be larger."""
+ONE_OUTPUT = "If its one output tells two classes apart, export it as ONNX with a sigmoid behind that."
+"""What helps where a network answers with one number per image."""
 _MAX_NODES = 50_000
 _MAX_BATCH, _MAX_PIXELS = 1024, 2**25
 """Of a graph that takes one size alone: images, and pixels of all of them."""
@@ -119,9 +123,8 @@ def read_facts(model: onnx.ModelProto, original: Path) -> GraphFacts:
     num_classes = answer_shape[1] if len(answer_shape) == 2 else None
     if (answer_shape and len(answer_shape) != 2) or (num_classes is not None and num_classes < 2):
         why = f"Its output {answer.name!r} is {_written(answer_shape)}."
-        raise _refused(
-            original, "not a classifier", why, "The app takes models with one row of 2 or more logits per image."
-        )
+        remedy = "The app takes models with one row of 2 or more logits per image."
+        raise _refused(original, "not a classifier", why, f"{remedy} {ONE_OUTPUT}" if num_classes == 1 else remedy)
     size = (shape[2], shape[3]) if shape[2] and shape[3] else None
     if (shape[0] or 1) > _MAX_BATCH or (shape[0] or 1) * prod(size or (1, 1)) > _MAX_PIXELS:
         why = f"Its input {source.name!r} is {_written(shape)}."
@@ -146,6 +149,12 @@ def _check_contents(model: onnx.ModelProto, original: Path) -> None:
     if quantised is not None:
         remedy = "Open the floating-point model that it was made from: a student learns from its gradients."
         raise _refused(original, "a quantised ONNX model", f"It has the operator {quantised}.", remedy)
+    known = constants(graph)
+    trains = next((node for node in graph.node if _is_in_training(node, known)), None)
+    if trains is not None:
+        why = f"Node {trains.name!r}, the operator {trains.op_type}, answers as it does while a network learns."
+        remedy = "Call model.eval() and export it again."
+        raise _refused(original, "an ONNX model that was exported in training mode", why, remedy)
     for node in graph.node:
         foreign = node.domain not in _DEFAULT_DOMAINS
         if foreign or node.op_type in _CONTROL_FLOW or any(a.HasField("g") or a.graphs for a in node.attribute):
@@ -154,6 +163,16 @@ def _check_contents(model: onnx.ModelProto, original: Path) -> None:
             raise _refused(
                 original, "an ONNX model with an unsupported operator", why, "Export it with standard operators."
             )
+
+
+def _is_in_training(node: onnx.NodeProto, known: Mapping[str, onnx.TensorProto]) -> bool:
+    """Whether a node uses the statistics of the batch, or drops values at random."""
+    if node.op_type == "BatchNormalization":
+        return bool(attribute(node, "training_mode", 0))
+    if node.op_type != "Dropout" or len(node.input) < 3:
+        return False
+    ratio, mode = node.input[1:3]
+    return bool(numbers(known.get(mode)).any() and (numbers(known.get(ratio)).any() or not ratio))
 
 
 def _element_type(value: onnx.ValueInfoProto) -> str:

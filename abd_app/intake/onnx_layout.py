@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from abd_app.intake.onnx_nodes import attribute, dimensions, inputs, unused_name
+from abd_app.intake.onnx_sizes import without_weights
 from abd_app.teacher import Finding
 
 if TYPE_CHECKING:
@@ -37,6 +39,19 @@ def answer_logits(model: onnx.ModelProto) -> list[Finding]:
     if last == "Sigmoid":
         return [_TWO_CLASSES if _make_two_classes(model) else _SIGMOID_REMOVED]
     return [_SOFTMAX_REMOVED] if last else []
+
+
+def declare_width(model: onnx.ModelProto) -> None:
+    """Declares how many numbers a graph answers per image where it leaves that open and its layers tell."""
+    import onnx
+
+    outputs = model.graph.output
+    if len(outputs) != 1 or len(dimensions(outputs[0])) != 2 or dimensions(outputs[0])[1] is not None:
+        return
+    with contextlib.suppress(Exception):  # Inference has several, by back end; running the graph tells as well.
+        (answer,) = onnx.shape_inference.infer_shapes(without_weights(model)).graph.output
+        if len(inferred := dimensions(answer)) == 2 and inferred[1] is not None:
+            outputs[0].type.tensor_type.shape.dim[1].dim_value = inferred[1]
 
 
 def put_channels_first(model: onnx.ModelProto) -> bool:

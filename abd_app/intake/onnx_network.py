@@ -128,7 +128,9 @@ def _converted(slim: onnx.ModelProto, original: Path) -> Any:
 
             onnx.defs.get_schema(node.op_type)
         except Exception as error:  # Anything that is not a standard operator would be looked up in torch by its name.
-            raise _not_convertible(original, node.op_type, "It is not a standard operator.") from error
+            raise _not_convertible(
+                original, f"The ONNX operator {node.op_type}", "It is not a standard operator."
+            ) from error
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="No explicit conversion for op_type")
@@ -138,8 +140,8 @@ def _converted(slim: onnx.ModelProto, original: Path) -> Any:
     except Exception as error:  # Each operator's converter fails in its own way.
         match = re.search(r"op_type=(\w+)", str(error))
         operators = ", ".join(sorted({node.op_type for node in slim.graph.node}))
-        name = match.group(1) if match else f"one of {operators}"
-        raise _not_convertible(original, name, f"{type(error).__name__}: {str(error)[:200]}") from error
+        which = f"The ONNX operator {match.group(1)}" if match else f"One of the ONNX operators {operators}"
+        raise _not_convertible(original, which, f"{type(error).__name__}: {str(error)[:200]}") from error
 
 
 def _call_batchnorms(converted: Any) -> None:
@@ -258,9 +260,9 @@ def _drop_copies(converted: Any) -> None:
     del graph.initializer[:]
 
 
-def _not_convertible(original: Path, operator: str, why: str) -> TeacherRefusedError:
+def _not_convertible(original: Path, which: str, why: str) -> TeacherRefusedError:
     return TeacherRefusedError(
-        f"The ONNX operator {operator} cannot be converted for distillation.",
+        f"{which} cannot be converted for distillation.",
         where=str(original),
         why=why,
         remedy="Open the model's state_dict instead, or export it again with standard operators.",

@@ -11,6 +11,7 @@ import torch
 
 from abd_app.errors import TeacherRefusedError, first_line
 from abd_app.intake.memory_limit import is_for_lack_of_memory
+from abd_app.intake.onnx_graph import ONE_OUTPUT
 
 if TYPE_CHECKING:
     from torch import nn
@@ -154,7 +155,8 @@ class Reference:
             "The file is not a classifier of images.",
             where=str(self._original),
             why=f"Its output has the shape {'x'.join(map(str, shape))}.",
-            remedy="The app takes models with one row of 2 or more logits per image.",
+            remedy="The app takes models with one row of 2 or more logits per image."
+            + f" {ONE_OUTPUT}" * (shape[1:] == (1,)),
         )
 
     def _refused(self, what: str, error: Exception) -> TeacherRefusedError:
@@ -239,7 +241,8 @@ def _compare(network: nn.Module, images: Array, expected: Array, reference: Refe
         images_px = f"{len(images)} image{'s' * (len(images) > 1)} of {images.shape[2]}x{images.shape[3]} pixels"
         why = f"It fails on {images_px}: {type(error).__name__}: {str(error)[:200]}"
         raise reference.differs(why, reference.size_remedy) from error
-    if expected.ndim not in (2, 4):  # of four sides the last two may follow from the size of the images
+    # Of four sides the last two may follow from the size of the images.
+    if expected.ndim not in (2, 4) or expected.shape[1] < 2:
         raise reference.no_classifier(expected.shape)
     if actual.shape != expected.shape or expected.ndim != 2:
         why = f"The outputs have the shapes {actual.shape} and {expected.shape}."

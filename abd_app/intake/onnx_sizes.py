@@ -66,7 +66,7 @@ def _inferred(model: onnx.ModelProto, facts: GraphFacts, size: tuple[int, ...]) 
     """Shapes by the names of values, where all sides are known."""
     import onnx
 
-    light = _without_weights(model)
+    light = without_weights(model)
     for value in light.graph.input:
         if value.name == facts.input_name:
             sides = (facts.batch or 1, facts.channels, *size)
@@ -95,7 +95,7 @@ def _too_large(original: Path, numbers: int, operator: str, name: str) -> Teache
     )
 
 
-def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """The graph with the shapes of its weights, but not their numbers, and without shapes that it claims itself."""
     import onnx
 

@@ -21,6 +21,10 @@ _MAX_SIDECAR_BYTES = 1 << 20
 
 _OWN_CONFIGURATION = frozenset(("model.safetensors", "pytorch_model.bin"))
 """What Hugging Face calls weights; in its folders the configuration beside them is theirs."""
+_OWN_IF_AS_MANY_CLASSES = frozenset(("model.onnx", "model_fp16.onnx"))
+"""What it calls graphs. Others call theirs so, too."""
+_ONNX_FOLDER = "onnx"
+"""Where it puts them, below the configuration."""
 _HUGGING_FACE_CLASS = re.compile(r"(Model|(Model)?For[A-Z]\w*)$")
 """How the names of its classes end."""
 _TOLD = {
@@ -49,10 +53,15 @@ class Beside:
 
 
 def read_sidecars(original: Path) -> StatedFacts:
-    """The facts in the Hugging Face configuration files beside ``original``; anything unreadable states nothing."""
+    """The facts in the Hugging Face configuration files beside ``original``; anything unreadable states nothing.
+
+    Of a file in a folder called ``onnx``, those beside that folder count as well.
+    """
     facts = StatedFacts()
+    folder = original.absolute().parent
+    folders = (folder, folder.parent) if folder.name == _ONNX_FOLDER else (folder,)
     for name in _SIDECARS:
-        content = _read_json(original.parent / name)
+        content = next(filter(None, (_read_json(one / name) for one in folders)), None)
         if content is not None and not _SIDECAR_KEYS.isdisjoint(map(str, content)):
             facts = facts.merged(from_dict(content, name))
     return facts
@@ -73,8 +82,9 @@ def judged(
 ) -> Beside:
     """Whether the facts beside a file are about it.
 
-    They are if they name its architecture, or if they name none and the file has the name of a Hugging Face folder's.
-    They are not if they name another one, or another number of classes. Otherwise nobody knows.
+    They are if they name its architecture, or if they name none and the file has the name of a Hugging Face folder's
+    (of a graph: and they state as many classes). They are not if they name another one, or another number of classes.
+    Otherwise nobody knows.
 
     Args:
         beside: By :func:`read_sidecars`.
@@ -95,7 +105,10 @@ def judged(
             f"{beside.source('architecture')} is about {printable(named)}, the weights are of {names[0]}.", told
         )
     own = {_plain(name) for name in (*names, stated.architecture) if name}
-    if original.name in _OWN_CONFIGURATION or (named is not None and _plain(named) in own):
+    hugging_face = original.name in _OWN_CONFIGURATION or (
+        original.name in _OWN_IF_AS_MANY_CLASSES and beside.num_classes is not None
+    )
+    if hugging_face or (named is not None and _plain(named) in own):
         taken = _listed(beside, but=stated)
         return Beside(beside, findings=(Finding("info", "Facts taken from beside the file", taken),) if taken else ())
     detail = f"It does not name this network: image size and normalisation are proposed, nothing else is used. {told}"

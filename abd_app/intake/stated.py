@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import dataclasses
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,9 +16,17 @@ import torch
 _SIZE_KEYS = ("img_size", "crop_size", "size", "input_size")
 """Images are resized to ``size`` and then cropped to ``crop_size``, where both are given."""
 
+_CLASS_NAMES = ("id2label", "label_names", "class_names", "classes", "names", "class_to_idx")
+"""A list, or a name by index; the last one, of torchvision's folders, an index by name."""
+_MOST_OF_A_LITERAL = 2**16
+"""Characters."""
+
 LEAST_PX, MOST_PX = 8, 1024
 """Of a side of the images, as for what a user says (:class:`~abd_app.plan.TeacherFacts`)."""
 _MOST_CLASSES = 10**6
+
+METADATA = "the metadata in the file"
+"""The source of what an ONNX file says beside its graph."""
 
 _FOR_BYTES = 10
 """Numbers beyond this are for pixels in [0, 255]."""
@@ -53,6 +63,11 @@ class StatedFacts:
         """These facts, all of them from one source."""
         return dataclasses.replace(self, sources={fact: source for fact in _FACTS if getattr(self, fact)})
 
+    def only(self, *facts: str) -> StatedFacts:
+        """These facts without all others."""
+        sources = {fact: source for fact, source in self.sources.items() if fact in facts}
+        return StatedFacts(**{fact: getattr(self, fact) for fact in facts}, sources=sources)
+
     def source(self, fact: str) -> str:
         """Who states a fact; empty if nobody does, or if it is not known who."""
         return self.sources.get(fact, "")
@@ -83,8 +98,8 @@ def from_dict(content: Mapping[Any, Any], source: str) -> StatedFacts:
 
 
 def from_metadata(metadata: Mapping[str, str], source: str) -> StatedFacts:
-    """The same of texts, as safetensors holds them; those that are JSON mean what they hold."""
-    return from_dict({name: _from_json(text) for name, text in metadata.items()}, source)
+    """The same of texts, as safetensors and ONNX hold them; those that are JSON mean what they hold."""
+    return from_dict({name: _from_text(name, text) for name, text in metadata.items()}, source)
 
 
 def for_unit_pixels(
@@ -105,10 +120,21 @@ def is_dense(tensor: torch.Tensor) -> bool:
     return tensor.layout is torch.strided and not special
 
 
-def _from_json(text: str) -> object:
+def _from_text(name: str, text: str) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
+        return _from_literal(text) if name in _CLASS_NAMES else text
+
+
+def _from_literal(text: str) -> object:
+    """What a Python literal holds: Ultralytics writes the names of classes so."""
+    if len(text) > _MOST_OF_A_LITERAL:
+        return text
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of odd escapes
+            return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # the last two of deep nesting
         return text
 
 
@@ -152,12 +178,19 @@ def _size(value: object) -> tuple[int, int] | None:
 
 
 def _class_names(content: Mapping[Any, Any]) -> tuple[str, ...]:
-    labels = content.get("id2label")
-    if isinstance(labels, Mapping):
+    return next(
+        (names for key in _CLASS_NAMES if (names := _names(content.get(key), inverted=key == "class_to_idx"))), ()
+    )
+
+
+def _names(value: object, *, inverted: bool) -> tuple[str, ...]:
+    """Names in the order of their indices; empty if they are none."""
+    if isinstance(value, Mapping):
         try:
-            labels = [labels[key] for key in sorted(labels, key=int)]
-        except (ValueError, TypeError, OverflowError, RuntimeError):  # keys may be anything, tensors too
+            by_index = {index: name for name, index in value.items()} if inverted else value
+            if inverted and by_index.keys() != set(range(len(value))):
+                return ()
+            value = [by_index[index] for index in sorted(by_index, key=int)]
+        except (ValueError, TypeError, OverflowError, RuntimeError):  # indices may be anything, tensors too
             return ()
-    else:
-        labels = content.get("label_names")
-    return tuple(labels) if isinstance(labels, list) and all(isinstance(name, str) for name in labels) else ()
+    return tuple(value) if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value) else ()

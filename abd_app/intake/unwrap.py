@@ -16,11 +16,11 @@ from abd_app.intake.arrays import with_tensors_for_arrays
 from abd_app.intake.conversion import MOST_REPEATED_BYTES, Converted, repeated
 from abd_app.intake.folding import folded
 from abd_app.intake.stated import StatedFacts, for_unit_pixels, from_dict, is_dense
+from abd_app.intake.without_weights import MAX_DEPTH, WRAPPERS, no_weights, refuse_own_checkpoint, shown
 from abd_app.teacher import Finding
 
 Tensors = dict[str, torch.Tensor]
 
-_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "net")
 _NORMALISATION = (("mean", "std"), ("mu", "sigma"), ("new_mean", "new_std"), ("pixel_mean", "pixel_std"))
 """What layers in front of a network call the numbers by which they normalise."""
 _WRAPPED = re.compile(r"(?:(?<=\.)|^)(_orig_mod|_forward_module|_fsdp_wrapped_module)\.")
@@ -35,8 +35,6 @@ _NEARLY_ALL, _MOST_BESIDE = 0.9, 3
 """Of the tensors that a wrapper holds, the share that is the network, and how many may lie beside it."""
 _AVERAGE = re.compile(r"(^|_)(ema|swa|averaged?)(_|$)")
 """The part of a checkpoint that holds the average of another part's weights over the last steps of training."""
-_MAX_DEPTH = 4
-_SHOWN_KEYS = 3
 
 
 @dataclass(frozen=True)
@@ -65,21 +63,17 @@ def unwrap(content: object, original: Path) -> Weights:
     path: list[str] = []
     if arrays := with_tensors_for_arrays(content):
         findings.append(Finding("info", "The weights are stored as NumPy arrays", f"{arrays} were read as tensors."))
+    refuse_own_checkpoint(content, original)
     while not _is_state_dict(content):
         if isinstance(content, Mapping):
             stated = stated.merged(from_dict(content, "the file"))
-        name = _wrapper(content, _MAX_DEPTH - len(path))
+        name = _wrapper(content, MAX_DEPTH - len(path))
         if name is None or not isinstance(content, Mapping):
-            raise _no_weights(content, original)
-        others = [
-            repr(key) for key, one in content.items() if key != name and _is_state_dict(one) and key != "optimizer"
-        ]
-        if others:
-            detail = f"{name!r} was taken; beside it: {_shown(others)}. Open the other one as a file of its own."
-            findings.append(Finding("warning", "The file holds more than one network", detail))
+            raise no_weights(content, original)
+        findings += _others(content, name)
         path.append(name)
         content = content[name]
-    if path and path[-1] not in _WRAPPERS:
+    if path and path[-1] not in WRAPPERS:
         findings.append(Finding("info", "Weights found under an unusual name", "/".join(path)))
     if path and "ema" in path[-1]:
         findings.append(Finding("info", "The averaged (EMA) weights are used", "/".join(path)))
@@ -87,9 +81,25 @@ def unwrap(content: object, original: Path) -> Weights:
     tensors = folded(_plain(content, original, findings), findings)
     broken = [name for name, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
-        findings.append(Finding("danger", "Some weights are NaN or infinite", _shown(broken)))
+        findings.append(Finding("danger", "Some weights are NaN or infinite", shown(broken)))
     tensors, normalisation = _strip(tensors, findings, averaged=_has_averaged(content))
     return Weights(_modernised(tensors), stated.merged(normalisation), tuple(findings))
+
+
+def _others(content: Mapping[object, object], taken: str) -> list[Finding]:
+    """What is said of networks beside the one that was taken; what an average was made of is no other one."""
+    network, averaged = content[taken], "ema" in taken
+    others = {key: one for key, one in content.items() if key not in (taken, "optimizer") and _is_state_dict(one)}
+    names = [repr(key) for key, one in others.items() if not (averaged and _held_shapes(one) == _held_shapes(network))]
+    if not names:
+        return []
+    detail = f"{taken!r} was taken; beside it: {shown(names)}. Open the other one as a file of its own."
+    return [Finding("warning", "The file holds more than one network", detail)]
+
+
+def _held_shapes(content: object) -> Counter[torch.Size]:
+    values = content.values() if isinstance(content, Mapping) else ()
+    return Counter(value.shape for value in values if isinstance(value, torch.Tensor))
 
 
 def _is_state_dict(content: object) -> bool:
@@ -98,7 +108,7 @@ def _is_state_dict(content: object) -> bool:
         return False
     below = {name: value for name, value in content.items() if _has_tensors(value)}
     own = len(content) - len(below)
-    return not any(name in _WRAPPERS or len(value) > own for name, value in below.items())
+    return not any(name in WRAPPERS or len(value) > own for name, value in below.items())
 
 
 def _has_tensors(content: object) -> TypeGuard[Mapping[str, object]]:
@@ -112,7 +122,7 @@ def _wrapper(content: object, depth: int) -> str | None:
     """The key under which the weights are, at most ``depth`` down: a usual one, or the only one of a state_dict."""
     if not isinstance(content, Mapping) or not depth:
         return None
-    for name in _WRAPPERS:  # which may hold options as well
+    for name in WRAPPERS:  # which may hold options as well
         value = content.get(name)
         if _is_state_dict(value) or _wrapper(value, depth - 1) is not None:
             return name
@@ -152,7 +162,7 @@ def _plain(content: Mapping[str, object], original: Path, findings: list[Finding
             value = converted.of(value, f"{original}: {name}")
         tensors[name] = value.detach()
     if dropped:
-        findings.append(Finding("info", f"{len(dropped)} entries that are not weights were left out", _shown(dropped)))
+        findings.append(Finding("info", f"{len(dropped)} entries that are not weights were left out", shown(dropped)))
     if dtypes:
         types = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
         findings.append(Finding("info", "Weights converted to fp32", f"The file stores {types}."))
@@ -171,7 +181,7 @@ def _strip(tensors: Tensors, findings: list[Finding], *, averaged: bool) -> tupl
         beside = [name for name in tensors if not name.startswith(prefix)]
         if beside:
             title = f"{len(beside)} tensors beside the network were left out"
-            findings.append(Finding("info", title, f"The network is under {prefix!r}; left out: {_shown(beside)}"))
+            findings.append(Finding("info", title, f"The network is under {prefix!r}; left out: {shown(beside)}"))
         inside = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
         tensors = _without_second(_without_wrappers(inside), findings, averaged=averaged)
     return tensors, stated
@@ -271,23 +281,3 @@ def _common_prefix(tensors: Tensors) -> str:
     second = {rest.partition(".")[0] for rest in rests}
     wraps = (len(second) > 1 and "" not in second) or all("." in rest for rest in rests)
     return f"{first.pop()}." if len(first) == 1 and wraps else ""
-
-
-def _no_weights(content: object, original: Path) -> TeacherRefusedError:
-    for _ in range(_MAX_DEPTH):  # what was expected to be the weights says more than what it lies in
-        inner = [content.get(name) for name in _WRAPPERS] if isinstance(content, Mapping) else []
-        content = next((one for one in inner if isinstance(one, Mapping) and one), content)
-    held = type(content).__name__
-    if isinstance(content, Mapping):
-        held = "a dictionary with " + (_shown([repr(key) for key in content]) or "nothing in it")
-    return TeacherRefusedError(
-        "There are no weights in the file.",
-        where=str(original),
-        why=f"It holds {held}, and no state_dict under {', '.join(_WRAPPERS)}.",
-        remedy="Save the model's state_dict: torch.save(model.state_dict(), 'weights.pth').",
-    )
-
-
-def _shown(names: list[str]) -> str:
-    printable = [re.sub(r"[^\x20-\x7e]", "?", name)[:80] for name in names[:_SHOWN_KEYS]]
-    return ", ".join(printable) + (f" and {len(names) - _SHOWN_KEYS} more" if len(names) > _SHOWN_KEYS else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import warnings
 import zipfile
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-from abd_app.errors import AuditError, TeacherRefusedError
+from abd_app.errors import AuditError, RunFailedError, TeacherRefusedError, first_line
 from abd_app.intake.dictionaries import dictionaries
 from abd_app.intake.memory_limit import is_for_lack_of_memory, no_room
 from abd_app.intake.stand_ins import STAND_INS
@@ -32,7 +33,7 @@ def load_weights_only(path: str | Path, *, ignore_extras: bool = False) -> objec
 
     Raises:
         TeacherRefusedError: The file is damaged, or it names something other than tensors and plain values.
-        RunFailedError: The memory does not hold it.
+        RunFailedError: The memory does not hold it, or the drive does not give it.
     """
     _check_archive(Path(path))
     stand_ins: list[Any] = [(stand_in, name) for name, stand_in in STAND_INS.items()] if ignore_extras else []
@@ -124,6 +125,13 @@ def _load_failure(path: Path, error: Exception) -> AuditError:
         )
     if is_for_lack_of_memory(error):
         return no_room(path, error)
+    if isinstance(error, OSError) and error.errno != errno.EINVAL:  # which a damaged file's own numbers may cause
+        return RunFailedError(
+            "The file cannot be read now.",
+            where=str(path),
+            why=error.strerror or first_line(error),
+            remedy="Check the drive that it is on, and try again.",
+        )
     if "Unsupported operand" in str(error):
         return TeacherRefusedError(
             "The file was written in a form of pickle that cannot be read safely.",

@@ -202,3 +202,13 @@ def test_other_domains_that_no_node_is_of_are_nothing_to_warn_of(
     model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 2))
     assert opened(model, tmp_path).card.num_classes == 3
     assert [str(warning.message) for warning in recwarn if "domains" in str(warning.message)] == []
+
+
+def test_where_the_converter_names_no_operator_all_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_model: onnx.ModelProto) -> None:
+        raise NotImplementedError("Extraction of attribute ceil_mode not implemented.")
+
+    monkeypatch.setattr("onnx2pytorch.ConvertModel", fail)
+    with pytest.raises(TeacherRefusedError) as caught:
+        opened(classifier(), tmp_path)
+    assert caught.value.what.startswith("One of the ONNX operators Conv, GlobalAveragePool, ")

@@ -12,6 +12,7 @@ from onnx import helper
 from torch import nn
 
 from abd_app.distill.observe import batchnorm_distances, tracked_batchnorms
+from abd_app.errors import TeacherRefusedError
 from abd_app.intake import open_teacher
 from tests.unit.intake.graphs import PLAIN, answers, classifier, opened
 
@@ -44,11 +45,30 @@ def test_batchnorm_that_the_file_still_has_is_kept(wrn: nn.Module, tmp_path: Pat
 
 
 def test_batchnorm_that_says_that_it_infers_is_converted(tmp_path: Path) -> None:
-    def model(**attributes: int) -> onnx.ModelProto:
-        front = [helper.make_node("BatchNormalization", ["x", "gamma", "beta", "mu", "var"], ["x1"], **attributes)]
-        constants = {"gamma": [1, 2, 3], "beta": [0, 1, 0], "mu": [0.4, 0.5, 0.6], "var": [0.1, 0.2, 0.3]}
-        return classifier(front, **{name: np.array(values, np.float32) for name, values in constants.items()})
-
     images = torch.rand(3, 3, 8, 8)
-    teacher = opened(model(training_mode=0), tmp_path)
-    assert torch.allclose(teacher.network(images), answers(model(), images), atol=1e-4)
+    teacher = opened(_normalising(training_mode=0), tmp_path)
+    assert torch.allclose(teacher.network(images), answers(_normalising(), images), atol=1e-4)
+
+
+def _normalising(**attributes: int) -> onnx.ModelProto:
+    outputs = ["x1", "mean", "variance"] if attributes.get("training_mode") else ["x1"]
+    front = [helper.make_node("BatchNormalization", ["x", "gamma", "beta", "mu", "var"], outputs, **attributes)]
+    constants = {"gamma": [1, 2, 3], "beta": [0, 1, 0], "mu": [0.4, 0.5, 0.6], "var": [0.1, 0.2, 0.3]}
+    return classifier(front, **{name: np.array(values, np.float32) for name, values in constants.items()})
+
+
+def _dropping(ratio: float) -> onnx.ModelProto:
+    front = [helper.make_node("Dropout", ["x", "ratio", "mode"], ["x1"])]
+    return classifier(front, ratio=np.float32(ratio), mode=np.array(True))
+
+
+@pytest.mark.parametrize("model", [_normalising(training_mode=1), _dropping(0.5)])
+def test_an_export_in_training_mode_is_told_for_what_it_is(tmp_path: Path, model: onnx.ModelProto) -> None:
+    with pytest.raises(TeacherRefusedError, match="exported in training mode") as caught:
+        opened(model, tmp_path)
+    assert "model.eval()" in caught.value.remedy
+
+
+def test_dropout_that_drops_nothing_is_no_training(tmp_path: Path) -> None:
+    images = torch.rand(3, 3, 8, 8)
+    assert torch.allclose(opened(_dropping(0.0), tmp_path).network(images), answers(classifier(), images), atol=1e-4)

@@ -52,10 +52,11 @@ def test_a_last_sigmoid_is_taken_away(tmp_path: Path) -> None:
     assert torch.allclose(teacher.network(images).sigmoid(), answers(model, images), atol=1e-5)
 
 
-def test_one_output_behind_a_sigmoid_is_two_classes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("declared", [True, False])
+def test_one_output_behind_a_sigmoid_is_two_classes(tmp_path: Path, declared: bool) -> None:
     back = [helper.make_node("MatMul", ["y1", "one"], ["y2"]), helper.make_node("Sigmoid", ["y2"], ["y"])]
     model = classifier(back=back, one=np.array([[1], [0], [-2]], np.float32))
-    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 1
+    _declare(model, 1 if declared else None)
     probable = answers(model, images := torch.rand(4, 3, 8, 8))
     teacher = opened(model, tmp_path)
     assert (teacher.card.answers, teacher.card.num_classes) == ("logits", 2)
@@ -64,13 +65,28 @@ def test_one_output_behind_a_sigmoid_is_two_classes(tmp_path: Path) -> None:
     assert torch.allclose(teacher.network(images).softmax(1), rest_and_one, atol=1e-5)
 
 
-def test_one_output_without_a_sigmoid_is_no_classifier(tmp_path: Path) -> None:
+@pytest.mark.parametrize("declared", [True, False])
+@pytest.mark.parametrize("inferred", [True, False])
+def test_one_output_without_a_sigmoid_is_no_classifier(tmp_path: Path, declared: bool, inferred: bool) -> None:
     """It may be an age."""
-    back = [helper.make_node("MatMul", ["y1", "one"], ["y"])]
+    back = [helper.make_node("MatMul", ["y1", "one"], ["y" if inferred else "y2"])]
+    if not inferred:  # the shape is computed from the numbers of images
+        back += [helper.make_node("Shape", ["y2"], ["s"]), helper.make_node("Abs", ["s"], ["s1"])]
+        back.append(helper.make_node("Reshape", ["y2", "s1"], ["y"]))
     model = classifier(back=back, one=np.ones((3, 1), np.float32))
-    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 1
-    with pytest.raises(TeacherRefusedError, match="not a classifier"):
+    _declare(model, 1 if declared else None)
+    with pytest.raises(TeacherRefusedError, match="not a classifier") as caught:
         opened(model, tmp_path)
+    assert "export it as ONNX with a sigmoid" in caught.value.remedy
+
+
+def _declare(model: onnx.ModelProto, width: int | None) -> None:
+    side = model.graph.output[0].type.tensor_type.shape.dim[1]
+    side.Clear()
+    if width is None:
+        side.dim_param = "k"
+    else:
+        side.dim_value = width
 
 
 def test_other_probabilities_are_noticed_and_become_logits(tmp_path: Path) -> None:

@@ -30,6 +30,14 @@ def test_several_networks_are_named_in_the_refusal(saved: Save) -> None:
     assert "'student', 'teacher'" in caught.value.why
 
 
+def test_a_network_of_plain_layers_is_not_taken_for_several(saved: Save) -> None:
+    """BatchNorm layers have more tensors than others, and are no networks for that."""
+    layers = {"conv1": nn.Conv2d(1, 7, 5), "bn1": nn.BatchNorm2d(7), "bn2": nn.BatchNorm1d(11), "fc1": nn.Linear(9, 11)}
+    with pytest.raises(TeacherRefusedError, match="no image classifier the app knows") as caught:
+        inspect_teacher(saved(nn.ModuleDict(layers).state_dict()), TeacherFacts())
+    assert "as ONNX" in caught.value.remedy and "tracked" not in caught.value.why
+
+
 def test_near_miss_is_a_question_for_the_card_and_a_refusal_for_the_run(
     wrn: nn.Module, saved: Save, facts: TeacherFacts
 ) -> None:
@@ -100,8 +108,9 @@ def _failing(error: Exception) -> Callable[..., None]:
 
 
 def test_a_single_output_is_refused(saved: Save) -> None:
-    with pytest.raises(TeacherRefusedError, match="single output"):
+    with pytest.raises(TeacherRefusedError, match="single output") as caught:
         inspect_teacher(saved(catalog.build("torchvision/resnet18", 1).state_dict()), TeacherFacts())
+    assert "export it as ONNX with a sigmoid" in caught.value.remedy
 
 
 def test_what_nobody_has_thought_of_is_a_refusal(

@@ -60,3 +60,24 @@ def test_more_classes_than_anything_has_are_not_believed() -> None:
 def test_stated_numbers_for_pixels_up_to_255_are_read_as_such() -> None:
     stated = unwrap({"state_dict": _weights(), "mean": [51.0, 102.0, 127.5], "std": [51.0] * 3}, HERE).stated
     assert stated.mean == pytest.approx((0.2, 0.4, 0.5)) and stated.std == pytest.approx((0.2,) * 3)
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"class_to_idx": {"go": 1, "stop": 0}},
+        {"classes": ["stop", "go"]},
+        {"class_names": ("stop", "go")},
+        {"names": {1: "go", 0: "stop"}},
+        {"classes": 2, "label_names": ["stop", "go"]},
+    ],
+)
+def test_class_names_are_found_under_the_usual_keys(beside: dict[str, object]) -> None:
+    assert unwrap({"state_dict": _weights(), **beside}, HERE).stated.class_names == ("stop", "go")
+
+
+@pytest.mark.parametrize(
+    "indices", [{"stop": 0, "go": 2}, {"stop": 1, "go": 2}, {"stop": 0, "go": 0}, {"stop": [], "go": 1}, {1: 0, 2: 1}]
+)
+def test_indices_that_are_not_those_of_all_classes_name_none(indices: dict[object, object]) -> None:
+    assert unwrap({"state_dict": _weights(), "class_to_idx": indices}, HERE).stated.class_names == ()

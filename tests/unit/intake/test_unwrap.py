@@ -240,12 +240,6 @@ def test_a_prefix_that_would_make_one_tensor_of_two_stays() -> None:
     assert len(unwrap(content, HERE).tensors) == 6
 
 
-def test_of_several_networks_the_others_are_named() -> None:
-    weights = unwrap({"model": _weights(), "ema_model": _weights(), "model_ema": {}}, HERE)
-    (finding,) = [one for one in weights.findings if "more than one network" in one.title]
-    assert "'ema_model'" in finding.detail and finding.severity == "warning"
-
-
 @pytest.mark.parametrize("names", [("mean", "std"), ("mu", "sigma"), ("new_mean", "new_std")])
 def test_normalisation_for_pixels_up_to_255_is_stated_for_pixels_up_to_1(names: tuple[str, str]) -> None:
     content = {f"1.{name}": value for name, value in _weights().items()}

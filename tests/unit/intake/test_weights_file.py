@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import collections
 import datetime
+import errno
 import os
 import sys
 import types
@@ -17,7 +18,7 @@ import pytest
 import torch
 from torch import nn
 
-from abd_app.errors import TeacherRefusedError
+from abd_app.errors import AuditError, RunFailedError, TeacherRefusedError
 from abd_app.intake.stand_ins import STAND_INS, IgnoredValue
 from abd_app.intake.weights_file import load_safetensors, load_weights_only
 
@@ -179,3 +180,19 @@ def test_truncated_safetensors_are_refused(tmp_path: Path) -> None:
     path.write_bytes(save({"a": torch.rand(100)})[:-10])
     with pytest.raises(TeacherRefusedError, match="incomplete or damaged"):
         load_safetensors(path)
+
+
+@pytest.mark.parametrize(("number", "kind"), [(errno.EIO, RunFailedError), (errno.EINVAL, TeacherRefusedError)])
+def test_a_drive_that_fails_is_told_from_a_damaged_file(
+    saved: Callable[..., str], monkeypatch: pytest.MonkeyPatch, number: int, kind: type[AuditError]
+) -> None:
+    """Someone told that a checkpoint is damaged would delete it."""
+    path = saved({"a": torch.rand(10)})
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, "Something failed")
+
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(kind, match="cannot be read now" if number == errno.EIO else "damaged") as caught:
+        load_weights_only(path)
+    assert caught.value.where == path and "Something failed" in caught.value.why
