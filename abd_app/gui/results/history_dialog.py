@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import QItemSelectionModel, Qt, QUrl, Signal
+from PySide6.QtCore import QItemSelectionModel, QSignalBlocker, Qt, QUrl, Signal
 from PySide6.QtGui import QDesktopServices, QKeyEvent
 from PySide6.QtWidgets import (
     QDialog,
@@ -33,7 +33,7 @@ from abd_app.text import percent, visible
 _SIZE_PX = (940, 460)
 _LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-_FIGURES = (2, 3)
+_TEACHER, _FIGURES = 1, (2, 3)
 
 
 class HistoryDialog(QDialog):
@@ -89,6 +89,14 @@ class HistoryDialog(QDialog):
         """Reads the history anew; the runs that were chosen stay chosen."""
         chosen = {run.folder for run in self._all_chosen()}
         self._runs = self._past_runs()
+        self._fill()
+        self._stack.setCurrentIndex(bool(self._runs))
+        with QSignalBlocker(self.table):
+            self._choose([row for row, run in enumerate(self._runs) if run.folder in chosen] or [0])
+        self._enable()
+
+    def _fill(self) -> None:
+        _fit_columns(self.table, QHeaderView.ResizeMode.Interactive)  # or every cell that is set measures all others
         self.table.setRowCount(len(self._runs))
         for row, run in enumerate(self._runs):
             for column, text in enumerate(self._cells(run)):
@@ -96,9 +104,7 @@ class HistoryDialog(QDialog):
                 cell.setToolTip(tooltip(visible(run.folder)))
                 cell.setTextAlignment(_RIGHT if column in _FIGURES else _LEFT)
                 self.table.setItem(row, column, cell)
-        self._stack.setCurrentIndex(bool(self._runs))
-        self._choose([row for row, run in enumerate(self._runs) if run.folder in chosen] or [0])
-        self._enable()
+        _fit_columns(self.table, QHeaderView.ResizeMode.ResizeToContents)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() == Qt.Key.Key_Delete:
@@ -115,9 +121,7 @@ class HistoryDialog(QDialog):
             cell = QTableWidgetItem(heading)
             cell.setTextAlignment(_RIGHT if column in _FIGURES else _LEFT)
             table.setHorizontalHeaderItem(column, cell)
-        header = table.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+        table.horizontalHeader().setSectionResizeMode(_TEACHER, QHeaderView.ResizeMode.Stretch)
         table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
         table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
         table.setSelectionMode(QTableWidget.SelectionMode.ExtendedSelection)
@@ -239,3 +243,10 @@ def _allow(button: QPushButton, why_not: str) -> None:
     """Disables a button that has a reason, which its tooltip tells."""
     button.setEnabled(not why_not)
     button.setToolTip(why_not)
+
+
+def _fit_columns(table: QTableWidget, mode: QHeaderView.ResizeMode) -> None:
+    """Sets how all columns are made as wide as they are, but the teacher's, which takes what is left."""
+    for column in range(table.columnCount()):
+        if column != _TEACHER:
+            table.horizontalHeader().setSectionResizeMode(column, mode)
