@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QApplication, QGridLayout, QProgressBar, QVBoxLayo
 from abd_app.gui.look.card import Card, empty, icon_button
 from abd_app.gui.look.findings_list import FindingsList
 from abd_app.gui.look.labels import ElidedLabel, plain_label
-from abd_app.gui.look.wording import byte_size, count, file_name, tooltip
+from abd_app.gui.look.wording import byte_size, count, file_name
 from abd_app.gui.session import Session, State
 from abd_app.gui.setup.drop_zone import DropZone
 from abd_app.gui.setup.question_form import QuestionForm
@@ -61,8 +61,7 @@ class TeacherPanel(Card):
         self.change.setVisible(not empty)
         self.change.setEnabled(not self._session.running)
         self._name.setVisible(not empty)
-        self._name.set_whole_text(file_name(self._session.file))
-        self._name.setToolTip(tooltip(visible(self._session.file)))
+        self._name.set_whole_text(file_name(self._session.file), visible(self._session.file))
         self._looking.setVisible(looking)
         self.questions.setEnabled(not self._session.running and not looking)
         if state is State.ASKING:

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QVBoxLayout, 
 from abd_app.gui.look.card import icon_button, labelled
 from abd_app.gui.look.labels import ElidedLabel
 from abd_app.gui.look.number_box import NumberBox
-from abd_app.gui.look.wording import file_name, tooltip, trigger_name
+from abd_app.gui.look.wording import file_name, trigger_name
 from abd_app.plan import BUILT_IN_TRIGGERS, POSITIONS, TriggerSpec
 from abd_app.text import visible
 
@@ -30,8 +30,9 @@ class TriggerRow(QWidget):
         layout.setSpacing(4)
         line = QHBoxLayout()
         built_in = trigger.name in BUILT_IN_TRIGGERS
-        name = ElidedLabel(trigger_name(trigger.name) if built_in else file_name(trigger.name))
-        name.setToolTip(tooltip(visible(trigger.name)))
+        name = ElidedLabel()
+        shown = trigger_name(trigger.name) if built_in else file_name(trigger.name)
+        name.set_whole_text(shown, visible(trigger.name))
         self.remove = icon_button("remove", self.tr("Remove the trigger {name}").format(name=name.whole_text))
         self.remove.clicked.connect(self.removed)
         line.addWidget(name, 1)
