@@ -10,7 +10,7 @@ from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QMainWindow, QMenu
 
 from abd_app.gui.look import icons
-from abd_app.gui.look.wording import file_name
+from abd_app.gui.look.wording import distinct_file_names, tooltip
 from abd_app.gui.session import Session
 from abd_app.gui.states import State
 from abd_app.text import visible
@@ -102,10 +102,11 @@ def _result_actions(menu: QMenu) -> tuple[QAction, QAction, QAction]:
 def fill_recent(menu: QMenu, files: list[str], open_file: Callable[[str], None], forget: Callable[[], None]) -> None:
     """Shows the files opened before, newest first."""
     menu.clear()
-    for file in files:
+    menu.setToolTipsVisible(True)
+    for file, name in zip(files, distinct_file_names(files), strict=True):
         # An ampersand in a name is not a key.
-        action = menu.addAction(file_name(file).replace("&", "&&"))
-        action.setToolTip(visible(file))
+        action = menu.addAction(name.replace("&", "&&"))
+        action.setToolTip(tooltip(visible(file)))
         action.triggered.connect(lambda _=False, file=file: open_file(file))
     if files:
         menu.addSeparator()

@@ -40,12 +40,13 @@ class FileChooser:
         return QFileDialog.getExistingDirectory(self._parent, title)
 
     def save(self, title: str, suggestion: str, kinds: str) -> str:
-        """A file to write; a name without a suffix gets the suggestion's; the dialog asks before one is replaced."""
+        """A file to write; a name gets the suffix of the suggestion; the dialog asks before a file is replaced."""
+        suffix = Path(suggestion).suffix
         while True:
             path = QFileDialog.getSaveFileName(self._parent, title, suggestion, kinds)[0]
-            if not path or Path(path).suffix:
+            if not path or Path(path).suffix.lower() == suffix:
                 return path
-            path += Path(suggestion).suffix
+            path += suffix
             if not Path(path).exists():
                 return path
             suggestion = path  # under the name that it gets: the dialog has asked about another one

@@ -182,6 +182,7 @@ class MainWindow(QMainWindow):
             (handover.saved, self._on_saved),
             (handover.failed, self._on_error),
             (self.live.writeFailed, self._on_error),
+            (self.live.saved, self._on_saved),
             (side.runsFolderChanged, lambda folder: setattr(self.draft, "runs", folder)),
             (side.repeatWanted, opening.repeat),
             (side.continueWanted, opening.go_on),

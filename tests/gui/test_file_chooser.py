@@ -10,8 +10,17 @@ from PySide6.QtWidgets import QFileDialog
 from abd_app.gui.file_chooser import FileChooser
 
 
-@pytest.mark.parametrize(("typed", "written"), [("mine", "mine.onnx"), ("mine.onnx", "mine.onnx"), ("a.b", "a.b")])
-def test_a_name_without_a_suffix_gets_one(
+@pytest.mark.parametrize(
+    ("typed", "written"),
+    [
+        ("mine", "mine.onnx"),
+        ("mine.onnx", "mine.onnx"),
+        ("MINE.ONNX", "MINE.ONNX"),
+        ("student-v1.2", "student-v1.2.onnx"),
+        ("dear.doc", "dear.doc.onnx"),
+    ],
+)
+def test_a_name_gets_the_suffix_of_its_kind(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, typed: str, written: str
 ) -> None:
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / typed), "ONNX"))

@@ -20,9 +20,8 @@ from abd_app.gui.main_window import MainWindow
 from abd_app.gui.results import history_dialog
 from abd_app.gui.results.history_dialog import HistoryDialog
 from abd_app.gui.states import State
-from abd_app.history import PastRun
 from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec
-from abd_app.worker.messages import AuditJob, InspectJob, PauseChanged
+from abd_app.worker.messages import AuditJob, InspectJob
 from tests.gui.conftest import StandInEngine
 from tests.gui.test_window import make_ready, say_ready
 
@@ -84,12 +83,28 @@ def test_report_and_folder_are_shown_by_the_system(
     window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _left(tmp_path / "done", finished=True)
+    (tmp_path / "done" / "report.html").write_text("<h1>report</h1>")
     shown: list[str] = []
-    monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: shown.append(url.toLocalFile()))
+    monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: shown.append(url.toLocalFile()) or True)
     dialog = _opened(window)
     dialog.report.click()
     dialog.folder.click()
     assert shown == [str(tmp_path / "done" / "report.html"), str(tmp_path / "done")]
+
+
+def test_a_report_or_folder_that_the_system_does_not_show_is_told(
+    window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _left(tmp_path / "done", finished=True)
+    shown: list[str] = []
+    monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: bool(shown.append(url.toLocalFile())))
+    dialog = _opened(window)
+    dialog.report.click()
+    assert shown == [], "there is no report"
+    assert "no longer there" in window.banner.text and str(tmp_path / "done" / "report.html") in window.banner.text
+    dialog.folder.click()
+    assert shown == [str(tmp_path / "done")]
+    assert "could not open" in window.banner.text and shown[0] in window.banner.text
 
 
 def test_the_same_plan_is_run_again_into_a_folder_of_its_own(
@@ -152,69 +167,6 @@ def test_what_was_chosen_stays_chosen_when_the_history_is_read_anew(window: Main
     _left(tmp_path / "three", finished=True)
     dialog.refresh()
     assert chosen is not None and dialog._chosen() == chosen
-
-
-def test_a_long_history_that_is_open_is_filled_before_its_columns_are_measured(
-    window: MainWindow, monkeypatch: pytest.MonkeyPatch, qapp: QApplication
-) -> None:
-    plan = AuditPlan("teacher.pth", "out").to_dict()
-    runs = [PastRun(f"run {number}", "2026-01-01T00:00:00", "finished", plan, REPORT) for number in range(60)]
-    dialog = HistoryDialog(lambda: "", window, lambda: runs)
-    dialog.show()
-    qapp.processEvents()
-    table, measured = dialog.table, list[int]()
-    width_of = table.sizeHintForColumn
-
-    def measure(column: int) -> int:
-        measured.append(column)
-        return width_of(column)
-
-    monkeypatch.setattr(table, "sizeHintForColumn", measure)
-    dialog.refresh()
-    qapp.processEvents()
-    assert 1 <= measured.count(0) <= 10
-    assert all(table.columnWidth(column) >= width_of(column) for column in range(table.columnCount()))
-
-
-def test_all_that_are_chosen_are_chosen_again_at_once(window: MainWindow, tmp_path: Path) -> None:
-    for number in range(20):
-        _left(tmp_path / str(number), finished=True)
-    dialog = _opened(window)
-    dialog.table.selectAll()
-    changes: list[bool] = []
-    dialog.table.itemSelectionChanged.connect(lambda: changes.append(True))
-    dialog.refresh()
-    assert len(dialog._all_chosen()) == 20 and dialog.trash.isEnabled()
-    assert len(changes) <= 2, "not once for each"
-
-
-def test_the_history_is_opened_once_and_then_shown_anew(window: MainWindow, tmp_path: Path) -> None:
-    dialog = _opened(window)
-    _left(tmp_path / "meanwhile, in a terminal", finished=True)
-    dialog.showMinimized()
-    assert _opened(window) is dialog
-    assert not dialog.isMinimized() and dialog.table.rowCount() == 1
-
-
-def test_an_open_history_is_read_where_a_run_begins_and_ends_but_not_where_it_is_paused(
-    window: MainWindow, stand_in: StandInEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make_ready(window, stand_in, str(tmp_path / "t.pth"))
-    dialog = _opened(window)
-    read: list[str] = []
-    monkeypatch.setattr(dialog, "_past_runs", lambda: read.append("read") or history.past_runs())
-    window.distill()
-    assert window.session.plan is not None
-    out = Path(window.session.plan.out)
-    out.mkdir(parents=True)
-    (out / "plan.json").write_text(window.session.plan.to_json())
-    stand_in.say(RunBegan(str(out), "new"))
-    assert _row(dialog, 0)[-1] == "running"
-    begun = len(read)
-    stand_in.say(PauseChanged(True), PauseChanged(False))
-    assert len(read) == begun
-    stand_in.say(AuditFailed("It failed.", "", "", "", 4))
-    assert len(read) == begun + 1 and _row(dialog, 0)[-1] == "unfinished"
 
 
 def test_the_run_that_is_on_can_only_be_looked_at(window: MainWindow, stand_in: StandInEngine, tmp_path: Path) -> None:

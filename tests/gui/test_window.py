@@ -154,23 +154,6 @@ def test_the_three_acts(
     assert Path(chooser.answer).read_text() == "report"
 
 
-def test_an_export_that_fails_leaves_the_old_file_and_says_why(
-    window: MainWindow, stand_in: StandInEngine, chooser: AnsweredChooser, tmp_path: Path
-) -> None:
-    make_ready(window, stand_in)
-    window.distill()
-    stand_in.say(AuditFinished(str(tmp_path / "gone"), {}))
-    old = tmp_path / "old.onnx"
-    old.write_bytes(b"old")
-    chooser.answer = str(old)
-    window.handover.export_onnx()
-    assert old.read_bytes() == b"old"
-    assert sorted(path.name for path in tmp_path.glob("*old*")) == ["old.onnx"]
-    assert window.banner.isVisible()
-    assert "could not be saved" in window.banner.text
-    assert "What to do" in window.banner.text
-
-
 def test_automatic_is_explained_for_the_device_that_was_chosen(
     window: MainWindow, stand_in: StandInEngine, tmp_path: Path
 ) -> None:

@@ -210,25 +210,6 @@ def test_geometry_theme_and_text_size_come_back(
     theme.choose(*before)
 
 
-def test_curves_are_saved_as_picture_drawing_and_table(
-    window: MainWindow, stand_in: StandInEngine, tmp_path: Path
-) -> None:
-    make_ready(window, stand_in)
-    window.distill()
-    for number in (1, 2, 3):
-        stand_in.say(Measured("student", number, 0.3 * number, 100, {"sig": 0.1}, {"sig": 90}))
-    stand_in.say(AuditFinished("out", {}))
-    for kind, start in (
-        ("png", b"\x89PNG"),
-        ("svg", b"<?xml"),
-        ("csv", b"step,role,accuracy,images,estimated,asr:sig"),
-    ):
-        window.live.save(tmp_path / f"curves.{kind}", kind)
-        assert (tmp_path / f"curves.{kind}").read_bytes().startswith(start)
-    window.live.save(tmp_path / "no such folder" / "curves.png", "png")
-    assert "curves could not be saved" in window.banner.text
-
-
 @pytest.mark.parametrize("option", ["smooth", "last_part", "logarithmic"])
 def test_the_curves_can_be_drawn_otherwise_and_read_by_pointing(
     window: MainWindow, stand_in: StandInEngine, option: str

@@ -99,6 +99,16 @@ class CurvesView(QWidget):
         if self._dirty:
             self._redraw()
 
+    def picture(self, kind: str) -> bytes:
+        """The curves with all that was measured, as the content of a ``png`` or ``svg`` file.
+
+        Raises:
+            RunFailedError: They could not be drawn.
+        """
+        self.refresh()
+        self.grab()  # lays out what has not been on the screen since
+        return plotting.picture_of(self.canvas, kind)
+
     def _redraw(self) -> None:
         self._dirty = False
         measured = bool(self.store.curves)

@@ -10,9 +10,8 @@ from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QPlainTextEdit, QSizePolicy, QTabWidget, QToolButton, QWidget
 
 from abd_app.errors import AuditError, RunFailedError
-from abd_app.events import AuditFinished, Event, FindingMade, ImagesDrawn, StepDone, TeacherInspected
+from abd_app.events import AuditFinished, Event, FindingMade, ImagesDrawn, Measured, StepDone, TeacherInspected
 from abd_app.gui.file_chooser import FileChooser
-from abd_app.gui.live import plotting
 from abd_app.gui.live.classes_view import ClassesView
 from abd_app.gui.live.curves_view import CurvesView
 from abd_app.gui.live.findings_view import FindingsView
@@ -21,6 +20,8 @@ from abd_app.gui.live.losses_view import LossesView
 from abd_app.gui.live.narration import narrate
 from abd_app.gui.look.card import icon_button
 from abd_app.gui.look.theme import Theme
+from abd_app.gui.look.wording import tooltip
+from abd_app.gui.saving import replacing
 from abd_app.gui.session import Session
 from abd_app.metrics_file import metrics_to_csv
 
@@ -33,6 +34,8 @@ class LiveView(QTabWidget):
 
     writeFailed = Signal(AuditError)
     """A curve file could not be written."""
+    saved = Signal(str)
+    """The path of a curve file that was written."""
 
     def __init__(self, session: Session, theme: Theme, chooser: FileChooser) -> None:
         super().__init__()
@@ -57,14 +60,7 @@ class LiveView(QTabWidget):
         ):
             self.addTab(page, title)
         self.setDocumentMode(False)
-        self.options = self._make_options_button()
-        self.save_curves = self._make_save_button()
-        corner = QWidget()
-        line = QHBoxLayout(corner)
-        line.setContentsMargins(0, 0, 0, 0)
-        line.addWidget(self.options)
-        line.addWidget(self.save_curves)
-        self.setCornerWidget(corner)
+        self.setCornerWidget(self._make_corner())
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self._fit_to_font()
         self._timer = QTimer(self)
@@ -74,6 +70,17 @@ class LiveView(QTabWidget):
         self.findings.counted.connect(self._on_findings_counted)
         session.runStarted.connect(self._on_run_started)
         session.eventHappened.connect(self._on_event)
+
+    def _make_corner(self) -> QWidget:
+        self.options = self._make_options_button()
+        self.save_curves = self._make_save_button()
+        self._offer_to_save()
+        corner = QWidget()
+        line = QHBoxLayout(corner)
+        line.setContentsMargins(0, 0, 0, 0)
+        line.addWidget(self.options)
+        line.addWidget(self.save_curves)
+        return corner
 
     def _make_options_button(self) -> QToolButton:
         button = icon_button("options", self.tr("How the curves are drawn"))
@@ -96,6 +103,12 @@ class LiveView(QTabWidget):
         button.setMenu(menu)
         return button
 
+    def _offer_to_save(self) -> None:
+        measured = bool(self.curves.store.curves)
+        self.save_curves.setEnabled(measured)
+        why = self.tr("Save the curves") if measured else self.tr("There are no curves before the first measurement.")
+        self.save_curves.setToolTip(tooltip(why))
+
     def sizeHint(self) -> QSize:
         """No higher than it must be: it takes what room there is, and the page is as high as what is above it needs."""
         return QSize(super().sizeHint().width(), self.minimumHeight())
@@ -116,11 +129,14 @@ class LiveView(QTabWidget):
         for view in (self.curves, self.findings, self.classes, self.images, self.losses):
             view.clear()
         self.log.clear()
+        self._offer_to_save()
         self._timer.start()
 
     def _on_event(self, event: Event) -> None:
         self.curves.take(event)
-        if isinstance(event, StepDone):
+        if isinstance(event, Measured):
+            self._offer_to_save()
+        elif isinstance(event, StepDone):
             self.losses.take(event)
         elif isinstance(event, ImagesDrawn):
             self.images.take(event)
@@ -151,19 +167,27 @@ class LiveView(QTabWidget):
             self.save(Path(path), kind)
 
     def save(self, path: Path, kind: str) -> None:
-        """Writes the curves as ``png``, ``svg`` or ``csv``."""
+        """Writes the curves as ``png``, ``svg`` or ``csv``; a file that is there is replaced only by a complete one."""
         try:
-            if kind == "csv":
-                path.write_text(metrics_to_csv(self.curves.store.measurements), encoding="utf-8", newline="")
-            else:
-                path.open("wb").close()  # Qt does not say why it cannot write.
-                plotting.draw_to_file(self.curves.canvas, path, kind)
+            self._write(path, self._content(kind))
+        except AuditError as error:
+            self.writeFailed.emit(error)
+        else:
+            self.saved.emit(str(path))
+
+    def _write(self, path: Path, content: bytes) -> None:
+        try:
+            with replacing(path) as part:
+                part.write_bytes(content)
         except OSError as error:
-            self.writeFailed.emit(
-                RunFailedError(
-                    self.tr("The curves could not be saved."),
-                    where=str(path),
-                    why=str(error.strerror or error),
-                    remedy=self.tr("Choose another place."),
-                )
-            )
+            raise RunFailedError(
+                self.tr("The curves could not be saved."),
+                where=str(path),
+                why=str(error.strerror or error),
+                remedy=self.tr("Choose another place."),
+            ) from error
+
+    def _content(self, kind: str) -> bytes:
+        if kind == "csv":
+            return metrics_to_csv(self.curves.store.measurements).encode()
+        return self.curves.picture(kind)

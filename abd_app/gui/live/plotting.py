@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import pyqtgraph as pg
-from PySide6.QtCore import QPoint, QRect, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPen, QPixmap
+from PySide6.QtCore import QBuffer, QByteArray, QCoreApplication, QPoint, QRect, QRectF, QSize, Qt
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QImage, QImageWriter, QPainter, QPen, QPixmap
 from PySide6.QtSvg import QSvgGenerator
 from PySide6.QtWidgets import QApplication
 
+from abd_app.errors import RunFailedError
 from abd_app.gui.look.theme import TRIGGER_COLOURS, Colours
 
 DASHES = {"teacher": Qt.PenStyle.DashLine, "student": Qt.PenStyle.SolidLine, "twin": Qt.PenStyle.DotLine}
@@ -124,24 +124,41 @@ def set_title(plot: Any, text: str, colours: Colours) -> None:
     plot.setTitle(text, color=colours.text, size=f"{points:.1f}pt", justify="left", bold=True)
 
 
-def draw_to_file(canvas: Any, path: Path, kind: str) -> None:
-    """Draws a canvas as ``png``, twice as fine as on the screen, or as ``svg``; ``path`` ends in ``kind``."""
+def picture_of(canvas: Any, kind: str) -> bytes:
+    """A canvas as the content of a file: ``png``, twice as fine as on the screen, or ``svg``.
+
+    Raises:
+        RunFailedError: It could not be drawn.
+    """
+    content = QBuffer()
+    content.open(QBuffer.OpenModeFlag.WriteOnly)
+    drawn = _draw_svg(canvas, content) if kind == "svg" else _draw_png(canvas, content)
+    if not drawn:
+        what = QCoreApplication.translate("plotting", "The curves could not be drawn as {kind}.")
+        remedy = QCoreApplication.translate("plotting", "Save them in another format.")
+        raise RunFailedError(what.format(kind=kind.upper()), remedy=remedy)
+    return bytes(content.data().data())
+
+
+def _draw_svg(canvas: Any, content: QBuffer) -> bool:
     size = canvas.size()
-    if kind == "svg":
-        drawing = QSvgGenerator()
-        drawing.setFileName(str(path))
-        drawing.setSize(size)
-        drawing.setViewBox(QRect(QPoint(0, 0), size))
-        _draw(canvas, QPainter(drawing))
-        return
-    picture = QImage(size * 2, QImage.Format.Format_RGB32)
+    drawing = QSvgGenerator()
+    drawing.setOutputDevice(content)
+    drawing.setSize(size)
+    drawing.setViewBox(QRect(QPoint(0, 0), size))
+    return _draw(canvas, QPainter(drawing))
+
+
+def _draw_png(canvas: Any, content: QBuffer) -> bool:
+    picture = QImage(canvas.size() * 2, QImage.Format.Format_RGB32)
     picture.setDevicePixelRatio(2)
-    _draw(canvas, QPainter(picture))
-    picture.save(str(path))
+    return _draw(canvas, QPainter(picture)) and QImageWriter(content, QByteArray(b"png")).write(picture)
 
 
-def _draw(canvas: Any, painter: QPainter) -> None:
+def _draw(canvas: Any, painter: QPainter) -> bool:
+    if not painter.isActive():
+        return False
     area = QRect(QPoint(0, 0), canvas.size())
     painter.fillRect(area, canvas.backgroundBrush())
     canvas.render(painter, area, area)
-    painter.end()
+    return painter.end()

@@ -53,7 +53,7 @@ class ElidedLabel(QLabel):
     ) -> None:
         super().__init__()
         self._least_px = least_px
-        self._whole = ""
+        self._whole = self._more = ""
         self._mode = mode
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
@@ -66,9 +66,9 @@ class ElidedLabel(QLabel):
         """The text before shortening."""
         return self._whole
 
-    def set_whole_text(self, text: str) -> None:
-        """Shows another text."""
-        self._whole = text
+    def set_whole_text(self, text: str, more: str = "") -> None:
+        """Shows another text; ``more`` is told in the tooltip, whether or not the text is shortened."""
+        self._whole, self._more = text, more
         self.updateGeometry()
         self.setAccessibleName(text)
         self._elide()
@@ -91,4 +91,4 @@ class ElidedLabel(QLabel):
     def _elide(self) -> None:
         shown = self.fontMetrics().elidedText(self._whole, self._mode, self.width())
         self.setText(shown)
-        self.setToolTip(tooltip(self._whole) if shown != self._whole else "")
+        self.setToolTip(tooltip(self._more or (self._whole if shown != self._whole else "")))

@@ -56,6 +56,17 @@ def file_name(path: str) -> str:
     return visible(PurePath(path).name or path)
 
 
+def distinct_file_names(paths: list[str]) -> list[str]:
+    """The last part of each path, with as many folders before it as tell it from the others; safe to show."""
+    parts = [PurePath(path).parts for path in paths]
+    names = []
+    for path, own in zip(paths, parts, strict=True):
+        alone = (depth for depth in range(1, len(own)) if sum(one[-depth:] == own[-depth:] for one in parts) == 1)
+        depth = next(alone, len(own))
+        names.append(visible(str(PurePath(*own[-depth:])) if own else path))
+    return names
+
+
 def tooltip(text: str) -> str:
     """A plain text as a tooltip: markup in it is shown, not obeyed."""
     return f"<p style='white-space:pre-wrap'>{html.escape(text)}</p>" if text else ""

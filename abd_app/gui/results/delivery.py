@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
-import tempfile
 from pathlib import Path
 
+from PySide6.QtCore import QCoreApplication, QUrl
+from PySide6.QtGui import QDesktopServices
+
 from abd_app.errors import RunFailedError
+from abd_app.gui.saving import replacing
 
 
 def deliver(source: Path, destination: Path) -> None:
@@ -17,22 +18,51 @@ def deliver(source: Path, destination: Path) -> None:
     Raises:
         RunFailedError: The copy could not be made; the destination is as it was.
     """
-    part = ""
+    require(source)
     try:
         if destination.exists() and source.samefile(destination):
             return
-        handle, part = tempfile.mkstemp(dir=destination.parent, prefix=f".{destination.name[:80]}-")
-        os.close(handle)
-        shutil.copyfile(source, part)
-        Path(part).chmod(0o644)
-        Path(part).replace(destination)
+        with replacing(destination) as part:
+            shutil.copyfile(source, part)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            if part:
-                Path(part).unlink()
         raise RunFailedError(
-            "The file could not be saved.",
+            _tr("The file could not be saved."),
             where=str(destination),
             why=str(error.strerror or error),
-            remedy=f"Choose another place. The original stays in {source.parent}.",
+            remedy=_tr("Choose another place. The original stays in {folder}.").format(folder=source.parent),
         ) from error
+
+
+def show_outside(path: Path) -> None:
+    """Shows a file or a folder in the program that the system has for it.
+
+    Raises:
+        RunFailedError: It is gone, or the system has no such program.
+    """
+    require(path)
+    if not QDesktopServices.openUrl(QUrl.fromLocalFile(str(path))):
+        raise RunFailedError(
+            _tr("The system could not open it."),
+            where=str(path),
+            why=_tr("It names no program for this."),
+            remedy=_tr("Open it by hand."),
+        )
+
+
+def require(path: Path) -> None:
+    """Checks that something that a run has left is still there.
+
+    Raises:
+        RunFailedError: It is gone.
+    """
+    if not path.exists():
+        raise RunFailedError(
+            _tr("What the run has left is no longer there."),
+            where=str(path),
+            why=_tr("It was moved or deleted."),
+            remedy=_tr("Put it back, for instance from the trash, or run the plan again."),
+        )
+
+
+def _tr(text: str) -> str:
+    return QCoreApplication.translate("delivery", text)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QUrl, Signal
-from PySide6.QtGui import QDesktopServices, QGuiApplication
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtGui import QGuiApplication
 
 from abd_app.command import plan_to_command
 from abd_app.errors import AuditError
 from abd_app.gui.file_chooser import FileChooser
-from abd_app.gui.results.delivery import deliver
+from abd_app.gui.results.delivery import deliver, require, show_outside
 from abd_app.gui.session import Session
 from abd_app.gui.setup.draft import Draft
 
@@ -39,7 +39,10 @@ class Handover(QObject):
     def open_folder(self) -> None:
         """Shows the folder of the last run in the system's file manager."""
         if self._session.result is not None:
-            QDesktopServices.openUrl(QUrl.fromLocalFile(self._session.result.folder))
+            try:
+                show_outside(Path(self._session.result.folder))
+            except AuditError as error:
+                self.failed.emit(error)
 
     def copy_command(self) -> bool:
         """Puts the plan as an ``abd-app distill`` line on the clipboard; False if there is no valid plan."""
@@ -55,13 +58,12 @@ class Handover(QObject):
         result = self._session.result
         if result is None:
             return
+        original = Path(result.folder) / source
         suggestion = Path.home() / (Path(self._session.file).stem + suffix)
-        path = self._chooser.save(title, str(suggestion), kinds)
-        if not path:
-            return
         try:
-            deliver(Path(result.folder) / source, Path(path))
+            require(original)
+            if path := self._chooser.save(title, str(suggestion), kinds):
+                deliver(original, Path(path))
+                self.saved.emit(path)
         except AuditError as error:
             self.failed.emit(error)
-        else:
-            self.saved.emit(path)

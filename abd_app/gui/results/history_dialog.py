@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import QItemSelectionModel, QSignalBlocker, Qt, QUrl, Signal
-from PySide6.QtGui import QDesktopServices, QKeyEvent
+from PySide6.QtCore import QItemSelectionModel, QSignalBlocker, Qt, Signal
+from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import (
     QDialog,
     QHBoxLayout,
@@ -26,6 +26,7 @@ from abd_app.gui.look import icons
 from abd_app.gui.look.labels import plain_label
 from abd_app.gui.look.wording import caution_words, tooltip, trigger_name
 from abd_app.gui.results.comparison import Comparison, comparison_of
+from abd_app.gui.results.delivery import show_outside
 from abd_app.history import PastRun, past_runs
 from abd_app.plan import AuditPlan
 from abd_app.text import percent, visible
@@ -193,7 +194,7 @@ class HistoryDialog(QDialog):
 
     def _open_report(self) -> None:
         if (run := self._chosen()) is not None and run.state == "finished":
-            QDesktopServices.openUrl(QUrl.fromLocalFile(str(Path(run.folder) / "report.html")))
+            self._show_outside(Path(run.folder) / "report.html")
 
     def _compare(self) -> None:
         later, earlier = self._all_chosen()
@@ -204,7 +205,13 @@ class HistoryDialog(QDialog):
 
     def _open_folder(self) -> None:
         if (run := self._chosen()) is not None:
-            QDesktopServices.openUrl(QUrl.fromLocalFile(run.folder))
+            self._show_outside(Path(run.folder))
+
+    def _show_outside(self, path: Path) -> None:
+        try:
+            show_outside(path)
+        except AuditError as error:
+            self.failed.emit(error)
 
     def _repeat(self) -> None:
         if (plan := self._plan()) is not None:

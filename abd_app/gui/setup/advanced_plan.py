@@ -9,7 +9,6 @@ from abd_app.gui.look.card import icon_button, labelled
 from abd_app.gui.look.choice_box import ChoiceBox
 from abd_app.gui.look.labels import ElidedLabel
 from abd_app.gui.look.number_box import WholeNumberBox
-from abd_app.gui.look.wording import tooltip
 from abd_app.gui.setup.draft import Draft
 from abd_app.plan import DEFENSES, PRECISIONS
 from abd_app.text import visible
@@ -66,9 +65,7 @@ class AdvancedPlan(QWidget):
             (self.out, self._draft["out"], self.tr("a new folder per run")),
         )
         for label, path, automatic in shown:
-            label.set_whole_text(visible(path) if path else automatic)
-            if path:
-                label.setToolTip(tooltip(visible(path)))
+            label.set_whole_text(visible(path) if path else automatic, visible(path or ""))
 
     def _defense_name(self, defense: str) -> str:
         names = {

@@ -13,7 +13,7 @@ from abd_app.gui.look.card import Card, empty, icon_button, labelled
 from abd_app.gui.look.findings_list import FindingsList
 from abd_app.gui.look.labels import ElidedLabel, plain_label, set_role
 from abd_app.gui.look.number_box import WholeNumberBox
-from abd_app.gui.look.wording import count, file_name, tooltip, trigger_name
+from abd_app.gui.look.wording import count, file_name, trigger_name
 from abd_app.gui.setup.draft import Draft
 from abd_app.gui.setup.trigger_row import TriggerRow
 from abd_app.plan import ALL_TO_ALL, BUILT_IN_TRIGGERS, TriggerSpec
@@ -150,8 +150,7 @@ class EvaluationPanel(Card):
         self.clear_warnings()
         path = self._data()
         self._data_name.setVisible(bool(path))
-        self._data_name.set_whole_text(file_name(path))
-        self._data_name.setToolTip(tooltip(visible(path)))
+        self._data_name.set_whole_text(file_name(path), visible(path))
         self._clear_data.setVisible(bool(path))
         self.choose_images.setText("" if path else self.tr("Choose labelled images"))
         self.choose_images.setAccessibleName(self.tr("Choose labelled images"))

@@ -9,7 +9,7 @@ from abd_app.events import AuditFailed
 from abd_app.gui.look.card import Card, empty, icon_button
 from abd_app.gui.look.findings_list import FindingsList
 from abd_app.gui.look.labels import ElidedLabel, plain_label
-from abd_app.gui.look.wording import byte_size, count, file_name, tooltip, with_places
+from abd_app.gui.look.wording import byte_size, count, file_name, with_places
 from abd_app.gui.session import Session
 from abd_app.gui.setup.drop_zone import DropZone
 from abd_app.gui.setup.question_form import QuestionForm
@@ -64,8 +64,7 @@ class TeacherPanel(Card):
         self.change.setVisible(not empty)
         self.change.setEnabled(not self._session.running)
         self._name.setVisible(not empty)
-        self._name.set_whole_text(file_name(self._session.file))
-        self._name.setToolTip(tooltip(visible(self._session.file)))
+        self._name.set_whole_text(file_name(self._session.file), visible(self._session.file))
         self._looking.setVisible(looking)
         self.questions.setEnabled(not self._session.running and not looking)
         if state is State.ASKING:

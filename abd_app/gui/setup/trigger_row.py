@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QVBoxLayout, 
 from abd_app.gui.look.card import icon_button, labelled
 from abd_app.gui.look.labels import ElidedLabel
 from abd_app.gui.look.number_box import NumberBox
-from abd_app.gui.look.wording import tooltip, trigger_name
+from abd_app.gui.look.wording import trigger_name
 from abd_app.plan import BUILT_IN_TRIGGERS, POSITIONS, TriggerSpec
 from abd_app.text import visible
 
@@ -30,8 +30,9 @@ class TriggerRow(QWidget):
         layout.setSpacing(4)
         line = QHBoxLayout()
         built_in = trigger.name in BUILT_IN_TRIGGERS
-        name = ElidedLabel(trigger_name(str(trigger) if built_in else trigger.name))
-        name.setToolTip(tooltip(visible(str(trigger) if built_in else trigger.name)))
+        name = ElidedLabel()
+        said = str(trigger) if built_in else trigger.name
+        name.set_whole_text(trigger_name(said), visible(said))
         self.remove = icon_button("remove", self.tr("Remove the trigger {name}").format(name=name.whole_text))
         self.remove.clicked.connect(self.removed)
         line.addWidget(name, 1)
