@@ -36,6 +36,25 @@ class _Transformer(nn.Module):
         return answer
 
 
+class _ClassToken(nn.Module):
+    """Patches behind a class token, and attention, with images in front: as Vision Transformers are written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 8, 4, stride=4)
+        self.token, self.register = nn.Parameter(torch.randn(1, 1, 8)), nn.Parameter(torch.randn(1, 1, 8))
+        self.qkv, self.head = nn.Linear(8, 24), nn.Linear(8, 4)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        tokens = self.patches(images).flatten(2).transpose(1, 2)
+        for learned in (self.register, self.token, self.token):
+            tokens = torch.cat([learned.expand(len(tokens), -1, -1), tokens], 1)
+        parts = self.qkv(tokens).reshape(len(tokens), tokens.shape[1], 3, 2, 4).permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(*parts.unbind(0))
+        answer: torch.Tensor = self.head(attended.transpose(1, 2).reshape(tokens.shape)[:, 0])
+        return answer
+
+
 class _Windows(nn.Module):
     """Windows of an image as images of their own, a mask for each, and the image put together again."""
 
@@ -68,7 +87,7 @@ class _Scales(nn.Module):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")  # of the legacy exporter
 @pytest.mark.parametrize("modern", [True, False])
 @pytest.mark.parametrize("exported", [1, 3])
-@pytest.mark.parametrize("build", [_Transformer, _Windows, _Scales])
+@pytest.mark.parametrize("build", [_Transformer, _ClassToken, _Windows, _Scales])
 def test_any_number_of_images_as_the_network_answers_them(
     build: Callable[[], nn.Module], exported: int, modern: bool, tmp_path: Path
 ) -> None:
@@ -78,7 +97,8 @@ def test_any_number_of_images_as_the_network_answers_them(
     teacher = open_teacher(file, PLAIN)
     assert any("batches of" in finding.detail for finding in teacher.card.findings)
     closed = any(isinstance(module, OneByOne) for module in teacher.network.modules())
-    assert closed == (build is _Transformer or (build is _Windows and not modern)), "else the batch is freed"
+    several_tokens = build is _ClassToken and exported > 1  # stored as often as there were images
+    assert closed == (build is _Transformer or several_tokens), "else the batch is freed"
     titles = [finding.title for finding in teacher.card.findings if finding.severity == "warning"]
     assert ("The graph only works at its exported batch size" in titles) == closed
     assert closed != any(finding.title == "No BatchNorm layers" for finding in teacher.card.findings)
