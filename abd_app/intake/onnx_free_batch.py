@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 _BATCH = "batch"
 _MOST_REPEATED = 32
 """Constants that are repeated for each image: transformers have one or two."""
-_MOST_SIDES = 64
 
 
 def free_batch(model: onnx.ModelProto, batch: int) -> None:
@@ -54,10 +53,11 @@ def _repeat_constants(graph: onnx.GraphProto) -> None:
         image = next((name for name in node.input if name in of_image), None)
         if image is not None:
             of_image.update(node.output)
-        if image is not None and node.op_type == "Concat" and attribute(node, "axis", 0) > 0:
+        axis = attribute(node, "axis", 0) if node.op_type == "Concat" else 0
+        if image is not None and axis > 0:
             for place, name in enumerate(node.input):
                 if name not in of_image and repeated < _MOST_REPEATED:
-                    made = _for_each(graph, name, image, called=f"{name}/for_each/{repeated}")
+                    made = _for_each(graph, name, image, axis=axis, called=f"{name}/for_each/{repeated}")
                     node.input[place] = made[-1].output[0]
                     nodes += made
                     repeated += 1
@@ -66,24 +66,24 @@ def _repeat_constants(graph: onnx.GraphProto) -> None:
     graph.node.extend(nodes)
 
 
-def _for_each(graph: onnx.GraphProto, constant: str, image: str, *, called: str) -> list[onnx.NodeProto]:
-    """Nodes that repeat a value along its first side, as often as another one is long there."""
+def _for_each(graph: onnx.GraphProto, constant: str, image: str, *, axis: int, called: str) -> list[onnx.NodeProto]:
+    """Nodes that repeat a value for each image: by adding nothing of what it stands beside.
+
+    They ask for no shape, which tracing would freeze where the network is exported again.
+    """
     import onnx
 
-    places = {"first": [0], "second": [1], "last": [_MOST_SIDES]}
-    named = {place: unused_name(graph, f"{called}/{place}") for place in places}
-    graph.initializer.extend(onnx.numpy_helper.from_array(np.array(at), named[place]) for place, at in places.items())
-    own, theirs, sides, batch, target, whole = (
-        unused_name(graph, f"{called}/{part}") for part in ("own", "theirs", "sides", "batch", "target", "whole")
-    )
+    zero = onnx.helper.make_tensor(unused_name(graph, f"{called}/zero"), onnx.TensorProto.FLOAT, [], [0.0])
+    places = {place: unused_name(graph, f"{called}/{place}") for place in ("start", "end", "axis")}
+    graph.initializer.append(zero)
+    for name, at in zip(places.values(), (0, 1, axis), strict=True):
+        graph.initializer.append(onnx.numpy_helper.from_array(np.array([at]), name))
+    first, nothing, whole = (unused_name(graph, f"{called}/{part}") for part in ("first", "nothing", "whole"))
     make = onnx.helper.make_node
     return [
-        make("Shape", [image], [theirs]),
-        make("Slice", [theirs, named["first"], named["second"]], [batch]),
-        make("Shape", [constant], [own]),
-        make("Slice", [own, named["second"], named["last"]], [sides]),
-        make("Concat", [batch, sides], [target], axis=0),
-        make("Expand", [constant, target], [whole]),
+        make("Slice", [image, *places.values()], [first]),
+        make("Mul", [first, zero.name], [nothing]),
+        make("Add", [constant, nothing], [whole]),
     ]
 
 

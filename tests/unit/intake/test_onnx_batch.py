@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from abd_app.export.onnx_student import export_onnx
 from abd_app.intake import open_teacher
 from abd_app.intake.onnx_batch import OneByOne
 from abd_app.intake.onnx_network import OnnxNetwork
@@ -105,6 +106,15 @@ def test_any_number_of_images_as_the_network_answers_them(
     for count in (1, 2, 3, 6, 7):
         images = torch.rand(count, 3, 8, 8)
         assert torch.allclose(teacher.network(images), network(images), atol=1e-5), count
+
+
+def test_a_transformer_that_was_freed_of_its_batch_is_exported_again(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    file = str(tmp_path / "net.onnx")
+    torch.onnx.export(_ClassToken().eval(), (torch.rand(1, 3, 8, 8),), file, dynamo=True, verbose=False)
+    teacher = open_teacher(file, PLAIN)
+    images = torch.randint(256, (256, 3, 8, 8), dtype=torch.uint8)
+    assert export_onnx(teacher.network, teacher.spec, tmp_path / "again.onnx", metadata={}, images=images) < 1e-3
 
 
 def _mixing() -> OneByOne:
