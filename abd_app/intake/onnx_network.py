@@ -9,18 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 import torch
 from torch import nn
 
 from abd_app.errors import TeacherRefusedError
-from abd_app.intake.onnx_nodes import constants
+from abd_app.intake.onnx_free_batch import free_batch
+from abd_app.intake.onnx_nodes import constants, drop_attribute
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     import onnx
 
-_BATCH = "batch"
 _HARMLESS = ("The given NumPy array is not writable", "Pytorch's interpolate uses no", "Model imports domains")
 """Warnings of the converter: parity tells, and of other domains no node is left."""
 _NOT_FUSED = ["FusionConvBN", "FusionConvTransposeBN"]
@@ -73,11 +71,11 @@ def convert(model: onnx.ModelProto, fixed_batch: int | None, original: Path, *, 
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     if fixed_batch is not None:
-        _free_batch(copy, fixed_batch)
+        free_batch(copy, fixed_batch)
     for node in copy.graph.node:
         inferring = all(one.i == 0 for one in node.attribute if one.name == "training_mode")
         if node.op_type == "BatchNormalization" and inferring:
-            _drop_attribute(node, "training_mode")  # 0 is its default, and the converter does not know it
+            drop_attribute(node, "training_mode")  # 0 is its default, and the converter does not know it
     slim = _simplified(copy) if simplified else _with_constants_in_front(copy)
     _rename_values(slim)
     converted = _converted(slim, original)
@@ -156,70 +154,6 @@ def _call_batchnorms(converted: Any) -> None:
 def _call_batchnorm(wrapper: Any, images: torch.Tensor) -> torch.Tensor:
     answer: torch.Tensor = wrapper.bnu(images)  # by its name: something else may have taken its place
     return answer
-
-
-def _free_batch(model: onnx.ModelProto, batch: int) -> None:
-    """Makes the first dimension dynamic: in the declared shapes, and in constant targets of Reshape, Expand, Resize."""
-    graph = model.graph
-    _resize_by_scales(model, batch)
-    del graph.value_info[:]
-    for value in (*graph.input, *graph.output):
-        dimensions = value.type.tensor_type.shape.dim
-        if len(dimensions) and dimensions[0].dim_value == batch:
-            dimensions[0].ClearField("dim_value")
-            dimensions[0].dim_param = _BATCH
-    # 0 means "as in the input" to Reshape, unless it is to mean none: of images there is none with no side. Expand does
-    # not shrink, so that 1 leaves a side as it is.
-    for operator, free in (("Reshape", 0), ("Expand", 1)):
-        for name, target in _constant_inputs(graph, operator, 1).items():
-            if target.size > 1 and target[0] == batch:
-                _replace_constant(graph, name, np.array([free, *target[1:]], target.dtype))
-    for node in graph.node:
-        if node.op_type == "Reshape":
-            _drop_attribute(node, "allowzero")
-
-
-def _resize_by_scales(model: onnx.ModelProto, batch: int) -> None:
-    """Gives Resize the factors of height and width instead of whole shapes, which have the batch in them."""
-    import onnx
-
-    sizes = _constant_inputs(model.graph, "Resize", 3)
-    if not sizes:
-        return
-    shapes = {
-        value.name: [side.dim_value for side in value.type.tensor_type.shape.dim]
-        for value in (*model.graph.input, *onnx.shape_inference.infer_shapes(model).graph.value_info)
-    }
-    for node in model.graph.node:
-        size = sizes.get(node.input[3]) if node.op_type == "Resize" and len(node.input) > 3 else None
-        source = shapes.get(node.input[0], [])
-        if size is not None and len(size) == len(source) and all(source) and size[0] == batch:
-            scales = (size / np.array(source)).astype(np.float32)
-            node.input[2] = f"{node.output[0]}/scales"
-            del node.input[3]
-            model.graph.initializer.append(onnx.numpy_helper.from_array(scales, node.input[2]))
-
-
-def _constant_inputs(graph: onnx.GraphProto, operator: str, place: int) -> dict[str, npt.NDArray[Any]]:
-    """By name, the constants that nodes of one kind have for one of their inputs."""
-    from onnx import numpy_helper
-
-    names = {node.input[place] for node in graph.node if node.op_type == operator and len(node.input) > place}
-    tensors = constants(graph)
-    return {name: np.array(numpy_helper.to_array(tensors[name])) for name in names & tensors.keys()}
-
-
-def _replace_constant(graph: onnx.GraphProto, name: str, value: npt.NDArray[Any]) -> None:
-    from onnx import numpy_helper
-
-    tensor = constants(graph)[name]
-    tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
-
-
-def _drop_attribute(node: onnx.NodeProto, name: str) -> None:
-    kept = [attribute for attribute in node.attribute if attribute.name != name]
-    del node.attribute[:]
-    node.attribute.extend(kept)
 
 
 def _rename_values(model: onnx.ModelProto) -> None:

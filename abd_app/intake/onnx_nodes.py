@@ -43,6 +43,13 @@ def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
     return onnx.helper.get_attribute_value(found[0]) if found else default
 
 
+def drop_attribute(node: onnx.NodeProto, name: str) -> None:
+    """Leaves an attribute at its default."""
+    kept = [attribute for attribute in node.attribute if attribute.name != name]
+    del node.attribute[:]
+    node.attribute.extend(kept)
+
+
 def dimensions(value: onnx.ValueInfoProto) -> list[int | None]:
     """The shape that is declared of a value, ``None`` for free sides; empty if there is none."""
     return [d.dim_value if d.dim_value > 0 else None for d in value.type.tensor_type.shape.dim]
