@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import TYPE_CHECKING
 
@@ -138,22 +139,31 @@ def _converted(
         TeacherRefusedError: Neither the simplified graph nor the whole one becomes a network that answers as the file.
     """
 
-    def attempt(closed: bool, simplified: bool) -> tuple[onnx_network.OnnxNetwork, npt.NDArray[np.float32], Shape]:
-        network = onnx_network.convert(model, None if closed else facts.batch, original, simplified=simplified)
+    def attempt(
+        graph: onnx.ModelProto, batch: int | None, *, closed: bool = False, simplified: bool = True
+    ) -> tuple[onnx_network.OnnxNetwork, npt.NDArray[np.float32], Shape]:
+        network = onnx_network.convert(graph, None if closed else batch, original, simplified=simplified)
         network = OneByOne(network, facts.batch) if closed and facts.batch else network
         shape = (facts.channels, *onnx_parity.image_size(network, reference, facts, wanted))
         return network, onnx_parity.check_parity(network, reference, shape), shape
 
+    ways = [
+        functools.partial(attempt, model, facts.batch, closed=closed, simplified=simplified)
+        for closed, simplified in itertools.product((False, True) if facts.batch else (False,), (True, False))
+    ]
+    plain = onnx_network.without_computed_shapes(model) if facts.batch is None and facts.size else None
+    if plain is not None:
+        ways.insert(0, functools.partial(attempt, plain, 1))
     refusals = []
-    for closed, simplified in itertools.product((False, True) if facts.batch else (False,), (True, False)):
+    for way in ways:
         try:
-            return attempt(closed, simplified)
+            return way()
         except TeacherRefusedError as refusal:
             if is_for_lack_of_memory(refusal):
                 raise
             refusal.__cause__ = refusal.__context__ = None  # their frames hold the network
             refusals.append(refusal.with_traceback(None))
-    raise refusals[0]
+    raise refusals[0 if plain is None else 1]  # of the graph that is closest to the file
 
 
 def _onnx_findings(network: nn.Module, facts: onnx_graph.GraphFacts, data_files: tuple[DataFile, ...]) -> list[Finding]:

@@ -87,6 +87,27 @@ def convert(model: onnx.ModelProto, fixed_batch: int | None, original: Path, *, 
     return network
 
 
+def without_computed_shapes(model: onnx.ModelProto) -> onnx.ModelProto | None:
+    """A graph for any number of images that computes shapes, simplified as if for one; ``None`` if it computes none.
+
+    What follows from shapes becomes constants, from which :func:`convert` frees it again. PyTorch's tracer, which
+    exports it, does not follow computed shapes and may crash on them.
+    """
+    if not any(node.op_type == "Shape" for node in model.graph.node):
+        return None
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    del copy.graph.value_info[:]
+    for value in (*copy.graph.input, *copy.graph.output):
+        sides = value.type.tensor_type.shape.dim
+        if len(sides) and not sides[0].dim_value:
+            sides[0].dim_value = 1
+    slim = _simplified(copy)
+    return None if any(node.op_type == "Shape" for node in slim.graph.node) else slim
+
+
 def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
     import onnxslim
 

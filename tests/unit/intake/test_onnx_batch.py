@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 import torch.nn.functional as F
@@ -115,6 +116,25 @@ def test_a_transformer_that_was_freed_of_its_batch_is_exported_again(tmp_path: P
     teacher = open_teacher(file, PLAIN)
     images = torch.randint(256, (256, 3, 8, 8), dtype=torch.uint8)
     assert export_onnx(teacher.network, teacher.spec, tmp_path / "again.onnx", metadata={}, images=images) < 1e-3
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")  # of the legacy exporter
+def test_a_transformer_that_computes_its_shapes_is_exported_again(tmp_path: Path) -> None:
+    """PyTorch's tracer ends the process on such a graph as it is."""
+    torch.manual_seed(0)
+    network, file = _ClassToken().eval(), str(tmp_path / "net.onnx")
+    images = torch.rand(2, 3, 8, 8)
+    axes = {"x": {0: "n"}, "y": {0: "n"}}
+    torch.onnx.export(network, (images,), file, dynamo=False, input_names=["x"], output_names=["y"], dynamic_axes=axes)
+    assert any(node.op_type == "Shape" for node in onnx.load(file).graph.node)
+    teacher = open_teacher(file, PLAIN)
+    assert not any(type(module).__name__ == "Shape" for module in teacher.network.modules())
+    assert not any("atch size" in finding.title for finding in teacher.card.findings)
+    for count in (1, 2, 5):
+        images = torch.rand(count, 3, 8, 8)
+        assert torch.allclose(teacher.network(images), network(images), atol=1e-5), count
+    pixels = torch.randint(256, (256, 3, 8, 8), dtype=torch.uint8)
+    assert export_onnx(teacher.network, teacher.spec, tmp_path / "again.onnx", metadata={}, images=pixels) < 1e-3
 
 
 def _mixing() -> OneByOne:
