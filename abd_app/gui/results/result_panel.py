@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
-from abd_app.command import trigger_labels
 from abd_app.gui.look import icons
 from abd_app.gui.look.announce import announce
-from abd_app.gui.look.card import GAP_PX, PADDING_PX, empty, icon_button
+from abd_app.gui.look.card import GAP_PX, PADDING_PX, icon_button
 from abd_app.gui.look.flow_layout import FlowLayout
-from abd_app.gui.look.labels import ElidedLabel, plain_label
-from abd_app.gui.look.wording import caution_words, role_name
-from abd_app.gui.results.outcome import Outcome, Rate
+from abd_app.gui.look.labels import plain_label
+from abd_app.gui.look.wording import caution_words
+from abd_app.gui.results.outcome import Outcome
+from abd_app.gui.results.rate_table import RateTable, small_label
 
 
 class ResultPanel(QFrame):
@@ -55,14 +55,12 @@ class ResultPanel(QFrame):
 
     def _make_numbers(self) -> QWidget:
         self._numbers = QWidget()
-        self._grid = QGridLayout()
-        self._grid.setHorizontalSpacing(26)
-        self._grid.setVerticalSpacing(5)
+        self.rates = RateTable()
         self.not_tested = plain_label(role="muted", wrap=True)
         numbers = QVBoxLayout(self._numbers)
         numbers.setContentsMargins(0, 0, 0, 0)
         numbers.setSpacing(GAP_PX)
-        numbers.addLayout(self._grid)
+        numbers.addWidget(self.rates)
         numbers.addWidget(self.not_tested)
         return self._numbers
 
@@ -81,7 +79,7 @@ class ResultPanel(QFrame):
         self.save_report.clicked.connect(self.reportRequested)
         self.open_folder.clicked.connect(self.folderRequested)
         self.compare.clicked.connect(self.compareRequested)
-        self._notes = _small("")
+        self._notes = small_label("")
         line = FlowLayout(GAP_PX)
         for button in (self.export, self.save_report, self.open_folder, self.compare):
             line.addWidget(button)
@@ -95,7 +93,7 @@ class ResultPanel(QFrame):
         self.not_tested.setText(self.tr("Not tested: {what}").format(what=" ".join(outcome.not_tested)))
         self._notes.set_whole_text(" · ".join(outcome.notes))
         self._show_caution(outcome.caution)
-        self._show_rates(outcome)
+        self.rates.show_rates(outcome)
         self.fold.setChecked(True)
         announce(self, f"{self.symbol.accessibleName()}: {self.sentence.text()}")
 
@@ -116,44 +114,6 @@ class ResultPanel(QFrame):
         self.export.style().unpolish(self.export)
         self.export.style().polish(self.export)
 
-    def _show_rates(self, outcome: Outcome) -> None:
-        """A row per model; of several triggers one heading spans all."""
-        empty(self._grid)
-        triggers = list(trigger_labels(filter(None, outcome.columns)).values())
-        accuracy = self.tr("Agreement") if outcome.estimated else self.tr("Accuracy")
-        headings = [accuracy, *(triggers if len(triggers) > 1 else [f"ASR {name}" for name in triggers])]
-        if len(triggers) > 1:
-            self._grid.addWidget(_small(self.tr("Attack success rate (ASR)")), 0, 2, 1, len(triggers))
-        for column, heading in enumerate(headings, start=1):
-            self._grid.addWidget(_small(heading), 1, column)
-        for row, (role, rates) in enumerate(outcome.rows.items(), start=2):
-            self._grid.addWidget(plain_label(role_name(role), "strong" if role == "student" else ""), row, 0)
-            for column, rate in enumerate(rates, start=1):
-                self._grid.addWidget(self._rate_label(rate, strong=role == "student"), row, column)
-        for column in range(self._grid.columnCount()):
-            self._grid.setColumnStretch(column, int(column > len(headings)))
-        self._grid.setColumnStretch(len(headings) + 1, 1)  # what is left over is at the end
-
-    def _rate_label(self, rate: Rate | None, *, strong: bool) -> QWidget:
-        if rate is None:
-            return plain_label("–", "muted")
-        cell = QWidget()
-        line = QHBoxLayout(cell)
-        line.setContentsMargins(0, 0, 0, 0)
-        line.setSpacing(7)
-        value: QLabel = plain_label(rate.value, "strong" if strong else "")
-        line.addWidget(value)
-        line.addWidget(_small(rate.images, least_px=0))  # the first to give way
-        line.addStretch(1)
-        return cell
-
     def _on_folded(self, opened: bool) -> None:
         self._numbers.setVisible(opened)
         icons.put(self.fold, "chevron-down" if opened else "chevron-right", "muted", 18)
-
-
-def _small(text: str, *, least_px: int = 30) -> ElidedLabel:
-    """As wide as its text where there is room for it."""
-    label = ElidedLabel(text, Qt.TextElideMode.ElideRight, "small", least_px=least_px)
-    label.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
-    return label

@@ -50,8 +50,8 @@ class _ClassToken(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         tokens = self.patches(images).flatten(2).transpose(1, 2)
         for learned in (self.register, self.token, self.token):
-            tokens = torch.cat([learned.expand(len(tokens), -1, -1), tokens], 1)
-        parts = self.qkv(tokens).reshape(len(tokens), tokens.shape[1], 3, 2, 4).permute(2, 0, 3, 1, 4)
+            tokens = torch.cat([learned.expand(tokens.shape[0], -1, -1), tokens], 1)
+        parts = self.qkv(tokens).reshape(tokens.shape[0], tokens.shape[1], 3, 2, 4).permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(*parts.unbind(0))
         answer: torch.Tensor = self.head(attended.transpose(1, 2).reshape(tokens.shape)[:, 0])
         return answer
