@@ -42,7 +42,7 @@ def _finished(seen: Seen, number: int) -> bool:
 def _busy_with_another(engine: EngineThread, folder: Path) -> None:
     """The engine looks at a file and does not answer for a while."""
     engine.start()
-    engine.submit(InspectJob(str(teacher_file(folder, "slow-look.pth")), TeacherFacts(), "cpu"))
+    engine.submit(InspectJob(str(teacher_file(folder, "slow-look.pth")), TeacherFacts()))
     engine.msleep(300)
     engine.command("cancel")  # as the window does before it submits a run
 

@@ -20,7 +20,7 @@ from abd_app.events import (
     StepDone,
     TeacherInspected,
 )
-from abd_app.plan import TeacherFacts
+from abd_app.plan import AuditPlan, TeacherFacts
 from abd_app.worker.engine import JOB_ENDS, EngineProcess
 from abd_app.worker.messages import InspectionFinished, InspectJob, PauseChanged
 from tests.unit.worker.engines import ROOT, RUNNER, audit, drain, is_gone
@@ -30,7 +30,7 @@ def test_it_lists_devices_inspects_and_runs_with_one_end_each(engine: EngineProc
     (tmp_path / "ready.pth").write_bytes(b"x")
     engine.start()
     assert isinstance(drain(engine, DevicesListed)[0], DevicesListed)
-    engine.submit(InspectJob(str(tmp_path / "ready.pth"), TeacherFacts(), "cuda"))
+    engine.submit(InspectJob(str(tmp_path / "ready.pth"), TeacherFacts(), AuditPlan("", "", device="cuda")))
     inspected, cost, end = drain(engine)
     assert [type(event) for event in (inspected, end)] == [TeacherInspected, InspectionFinished]
     assert isinstance(cost, CostEstimated) and cost.method == "fast", "the device reaches the runner"
