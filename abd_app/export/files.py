@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from abd_app.errors import RunFailedError, UsageError
+from abd_app.whole_file import replaced_whole
 
 _REMEDIES = {
     errno.ENOSPC: "Free some space on this disk, or choose another output folder.",
@@ -56,15 +56,14 @@ def check_new_folder(folder: Path, remedy: str) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside ``path``, renamed to it when the block ends well and removed when it does not.
+    """As :func:`abd_app.whole_file.replaced_whole`, with a message of this app where that fails.
 
     Raises:
         RunFailedError: The disk is full, the folder is read-only or has gone; an older file at ``path`` is untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        yield temporary
-        temporary.replace(path)
+        with replaced_whole(path) as temporary:
+            yield temporary
     except OSError as error:
         raise RunFailedError(
             f"{path.name} could not be written.",
@@ -72,9 +71,6 @@ def replacing(path: Path) -> Iterator[Path]:
             why=error.strerror or str(error),
             remedy=_REMEDIES.get(error.errno or 0, "Choose another output folder."),
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -21,9 +21,9 @@ from abd_app.gui.live.narration import narrate
 from abd_app.gui.look.card import icon_button
 from abd_app.gui.look.theme import Theme
 from abd_app.gui.look.wording import tooltip
-from abd_app.gui.saving import replacing
 from abd_app.gui.session import Session
 from abd_app.metrics_file import metrics_to_csv
+from abd_app.whole_file import replaced_whole
 
 REDRAW_INTERVAL_MS = 100
 _LOG_LINES, _LEAST_LINES = 5000, 15
@@ -177,7 +177,7 @@ class LiveView(QTabWidget):
 
     def _write(self, path: Path, content: bytes) -> None:
         try:
-            with replacing(path) as part:
+            with replaced_whole(path) as part:
                 part.write_bytes(content)
         except OSError as error:
             raise RunFailedError(

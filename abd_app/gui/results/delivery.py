@@ -9,7 +9,7 @@ from PySide6.QtCore import QCoreApplication, QUrl
 from PySide6.QtGui import QDesktopServices
 
 from abd_app.errors import RunFailedError
-from abd_app.gui.saving import replacing
+from abd_app.whole_file import replaced_whole
 
 
 def deliver(source: Path, destination: Path) -> None:
@@ -22,7 +22,7 @@ def deliver(source: Path, destination: Path) -> None:
     try:
         if destination.exists() and source.samefile(destination):
             return
-        with replacing(destination) as part:
+        with replaced_whole(destination) as part:
             shutil.copyfile(source, part)
     except OSError as error:
         raise RunFailedError(
