@@ -47,7 +47,7 @@ def converse(plan: AuditPlan) -> Iterator[Said]:
         return round(time.monotonic() - started_s, 3)
 
     yield Said(now_s(), list_devices())
-    yield Said(now_s(), InspectJob(plan.teacher_file, plan.facts, plan.device))
+    yield Said(now_s(), InspectJob(plan.teacher_file, plan.facts))
     for event in run_inspection(plan.teacher_file, plan.facts, plan):
         yield Said(now_s(), event)
     yield Said(now_s(), InspectionFinished())

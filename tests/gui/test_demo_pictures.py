@@ -53,6 +53,12 @@ def file(conversation: list[Said], plan: AuditPlan, tmp_path: Path) -> Path:
     return path
 
 
+def test_the_recording_that_the_pictures_are_made_of_can_be_read() -> None:
+    recording = read_recording()
+    assert isinstance(recording.run[-1].message, AuditFinished)
+    assert recording.plan.compare and recording.plan.teacher_file == "teacher.safetensors"
+
+
 def test_a_recording_reads_back_without_paths(file: Path, conversation: list[Said]) -> None:
     recording = read_recording(file)
     assert (recording.plan.teacher_file, recording.plan.data, recording.plan.out) == (
