@@ -8,6 +8,7 @@ import logging
 from PySide6.QtCore import QObject, Signal
 
 from abd_app import history
+from abd_app.errors import TeacherRefusedError, UsageError
 from abd_app.events import (
     AuditCancelled,
     AuditFailed,
@@ -26,8 +27,6 @@ from abd_app.teacher import TeacherCard
 from abd_app.worker.messages import AuditJob, InspectionFinished, InspectJob, PauseChanged
 
 _log = logging.getLogger(__name__)
-_REFUSED = 3
-"""The exit code of a file that cannot be used."""
 
 
 class Session(QObject):
@@ -259,12 +258,13 @@ class Session(QObject):
 
     def _on_inspection_failed(self, event: AuditFailed) -> None:
         """A file that cannot be used is refused; where something else is the matter what is known of it stays."""
-        if self.state is State.INSPECTING and self._open_questions() and self.card is not None and event.exit_code == 2:
+        asked = self.state is State.INSPECTING and self.card is not None and bool(self.card.questions)
+        if asked and event.exit_code == UsageError.exit_code:
             self._enter(State.ASKING)
             self.answersRefused.emit(event)
             return
         ended = self.state in (State.FINISHED, State.FAILED)  # what a run has left stays on the screen
-        if ended or (self.state is State.READY and event.exit_code != _REFUSED):
+        if ended or (self.state is State.READY and event.exit_code != TeacherRefusedError.exit_code):
             self._tell_cost(None)
         else:
             self.card = None

@@ -49,6 +49,18 @@ class Layout:
     heads: bool = False
 
 
+def _block(theirs: str, ours: str, attention: str) -> tuple[tuple[str, str], ...]:
+    """The names in one block of a transformer, behind what its own begin with; ``attention``: what theirs call it."""
+    return (
+        (theirs + r"layernorm_before\.", ours + "norm1."),
+        (theirs + r"layernorm_after\.", ours + "norm2."),
+        (theirs + attention, ours + "attn."),
+        (theirs + r"attention\.output\.dense\.", ours + "attn.proj."),
+        (theirs + r"intermediate\.dense\.", ours + "mlp.fc1."),
+        (theirs + r"output\.dense\.", ours + "mlp.fc2."),
+    )
+
+
 def _transformer(model: str, sign: str, prefix: str, more: tuple[tuple[str, str], ...]) -> Layout:
     """A plain vision transformer whose names begin with ``prefix``; ``more``: what it has beside that."""
     block = prefix + r"\.encoder\.layer\.(?P<block>\d{1,3})\."
@@ -56,12 +68,7 @@ def _transformer(model: str, sign: str, prefix: str, more: tuple[tuple[str, str]
         (prefix + r"\.embeddings\.cls_token$", "cls_token"),
         (prefix + r"\.embeddings\.position_embeddings$", "pos_embed"),
         (prefix + r"\.embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
-        (block + r"layernorm_before\.", "blocks.{block}.norm1."),
-        (block + r"layernorm_after\.", "blocks.{block}.norm2."),
-        (block + r"attention\.attention\.", "blocks.{block}.attn."),
-        (block + r"attention\.output\.dense\.", "blocks.{block}.attn.proj."),
-        (block + r"intermediate\.dense\.", "blocks.{block}.mlp.fc1."),
-        (block + r"output\.dense\.", "blocks.{block}.mlp.fc2."),
+        *_block(block, "blocks.{block}.", r"attention\.attention\."),
         (prefix + r"\.layernorm\.", "norm."),
         *more,
     )
@@ -87,12 +94,7 @@ _SWIN = Layout(
     (
         (r"swin\.embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
         (r"swin\.embeddings\.norm\.", "patch_embed.norm."),
-        (_SWIN_BLOCK + r"layernorm_before\.", "layers.{layer}.blocks.{block}.norm1."),
-        (_SWIN_BLOCK + r"layernorm_after\.", "layers.{layer}.blocks.{block}.norm2."),
-        (_SWIN_BLOCK + r"attention\.self\.", "layers.{layer}.blocks.{block}.attn."),
-        (_SWIN_BLOCK + r"attention\.output\.dense\.", "layers.{layer}.blocks.{block}.attn.proj."),
-        (_SWIN_BLOCK + r"intermediate\.dense\.", "layers.{layer}.blocks.{block}.mlp.fc1."),
-        (_SWIN_BLOCK + r"output\.dense\.", "layers.{layer}.blocks.{block}.mlp.fc2."),
+        *_block(_SWIN_BLOCK, "layers.{layer}.blocks.{block}.", r"attention\.self\."),
         (r"swin\.encoder\.layers\.(?P<stage>[0-2])\.downsample\.", "layers.{stage}.downsample."),
         (r"swin\.layernorm\.", "norm."),
         (r"classifier\.", "head.fc."),

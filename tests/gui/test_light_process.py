@@ -72,6 +72,17 @@ def test_the_window_opens_fast_and_its_process_never_imports_an_engine(tmp_path:
     assert "ABD App" in next(tmp_path.rglob("abd-app.log")).read_text(encoding="utf-8")
 
 
+def _run(home: Path, *command: Path) -> subprocess.CompletedProcess[str]:
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": str(ROOT),
+        "QT_QPA_PLATFORM": "offscreen",
+        "HOME": str(home),
+    }
+    words = [sys.executable, *command]
+    return subprocess.run(words, capture_output=True, text=True, timeout=30, check=False, env=environment)
+
+
 def test_ctrl_c_ends_the_window_and_its_engine(tmp_path: Path) -> None:
     script = tmp_path / "start.py"
     script.write_text(
@@ -87,15 +98,7 @@ def test_ctrl_c_ends_the_window_and_its_engine(tmp_path: Path) -> None:
         "    print(code, multiprocessing.active_children())\n",
         encoding="utf-8",
     )
-    environment = {
-        "PATH": "/usr/bin:/bin",
-        "PYTHONPATH": str(ROOT),
-        "QT_QPA_PLATFORM": "offscreen",
-        "HOME": str(tmp_path),
-    }
-    done = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, timeout=30, check=False, env=environment
-    )
+    done = _run(tmp_path, script)
     assert done.stdout.strip() == "0 []", done.stderr
 
 
@@ -124,18 +127,5 @@ def test_a_signal_ends_a_run_and_then_the_window(tmp_path: Path, number: str) ->
         "    print(app.main(sys.argv[1], runner='tests.gui.fake_runner'))\n",
         encoding="utf-8",
     )
-    environment = {
-        "PATH": "/usr/bin:/bin",
-        "PYTHONPATH": str(ROOT),
-        "QT_QPA_PLATFORM": "offscreen",
-        "HOME": str(tmp_path),
-    }
-    done = subprocess.run(
-        [sys.executable, script, tmp_path / "teacher.pth"],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-        env=environment,
-    )
+    done = _run(tmp_path, script, tmp_path / "teacher.pth")
     assert done.stdout.split() == ["running", "True", "0"], done.stderr
