@@ -43,6 +43,16 @@ def test_what_is_chosen_is_what_a_run_is_expected_to_cost(teacher_file: str) -> 
     assert cost(student="purified").seconds == {}
 
 
+def test_the_cost_is_that_of_the_defence_and_the_student_that_are_chosen(
+    teacher_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr(inspection, "seconds_by_effort", lambda *given: asked.append(given) or {})
+    for choices in ({"defense": "sv", "student": "wrn-40-1"}, {}):
+        list(run_inspection(teacher_file, FACTS, _on("cpu", **choices)))
+    assert [(given[2], given[4]) for given in asked] == [("wrn-40-1", "sv"), ("wrn-16-1", "abd")]
+
+
 def test_what_a_run_will_refuse_has_no_cost(tmp_path: Path) -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
     file = str(tmp_path / "plain.onnx")
