@@ -90,7 +90,7 @@ def render_made_up(theme: Theme, chosen: argparse.Namespace, out: Path) -> None:
         for colours in themes:
             theme.choose(colours, scale)
             for name in STATES:
-                for size in ("1024x700", "1920x1080"):
+                for size in SIZES:
                     wanted = chosen.only in name and chosen.theme in colours and chosen.size in size
                     if wanted and chosen.scale in (0.0, scale):
                         render(theme, name, size, out)
