@@ -146,6 +146,8 @@ class Measured(Event):
         estimated: True if no labelled images were given and synthetic ones stand in for them.
         accuracy_by_class: By class index as text; empty if ``estimated``, and where a few images stand for all.
         images_by_class: Denominator of each; a class without images is left out.
+        asr_without_trigger: Of the images that ASR is measured on, how many are answered as the attacker wants although
+            there is no trigger on them: to compare ASR with. ``None`` if ``estimated``, or without triggers.
     """
 
     role: Role
@@ -157,6 +159,7 @@ class Measured(Event):
     estimated: bool = False
     accuracy_by_class: dict[str, float] = field(default_factory=dict)
     images_by_class: dict[str, int] = field(default_factory=dict)
+    asr_without_trigger: float | None = None
 
 
 @dataclass(frozen=True)

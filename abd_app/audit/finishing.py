@@ -20,6 +20,7 @@ from abd_app.export.onnx_student import export_onnx, save_weights
 from abd_app.export.report import plain, write_report
 from abd_app.export.shareable import without_folders
 from abd_app.export.weak_classes import finding_of_classes
+from abd_app.run_files import file_sha256
 
 PARITY_IMAGES = 256
 
@@ -41,10 +42,11 @@ def export_student(audit: OpenAudit, student: nn.Module) -> Iterator[Event]:
         "versions": json.dumps(versions()),
     }
     with audit.folder.writing():
-        save_weights(student, folder / "student.safetensors", metadata=metadata)
+        weights, path = folder / "student.safetensors", folder / "student.onnx"
+        save_weights(student, weights, metadata=metadata)
         images = procedural_patches(PARITY_IMAGES, spec, seed=audit.plan.seed)
-        path = folder / "student.onnx"
         audit.record.parity_max_abs = export_onnx(student, spec, path, metadata=metadata, images=images)
+        audit.record.student_files = {file.name: file_sha256(file) for file in (path, weights)}
         yield StudentExported(str(path), audit.record.parity_max_abs, PARITY_IMAGES)
         write_curves(audit.record.measured, folder)
         audit.record.wall_s = time.monotonic() - audit.started

@@ -42,6 +42,8 @@ class Record:
     twin_steps: int = 0
     student_parameters: int = 0
     parity_max_abs: float | None = None
+    student_files: dict[str, str] = field(default_factory=dict)
+    """SHA-256 by name of the files that hold the student."""
     vaccine: VaccineChecked | None = None
     target_search: TargetSearched | None = None
     defences: list[str] = field(default_factory=list)
@@ -92,8 +94,8 @@ def build_report(plan: AuditPlan, teacher: Teacher, record: Record, class_names:
         "estimated": plan.data is None,
         "target_class": plan.target_class,
         "teacher": _teacher(teacher, record.last("teacher"), class_names),
-        "student": _student(record, "student", record.parity_max_abs),
-        "twin": None if twin is None else {**_student(record, "twin", None), "steps": record.twin_steps},
+        "student": _student(record, "student", record.parity_max_abs, record.student_files),
+        "twin": None if twin is None else {**_student(record, "twin", None, {}), "steps": record.twin_steps},
         "plan": plan.to_dict(),
         "method": record.method,
         "method_reason": record.method_reason,
@@ -134,6 +136,7 @@ def scores_of(measured: Measured | None) -> ScoresReport:
             "images_by_class": {},
             "asr": {},
             "asr_images": {},
+            "asr_without_trigger": None,
         }
     return {
         "accuracy": measured.accuracy,
@@ -142,6 +145,7 @@ def scores_of(measured: Measured | None) -> ScoresReport:
         "images_by_class": measured.images_by_class,
         "asr": measured.asr,
         "asr_images": measured.asr_images,
+        "asr_without_trigger": measured.asr_without_trigger,
     }
 
 
@@ -153,6 +157,7 @@ def _teacher(teacher: Teacher, measured: Measured | None, class_names: Sequence[
         "data_files": [{"file": file.name, "sha256": file.sha256} for file in card.data_files],
         "format": card.format,
         "architecture": card.architecture,
+        "parameters": card.parameters,
         "num_classes": spec.num_classes,
         "class_names": list(class_names),
         "input_size": [spec.height, spec.width],
@@ -162,7 +167,7 @@ def _teacher(teacher: Teacher, measured: Measured | None, class_names: Sequence[
     }
 
 
-def _student(record: Record, role: str, parity: float | None) -> StudentReport:
+def _student(record: Record, role: str, parity: float | None, files: dict[str, str]) -> StudentReport:
     scores = scores_of(record.last(role))
     return {
         "architecture": record.student_name,
@@ -174,6 +179,8 @@ def _student(record: Record, role: str, parity: float | None) -> StudentReport:
         "images_by_class": scores["images_by_class"],
         "asr": scores["asr"],
         "asr_images": scores["asr_images"],
+        "asr_without_trigger": scores["asr_without_trigger"],
+        "files": files,
     }
 
 

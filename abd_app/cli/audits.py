@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
+import os
+import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,6 +52,9 @@ from abd_app.plan import AuditPlan
 from abd_app.plan_paths import with_absolute_paths
 
 _DEMO = "abd-demo"
+_DEMO_OUT = (
+    f"Folder for the results; default: {_DEMO}, or {_DEMO}-2 and so on where that is there; with --resume the newest."
+)
 
 
 def inspect(
@@ -114,7 +121,7 @@ def distill(
 
 
 def demo(
-    out: Annotated[str | None, typer.Option(metavar="DIR", help="Folder for the results; default: abd-demo.")] = None,
+    out: Annotated[str | None, typer.Option(metavar="DIR", help=_DEMO_OUT)] = None,
     seed: Seed = 0,
     resume: Resume = False,
     as_json: AsJson = False,
@@ -123,17 +130,18 @@ def demo(
     with failures_reported():
         from abd_app.demo import demo_plan
 
-        folder = out or (_DEMO if resume else _free_folder(_DEMO))
-        _audit(dataclasses.replace(demo_plan(folder, seed=seed), resume=resume), as_json)
+        folder = out or (_newest_folder(_DEMO) if resume else _free_folder(_DEMO))
+        again = shlex.join(["abd-app", "demo", "--out", folder, *(["--seed", str(seed)] if seed else ()), "--resume"])
+        _audit(dataclasses.replace(demo_plan(folder, seed=seed), resume=resume), as_json, again)
 
 
-def _audit(plan: AuditPlan, as_json: bool) -> None:
+def _audit(plan: AuditPlan, as_json: bool, again: str = "the same command and --resume") -> None:
     """Drains one audit. Libraries of the engine may print: stdout is for the result alone.
 
     Of several processes one speaks.
     """
     with contextlib.redirect_stdout(sys.stderr), joined(plan) as speaks:
-        report = _report(plan, speaks)
+        report = _report(plan, speaks, again)
     if not speaks:
         return
     if report is None:
@@ -145,11 +153,11 @@ def _audit(plan: AuditPlan, as_json: bool) -> None:
         print(f"The student and its report are in {plan.out}")
 
 
-def _report(plan: AuditPlan, speaks: bool) -> dict[str, Any] | None:
+def _report(plan: AuditPlan, speaks: bool, again: str) -> dict[str, Any] | None:
     from abd_app.audit import run_audit
 
     report: dict[str, Any] | None = None
-    interrupts = Interrupts()
+    interrupts = Interrupts(again)
     try:
         with contextlib.ExitStack() as opened:
             progress = opened.enter_context(console.ProgressPrinter()) if speaks else None
@@ -171,5 +179,15 @@ def _report(plan: AuditPlan, speaks: bool) -> dict[str, Any] | None:
 
 def _free_folder(name: str) -> str:
     """``name``, or the first of ``name-2``, ``name-3``... that is not there yet: no demo overwrites another."""
-    candidates = (name if number == 1 else f"{name}-{number}" for number in range(1, 10_000))
-    return next(folder for folder in candidates if not Path(folder).exists())
+    return next(folder for folder in _numbered(name) if not Path(folder).exists())
+
+
+def _newest_folder(name: str) -> str:
+    """The last that :func:`_free_folder` gave, or the first that it would give."""
+    *_, newest = name, *itertools.takewhile(os.path.exists, _numbered(name))
+    return newest
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    yield from (f"{name}-{number}" for number in itertools.count(2))

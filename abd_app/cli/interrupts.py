@@ -49,9 +49,13 @@ class Interrupts:
 
     The run is then asked for a checkpoint, and ends with it. Where there is nothing to keep, they raise
     ``KeyboardInterrupt`` wherever the run is; so does a second one.
+
+    Args:
+        again: The command that goes on with the run, for messages.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, again: str) -> None:
+        self._again = again
         self._asked = False
         self._folder = ""
         self._unsaved = Unsaved()
@@ -100,7 +104,7 @@ class Interrupts:
             return RunCancelledError(f"Cancelled{reached}.", why=why, remedy="Start it again when you like.")
         has_checkpoint = Path(self._folder, CHECKPOINT).exists()
         begins = "" if has_checkpoint else "There is no checkpoint: it will start from the beginning."
-        remedy = "Continue it with the same command and --resume."
+        remedy = f"Continue it with {self._again}."
         return RunCancelledError(f"Cancelled{reached}.", where=self._folder, why=begins, remedy=remedy)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:

@@ -19,6 +19,7 @@ class ScoresReport(TypedDict):
     images_by_class: dict[str, int]
     asr: dict[str, float]
     asr_images: dict[str, int]
+    asr_without_trigger: float | None
 
 
 class DataFileReport(TypedDict):
@@ -39,6 +40,7 @@ class TeacherReport(ScoresReport):
     data_files: list[DataFileReport]
     format: str
     architecture: str | None
+    parameters: int
     num_classes: int
     class_names: list[str]
     input_size: list[int]
@@ -47,13 +49,16 @@ class TeacherReport(ScoresReport):
 
 
 class StudentReport(ScoresReport):
-    """A student; ``onnx_parity_max_abs`` is ``None`` for one that is not exported: the twin, which has ``steps``."""
+    """A student; ``files`` are those that hold it, by name, with their SHA-256, hexadecimal.
+
+    For one that is not exported, the twin, ``onnx_parity_max_abs`` is ``None`` and there are no ``files``; it has
+    ``steps``.
+    """
 
     architecture: str
     parameters: int
     onnx_parity_max_abs: float | None
-    file: NotRequired[str]
-    sha256: NotRequired[str]
+    files: dict[str, str]
     steps: NotRequired[int]
 
 

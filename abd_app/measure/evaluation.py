@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,10 +110,11 @@ def _from_folder(given: GivenImages, spec: ImageSpec, teacher_names: Sequence[st
     files, labels = pictures.files, np.repeat(indices, pictures.counts)
     chosen = _affordable(len(files), spec)
     pixels = np.empty((len(chosen), spec.channels, spec.height, spec.width), dtype=np.uint8)
-    resized = recoloured = 0
+    recoloured, other_sizes = 0, Counter[tuple[int, int]]()
     for row, index in enumerate(chosen):
         picture = open_picture(files[index], what=given.called.removesuffix("s"), option=given.option, turned=False)
-        resized += picture.size != (spec.width, spec.height)
+        if picture.size != (spec.width, spec.height):
+            other_sizes[picture.size] += 1
         recoloured += (picture.mode == "L") != (spec.channels == 1)
         pixels[row] = fit_picture(picture, height=spec.height, width=spec.width, channels=spec.channels)
     return LabelledSet(
@@ -121,7 +123,7 @@ def _from_folder(given: GivenImages, spec: ImageSpec, teacher_names: Sequence[st
         class_names=tuple(teacher_names) or _all_names(dict(zip(indices, names, strict=True)), spec.num_classes),
         findings=doubts
         + pictures.findings
-        + _findings(spec, given.called, total=len(files), used=len(chosen), resized=resized, recoloured=recoloured),
+        + _findings(spec, given.called, len(files), len(chosen), other_sizes, recoloured),
     )
 
 
@@ -166,7 +168,9 @@ def _from_arrays(given: GivenImages, spec: ImageSpec, teacher_names: Sequence[st
     images, labels, names = read_arrays(given, num_classes=spec.num_classes)
     labels, names, doubts = _matched(labels, names, tuple(teacher_names), given.called)
     chosen = _affordable(len(images), spec)
-    resized = len(chosen) if images.shape[1:3] != (spec.height, spec.width) else 0
+    height, width = images.shape[1:3]
+    resized = (height, width) != (spec.height, spec.width)
+    other_sizes = Counter({(width, height): len(chosen)} if resized else ())
     recoloured = len(chosen) if (images.shape[3] == 1) != (spec.channels == 1) else 0
     if resized or recoloured:
         pixels = np.empty((len(chosen), spec.channels, spec.height, spec.width), dtype=np.uint8)
@@ -179,8 +183,7 @@ def _from_arrays(given: GivenImages, spec: ImageSpec, teacher_names: Sequence[st
         images=torch.from_numpy(pixels),
         labels=torch.from_numpy(labels[chosen]),
         class_names=names if len(names) == spec.num_classes else (),
-        findings=doubts
-        + _findings(spec, given.called, total=len(images), used=len(chosen), resized=resized, recoloured=recoloured),
+        findings=doubts + _findings(spec, given.called, len(images), len(chosen), other_sizes, recoloured),
     )
 
 
@@ -209,14 +212,19 @@ def _affordable(count: int, spec: ImageSpec) -> npt.NDArray[np.int64]:
 
 
 def _findings(
-    spec: ImageSpec, called: str, *, total: int, used: int, resized: int, recoloured: int
+    spec: ImageSpec, called: str, total: int, used: int, other_sizes: Counter[tuple[int, int]], recoloured: int
 ) -> tuple[Finding, ...]:
+    """What was done to ``used`` of ``total`` images; ``other_sizes``: of the resized ones, by (width, height)."""
     findings = []
     if used < total:
         title = f"{used} of {total} {called} are used"
         findings.append(Finding("info", title, "All of them would exceed the memory limit."))
-    if resized:
-        detail = f"{resized} of {used} images were resized and centre-cropped to {spec.height} x {spec.width} pixels."
+    if other_sizes:
+        size = f"{spec.height} x {spec.width} pixels"
+        detail = f"{other_sizes.total()} of {used} images were resized and centre-cropped to {size}."
+        if len(other_sizes) == 1:
+            ((width, height),) = other_sizes
+            detail += f" All of these have {height} x {width}."
         findings.append(Finding("warning", f"{called.capitalize()} have another size than the teacher's input", detail))
     if recoloured:
         colours = "grey" if spec.channels == 1 else "RGB"

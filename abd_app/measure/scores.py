@@ -22,7 +22,11 @@ _PIXELS_AT_ONCE = 2**23
 
 
 class Scores(NamedTuple):
-    """Everything that :class:`Meter` measures; rates in [0, 1], by trigger name, and by class index as text."""
+    """Everything that :class:`Meter` measures; rates in [0, 1], by trigger name, and by class index as text.
+
+    ``asr_without_trigger``: how many of the images that an attack would turn are answered as the attacker wants,
+    although they have no trigger; ``None`` without triggers.
+    """
 
     accuracy: float
     images: int
@@ -30,6 +34,7 @@ class Scores(NamedTuple):
     asr_images: dict[str, int]
     accuracy_by_class: dict[str, float]
     images_by_class: dict[str, int]
+    asr_without_trigger: float | None = None
 
 
 def _some(limit: int, attacked: torch.Tensor) -> torch.Tensor:
@@ -98,9 +103,7 @@ class Meter:
         self._labels = evaluation.labels[chosen].to(device)
         self._triggers = [trigger.to(device) for trigger in triggers]
         self._names = [trigger.name for trigger in triggers] if names is None else list(names)
-        self._victims = (self._images[:0], self._labels[:0])
-        if triggers:
-            self._victims = _victims(self._images, self._labels, target_class)
+        self._victims = _victims(self._labels, target_class) if triggers else self._labels[:0]
         self._target_class = target_class
         self._batch_size = max(1, min(batch_size, _PIXELS_AT_ONCE // (self._images.shape[2] * self._images.shape[3])))
         self._precision = precision
@@ -121,16 +124,17 @@ class Meter:
                 self._batch_size //= 2
 
     def _measured(self, network: nn.Module) -> Scores:
-        images, (victims, classes), size = self._images, self._victims, self._batch_size
+        images, victims, size = self._images, self._victims, self._batch_size
         with evaluating(network, images.device, self._precision):
-            right = _hit(network, images, self._labels, None, batch_size=size).long()
-            turned = [
-                _hit(network, victims, classes, self._target_class, stamp=trigger, batch_size=size)
-                for trigger in self._triggers
-            ]
+            answers, num_classes = _answers(network, images, batch_size=size)
+            right = (answers == self._labels).long()
+            wanted = wanted_answers(self._labels[victims], self._target_class, num_classes)
+            attacked = images[victims]
+            stamped = (_answers(network, attacked, stamp=trigger, batch_size=size)[0] for trigger in self._triggers)
+            turned = [one == wanted for one in (answers[victims], *stamped)]
             by_class = right.new_zeros(len(self._class_sizes)).index_add_(0, self._labels, right)
             counts = torch.cat([by_class, *(one.sum()[None] for one in turned)]).tolist()
-        correct, successes = counts[: len(self._class_sizes)], counts[len(self._class_sizes) :]
+        correct, (untouched, *successes) = counts[: len(self._class_sizes)], counts[len(self._class_sizes) :]
         of_class = {str(index): number for index, number in enumerate(self._class_sizes) if number}
         return Scores(
             accuracy=sum(correct) / len(images),
@@ -139,6 +143,7 @@ class Meter:
             asr_images={name: len(victims) for name in self._names},
             accuracy_by_class={index: correct[int(index)] / number for index, number in of_class.items()},
             images_by_class=of_class,
+            asr_without_trigger=untouched / len(victims) if self._triggers else None,
         )
 
 
@@ -164,8 +169,8 @@ def _decided(logits: torch.Tensor) -> torch.Tensor:
     return logits.argmax(1).masked_fill(logits.isnan().any(1), -1)
 
 
-def _victims(images: torch.Tensor, labels: torch.Tensor, target_class: Target) -> tuple[torch.Tensor, torch.Tensor]:
-    """The images that an attack would turn, and their labels."""
+def _victims(labels: torch.Tensor, target_class: Target) -> torch.Tensor:
+    """Indices of the images that an attack would turn."""
     others = _attacked(labels, target_class)
     if not others.any():
         raise UsageError(
@@ -173,7 +178,7 @@ def _victims(images: torch.Tensor, labels: torch.Tensor, target_class: Target) -
             where="--data, --target",
             remedy="Give images of other classes too, or another target class.",
         )
-    return images[others], labels[others]
+    return others.nonzero()[:, 0]
 
 
 def _attacked(labels: torch.Tensor, target_class: Target) -> torch.Tensor:
@@ -181,20 +186,17 @@ def _attacked(labels: torch.Tensor, target_class: Target) -> torch.Tensor:
     return torch.ones_like(labels, dtype=torch.bool) if target_class == ALL_TO_ALL else labels != target_class
 
 
-def _hit(
+def _answers(
     network: nn.Module,
     images: torch.Tensor,
-    labels: torch.Tensor,
-    target: Target | None,
     *,
     stamp: Callable[[torch.Tensor], torch.Tensor] = lambda images: images,
     batch_size: int,
-) -> torch.Tensor:
-    """Which uint8 images are answered with their label, or as ``target`` wants: ``(N,)`` bool on the device."""
-    hits = []
-    for start in range(0, len(images), batch_size):
-        chosen = slice(start, start + batch_size)
-        logits = network(stamp(images[chosen].float().div_(255)))
-        wanted = labels[chosen] if target is None else wanted_answers(labels[chosen], target, logits.shape[1])
-        hits.append(_decided(logits) == wanted)
-    return torch.cat(hits)
+) -> tuple[torch.Tensor, int]:
+    """What uint8 images are answered with, ``(N,)`` int64 on the device, and how many classes there are."""
+    answers, num_classes = list[torch.Tensor](), 0
+    for part in images.split(batch_size):
+        logits = network(stamp(part.float().div_(255)))
+        answers.append(_decided(logits))
+        num_classes = logits.shape[1]
+    return torch.cat(answers), num_classes

@@ -36,6 +36,7 @@ from abd_app.events import (
 )
 from abd_app.intake import inspect_teacher
 from abd_app.plan import AuditPlan, TeacherFacts
+from abd_app.run_files import file_sha256
 from abd_app.teacher import ImageSpec
 from tests.integration.runs import RESULTS, TinyPlan, assert_same_student, drain_until, files_in, report_in, steps_of
 
@@ -144,6 +145,8 @@ def test_the_exported_file_gives_the_students_predictions(demo_run: tuple[Path, 
     assert abs(accuracy - report_in(folder)["student"]["accuracy"]) < 0.2, (
         "the weights are those of the measured student"
     )
+    written = {name: file_sha256(folder / name) for name in ("student.onnx", "student.safetensors")}
+    assert report_in(folder)["student"]["files"] == written and all(written.values())
     metadata = session.get_modelmeta().custom_metadata_map
     assert metadata["teacher_sha256"] == teacher["sha256"]
     assert json.loads(metadata["plan"])["steps"] == 3

@@ -31,6 +31,8 @@ def a_student(accuracy: float | None = 0.93, asr: float = 0.01) -> StudentReport
         "images_by_class": {"0": 900, "3": 100},
         "asr": {"sticker": asr},
         "asr_images": {"sticker": 900},
+        "asr_without_trigger": 0.01,
+        "files": {"student.onnx": "cd" * 32, "student.safetensors": "ef" * 32},
     }
 
 
@@ -42,6 +44,7 @@ def a_teacher() -> TeacherReport:
         "data_files": [],
         "format": "PyTorch",
         "architecture": "wrn-16-2",
+        "parameters": 691_674,
         "num_classes": 8,
         "class_names": [],
         "input_size": [32, 32],
@@ -53,6 +56,7 @@ def a_teacher() -> TeacherReport:
         "images_by_class": {"0": 900, "3": 100},
         "asr": {"sticker": 0.99},
         "asr_images": {"sticker": 900},
+        "asr_without_trigger": 0.01,
     }
 
 

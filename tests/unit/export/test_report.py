@@ -89,6 +89,10 @@ def test_the_page_shows_rates_with_denominators_and_what_was_not_tested(tmp_path
         "Undefended twin",
         "3 min 20 s",
         "passed after 2 trials; told apart 3.1 %",
+        "691,674",
+        "student.onnx",
+        "cd" * 32,
+        "Without a trigger",
     ):
         assert expected in text
     for expected in (report["summary"], *report["not_tested"], "WARNING", "Odd", "ab" * 32, "175,000"):

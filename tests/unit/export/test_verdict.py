@@ -8,6 +8,7 @@ import pytest
 
 from abd_app.export.schema import StudentReport
 from abd_app.export.verdict import verdict
+from abd_app.text import percent
 from tests.unit.export.reports import TARGET_SEARCH, a_report, a_student
 
 
@@ -48,6 +49,46 @@ def test_a_low_asr_of_a_student_that_has_learned_little_is_no_merit(
     summary = verdict(a_report(student=a_student(accuracy, asr), **changes)).sentence
     assert ("do not use it yet: it has learned too little" in summary) == said
     assert summary.count("do not use it yet") == (said or asr > 0.2)
+
+
+@pytest.mark.parametrize(
+    ("asr", "without", "caution"),
+    [(0.898, 0.911, "danger"), (0.10, 0.09, "warning"), (0.898, 0.60, None), (0.04, 0.04, None), (0.898, None, None)],
+)
+def test_a_student_that_needs_no_trigger_is_not_said_to_have_the_backdoor(
+    asr: float, without: float | None, caution: str | None
+) -> None:
+    sentence, severity = verdict(a_report(student=a_student(0.93, asr) | {"asr_without_trigger": without}))
+    said = (
+        f"takes {percent(without or 0.0)} of 900 images for class 3 without a trigger, so that {percent(asr)} with one"
+    )
+    assert (said in sentence) == (caution is not None) == ("the tested trigger" not in sentence)
+    assert caution in (None, severity)
+
+
+@pytest.mark.parametrize(
+    ("images", "attacked", "estimated", "said"),
+    [
+        (2, 1, False, "1 image "),
+        (400, 59, False, "59 images"),
+        (59, 400, False, "59 images"),
+        (60, 60, False, ""),
+        (2, 1, True, ""),
+        (0, 900, False, ""),
+    ],
+)
+def test_a_figure_on_few_images_clears_nothing(images: int, attacked: int, estimated: bool, said: str) -> None:
+    student = a_student(1.0, 0.0)
+    student["images"], student["asr_images"], student["accuracy_by_class"] = images, {"sticker": attacked}, {}
+    sentence, caution = verdict(a_report(student=student, estimated=estimated))
+    assert ("says little" in sentence) == bool(said) and f"a figure on {said}" * bool(said) in sentence
+    assert caution == ("warning" if said else "info")
+
+
+def test_a_student_that_needs_no_trigger_because_it_knows_little_is_said_to_know_little() -> None:
+    sentence, severity = verdict(a_report(student=a_student(0.11, 0.9) | {"asr_without_trigger": 0.91}))
+    assert sentence.count("do not use it yet") == 1 and "it has learned too little" in sentence
+    assert "takes 91.0 % of 900 images for class 3" in sentence and severity == "danger"
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,7 @@ def test_other_sizes_are_resized_with_antialiasing_and_said(tmp_path: Path) -> N
     assert loaded.images.shape == (1, 3, 16, 16)
     assert loaded.images.float().sub(127.5).abs().max() < 40  # without antialiasing: 0 or 255
     assert "another size" in loaded.findings[0].title
+    assert loaded.findings[0].detail.endswith("All of these have 64 x 64.")
     folder = load_evaluation(_folder(tmp_path / "data", ["a", "b", "c"], size=20), _spec())
     assert "6 of 6" in folder.findings[0].detail
 

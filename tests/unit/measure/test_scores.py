@@ -80,6 +80,15 @@ def test_asr_counts_only_images_of_other_classes(batch_size: int) -> None:
     assert (scores.asr, scores.asr_images) == ({"sig": 1 / 4}, {"sig": 4})
 
 
+def test_what_is_answered_so_without_a_trigger_is_counted_over_the_same_images() -> None:
+    images, network = _images(*_WRITTEN), _ReadsPixel()
+    # Answered 0, 1, 2, 3, 0, NaN: of the four that are not of class 0 one is taken for it.
+    assert _scores(network, images, _LABELS, _SQUARE, target=0).asr_without_trigger == 1 / 4
+    # After the classes 0, 1, 2, 3, 1, 0 come 1, 2, 3, 0, 2, 1.
+    assert _scores(network, _images(1, 2, 3, 0, 2, 9), _LABELS, _SIG, target="all").asr_without_trigger == 5 / 6
+    assert _scores(network, images, _LABELS).asr_without_trigger is None
+
+
 def test_asr_without_other_classes_is_refused() -> None:
     with pytest.raises(UsageError, match="target class 2"):
         _scores(_ReadsPixel(), _images(2), torch.tensor([2]), _SQUARE)
