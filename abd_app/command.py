@@ -14,7 +14,8 @@ from abd_app.plan import ALL_TO_ALL, AuditPlan, Target, TeacherFacts, TriggerSpe
 from abd_app.text import visible
 
 _TRIGGER_OPTIONS = ("position", "opacity", "scale", "mask")
-_NEXT_OPTION = re.compile(r",(?=[a-z]+=)")
+_MISSPELT_OPTION = re.compile(r",([a-z]+)=(?!.*\.[a-z]+$)", re.IGNORECASE)
+"""What no trigger has, unless it belongs to the name of a file."""
 _NEXT_TRIGGER_OPTION = re.compile(rf",(?=(?:{'|'.join(_TRIGGER_OPTIONS)})=)")
 
 
@@ -24,19 +25,19 @@ def trigger_from_text(text: str) -> TriggerSpec:
     Raises:
         UsageError: An option is unknown, given twice or out of range.
     """
-    name, *options = _NEXT_OPTION.split(text.strip())
+    name, *options = _NEXT_TRIGGER_OPTION.split(text.strip())
     if not name:
         raise UsageError("A trigger has no name.", where=f"--trigger {text}", remedy="Give a name or a picture first.")
-    values: dict[str, str] = {}
-    for option in options:
-        key, _, value = option.partition("=")
-        if key not in _TRIGGER_OPTIONS or key in values:
-            raise UsageError(
-                f"The trigger option {key!r} is {'given twice' if key in values else 'unknown'}.",
-                where=f"--trigger {text}",
-                remedy=f"Use each of these at most once: {', '.join(_TRIGGER_OPTIONS)}.",
-            )
-        values[key] = value
+    pairs = [option.split("=", maxsplit=1) for option in options]
+    values = {key: value for key, value in pairs}
+    twice = next((key for key, times in Counter(key for key, _ in pairs).items() if times > 1), None)
+    unknown = next((found[1] for part in (name, *values.values()) if (found := _MISSPELT_OPTION.search(part))), None)
+    if twice or unknown:
+        raise UsageError(
+            f"The trigger option {twice or unknown!r} is {'given twice' if twice else 'unknown'}.",
+            where=f"--trigger {text}",
+            remedy=f"Use each of these at most once: {', '.join(_TRIGGER_OPTIONS)}.",
+        )
     return TriggerSpec(
         name=name,
         position=values.get("position", TriggerSpec.position),

@@ -125,7 +125,10 @@ class TriggerSpec:
 
 @dataclass(frozen=True)
 class AuditPlan:
-    """One audit, completely described. The same plan, seed and device give the same numbers.
+    """One audit, completely described.
+
+    The same plan and seed give the same numbers on the same CPU, with as many threads; on a GPU but for rounding, which
+    a long run makes more of: some kernels of PyTorch add up in any order.
 
     Attributes:
         teacher_file: Path of the file to open.

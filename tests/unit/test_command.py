@@ -23,6 +23,7 @@ from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec
     [
         ("sticker", TriggerSpec("sticker")),
         ("my pictures/cat, sitting.png", TriggerSpec("my pictures/cat, sitting.png")),
+        ("/a,b=1.png,scale=0.3", TriggerSpec("/a,b=1.png", scale=0.3)),
         ("cat.png,position=center", TriggerSpec("cat.png", position="center")),
         ("blend,opacity=0.15", TriggerSpec("blend", opacity=0.15)),
         (
@@ -60,7 +61,15 @@ def test_pictures_of_one_name_are_told_apart_by_their_folders() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", ",opacity=0.5", "cat.png,colour=red", "cat.png,scale=0.2,scale=0.3", "cat.png,opacity=half", "sig,scale=2"],
+    [
+        "",
+        ",opacity=0.5",
+        "cat.png,colour=red",
+        "sig,position=center,opacty=0.5",
+        "cat.png,scale=0.2,scale=0.3",
+        "cat.png,opacity=half",
+        "sig,scale=2",
+    ],
 )
 def test_a_bad_trigger_is_refused_with_a_remedy(text: str) -> None:
     with pytest.raises(UsageError) as caught:
