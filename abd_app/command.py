@@ -28,8 +28,8 @@ def trigger_from_text(text: str) -> TriggerSpec:
     name, *options = _NEXT_TRIGGER_OPTION.split(text.strip())
     if not name:
         raise UsageError("A trigger has no name.", where=f"--trigger {text}", remedy="Give a name or a picture first.")
-    pairs = [option.split("=", maxsplit=1) for option in options]
-    values = {key: value for key, value in pairs}
+    pairs = [(key, value) for key, _, value in (option.partition("=") for option in options)]
+    values = dict(pairs)
     twice = next((key for key, times in Counter(key for key, _ in pairs).items() if times > 1), None)
     unknown = next((found[1] for part in (name, *values.values()) if (found := _MISSPELT_OPTION.search(part))), None)
     if twice or unknown:

@@ -144,6 +144,8 @@ def test_cancel_asks_in_place(window: MainWindow, stand_in: StandInEngine, qtbot
     assert stand_in.commands == []
     qtbot.mouseClick(bar.keep_running, Qt.MouseButton.LeftButton)
     qtbot.mouseClick(bar.cancel, Qt.MouseButton.LeftButton)
+    stand_in.say(PauseChanged(True))  # asked for before, and late
+    assert bar.discard.isVisible()
     qtbot.mouseClick(bar.discard, Qt.MouseButton.LeftButton)
     assert stand_in.commands == ["cancel"]
     stand_in.say(AuditFailed("", "", "", "", 4))

@@ -122,7 +122,8 @@ class RunBar(QFrame):
     def _on_state_changed(self, state: State) -> None:
         running = self._session.running
         self._clock.pause(state is State.PAUSED)
-        self._stop_asking()
+        if state not in (State.RUNNING, State.PAUSED):  # else a pause that comes late would take the question away
+            self._stop_asking()
         self._buttons.setVisible(running)
         self.progress.setVisible(running)
         paused = state is State.PAUSED
