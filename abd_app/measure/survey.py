@@ -78,7 +78,7 @@ def _survey_folder(given: GivenImages) -> Survey:
             remedy="Give a folder with one sub-folder per class, or an .npz with images and labels.",
         )
     names = [folder.name for folder in folders]
-    first = open_picture(pictures[0], what="image", option=given.option)
+    first = open_picture(pictures[0], what="image", option=given.option, turned=False)
     numbered = all(name.isascii() and name.isdigit() for name in names)
     return Survey(
         num_classes=max(map(int, names)) + 1 if numbered else len(names),
