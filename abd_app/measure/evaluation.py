@@ -143,7 +143,7 @@ def _class_indices(
             return by_name, () if by_name == indices else (numbers_as_names(names, by_name, given.called),)
         if max(indices) >= num_classes or len(set(indices)) < len(indices):
             raise UsageError(
-                f"The class folders do not fit the teacher's classes 0 to {num_classes - 1}.",
+                f"The class folders do not fit {given.reference}'s classes 0 to {num_classes - 1}.",
                 where=given.where(),
                 why=f"They are named {min(indices)} to {max(indices)}; each class index may occur once.",
                 remedy="Name the folders by class index, counted from 0.",
@@ -153,7 +153,7 @@ def _class_indices(
         return by_name, ()
     if len(names) != num_classes:
         raise UsageError(
-            f"There are {len(names)} class folders, but the teacher has {num_classes} classes.",
+            f"There are {len(names)} class folders, but {given.reference} has {num_classes} classes.",
             where=given.where(),
             why="Which folder is which class cannot be told from the names.",
             remedy="Name the folders by class index (0, 1, 2, ...), or give one folder per class in sorted order.",

@@ -27,8 +27,9 @@ def test_folders_are_classes_by_number_or_by_name(tmp_path: Path) -> None:
         for name in names:
             (tmp_path / root / name).mkdir(parents=True)
             Image.new("RGB", (6, 8)).save(tmp_path / root / name / "1.png")
-    assert survey_images(tmp_path / "numbers") == Survey(6, 3, 8, 6)
-    assert survey_images(tmp_path / "names") == Survey(2, 3, 8, 6, ("a", "b"))
+    numbers, names = tmp_path / "numbers", tmp_path / "names"
+    assert survey_images(numbers) == Survey(6, 3, 8, 6, (), numbers / "0" / "1.png")
+    assert survey_images(names) == Survey(2, 3, 8, 6, ("a", "b"), names / "a" / "1.png")
 
 
 def test_a_picture_has_the_size_in_which_it_is_learned_from_not_that_of_its_exif_data(tmp_path: Path) -> None:
