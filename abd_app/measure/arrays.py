@@ -85,6 +85,8 @@ def _read_labels(given: GivenImages, archive: zipfile.ZipFile, name: str) -> tup
     if "classes.npy" not in archive.namelist():
         return labels, ()
     names = _read(given, archive, "classes", limit=_MAX_LABEL_BYTES)
+    if names.dtype.kind == "S":
+        names = np.array([name.decode(errors="backslashreplace") for name in names.flat], str).reshape(names.shape)
     return labels, tuple(names.tolist()) if names.dtype.kind == "U" and names.ndim == 1 else ()
 
 
@@ -107,10 +109,22 @@ def _header(
         version = np.lib.format.read_magic(stream)
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read_header(stream)
+        if dtype.hasobject:
+            _refuse_objects(given, name)
         size_bytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if size_bytes > limit:
         _refuse(given, f"The array {name!r} is too large.", why=f"{size_bytes >> 20} MiB, the limit is {limit >> 20}.")
     return shape, dtype
+
+
+def _refuse_objects(given: GivenImages, name: str) -> NoReturn:
+    kind = "str" if name == "classes" else "np.int64" if "label" in name or name.startswith("y_") else "np.uint8"
+    _refuse(
+        given,
+        f"The array {name!r} holds Python objects.",
+        why="Reading them could run code that the file brings along.",
+        remedy=f"Save the array with a type of NumPy: {name}.astype({kind}).",
+    )
 
 
 def _checked_images(given: GivenImages, images: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

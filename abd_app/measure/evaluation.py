@@ -165,6 +165,9 @@ def _class_indices(
 def _from_arrays(given: GivenImages, spec: ImageSpec, teacher_names: Sequence[str]) -> LabelledSet:
     images, labels, names = read_arrays(given, num_classes=spec.num_classes)
     labels, names, doubts = _matched(labels, names, tuple(teacher_names), given.called)
+    if len(names) not in (0, spec.num_classes) and not doubts:
+        detail = f"The array 'classes' names {len(names)}, and there are {spec.num_classes} classes."
+        doubts = (Finding("warning", f"Class names of the {given.called} are not used", detail),)
     chosen = _affordable(len(images), spec)
     resized = len(chosen) if images.shape[1:3] != (spec.height, spec.width) else 0
     recoloured = len(chosen) if (images.shape[3] == 1) != (spec.channels == 1) else 0

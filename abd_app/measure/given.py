@@ -25,7 +25,7 @@ class GivenImages:
 
     @property
     def reference(self) -> str:
-        """Whose classes theirs are to be, for a message: while a teacher is made, those of the images it learns from."""
+        """Whose classes theirs are to be, for messages; while a teacher is made, of the images that it learns from."""
         return "the teacher" if self.option == "--data" else "DATA"
 
     def where(self, path: Path | None = None) -> str:

@@ -149,6 +149,14 @@ def test_folders_named_by_other_numbers_than_class_indices_are_said_to_be_read_a
     assert "Name the folders 0, 1, 2, ..." in caught.value.remedy
 
 
+def test_a_name_without_images_is_not_called_a_label(tmp_path: Path) -> None:
+    images, labels = coloured(30, seed=0)
+    np.savez(tmp_path / "four.npz", images=images, labels=labels, classes=np.array(["a", "b", "c", "d"]))
+    with pytest.raises(UsageError, match="no training images of class 3") as caught:
+        load_images(TeacherOrder(str(tmp_path / "four.npz"), "out"))
+    assert caught.value.why.startswith("4 classes are named, ")
+
+
 def test_a_size_that_no_teacher_can_have_is_said_to_be_that_of_the_first_picture(tmp_path: Path) -> None:
     _folders(tmp_path, ("a", "b"), side_px=4)
     with pytest.raises(UsageError, match="4x4 is out of range") as caught:
