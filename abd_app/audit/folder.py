@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from abd_app.errors import RunFailedError, TeacherRefusedError, UsageError
-from abd_app.export.files import check_new_folder, write_text
+from abd_app.export.files import check_new_folder, saved_whole, write_text
 from abd_app.intake import load_weights_only
 from abd_app.plan import AuditPlan
 from abd_app.plan_paths import with_absolute_paths
@@ -131,10 +131,9 @@ class RunFolder:
         temporary = self._checkpoint.with_suffix(".tmp")
         with self.writing():
             try:
-                torch.save(state, temporary)
+                with saved_whole("The checkpoint"):
+                    torch.save(state, temporary)
                 temporary.replace(self._checkpoint)
-            except RuntimeError as error:  # torch reports a full disk as a RuntimeError of its zip writer
-                raise OSError("The checkpoint could not be written whole: the disk or a quota may be full.") from error
             finally:
                 temporary.unlink(missing_ok=True)
 

@@ -73,6 +73,23 @@ def replacing(path: Path) -> Iterator[Path]:
         ) from error
 
 
+@contextlib.contextmanager
+def saved_whole(what: str) -> Iterator[None]:
+    """Turns the ``RuntimeError`` of its zip writer, by which torch reports a full disk, into one of the system.
+
+    Args:
+        what: What is being saved, as the beginning of a sentence.
+
+    Raises:
+        OSError: It could not be written.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        why = f"{what} could not be written whole: the disk or a quota may be full."
+        raise OSError(errno.ENOSPC, why) from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes UTF-8 text whole or not at all; what UTF-8 cannot hold (odd file names) is written as escapes.
 
