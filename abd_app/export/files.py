@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from abd_app.errors import RunFailedError, UsageError
@@ -24,16 +24,18 @@ _REMEDIES = {
 _TRY = ".abd-app-try-"
 
 
-def check_new_folder(folder: Path, remedy: str) -> None:
+def check_new_folder(folder: Path, remedy: str, *, passed_over: Collection[Path] = ()) -> None:
     """Sees to it before the long work that results can go to a folder: it is empty or absent, and can be written.
 
     The latter is tried, with an empty folder that is removed at once: permissions do not tell of every disk.
 
+    Args:
+        passed_over: What may lie in it.
+
     Raises:
         UsageError: It is in use (then ``remedy`` says what to do), or nothing can be written there.
     """
-    # Of several processes of one run another may be trying just now.
-    if folder.exists() and (not folder.is_dir() or any(not one.name.startswith(_TRY) for one in folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or any(_in_use(one, passed_over) for one in folder.iterdir())):
         raise UsageError(
             "The output folder is already in use.",
             where=str(folder),
@@ -52,6 +54,11 @@ def check_new_folder(folder: Path, remedy: str) -> None:
             why=f"{nearest} {why}.",
             remedy="Give another folder with --out.",
         ) from error
+
+
+def _in_use(path: Path, passed_over: Collection[Path]) -> bool:
+    # Of several processes of one run another may be trying just now.
+    return not path.name.startswith(_TRY) and path not in passed_over
 
 
 @contextlib.contextmanager
