@@ -50,7 +50,8 @@ SHOWN = "a\\n[2 of 2 ended] done: b\\x1b[2J.pth"
 def test_a_name_begins_no_line_of_its_own_and_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     card = TeacherCard(
         FORGED, "ab", 1, "onnx", None, 2, 3, (8, 8), None, None, None, 1, 0, class_names=(FORGED, "b"),
-        findings=(Finding("info", FORGED, FORGED),), questions=(Question("input_size", FORGED, FORGED, FORGED, FORGED),),
+        findings=(Finding("info", FORGED, FORGED),),
+        questions=(Question("input_size", FORGED, FORGED, FORGED, FORGED),),
     )  # fmt: skip
     with console.ProgressPrinter() as progress:
         progress.show(TeacherInspected(card))
