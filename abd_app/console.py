@@ -1,4 +1,7 @@
-"""What the command line prints: the card, the progress, the errors. Results go to stdout, everything else to stderr."""
+"""What the command line prints: the card, the progress, the errors. Results go to stdout, everything else to stderr.
+
+Names in a foreign file must not steer the terminal, nor begin a line of their own: what may hold one is made visible.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +87,7 @@ class ProgressPrinter:
             self._say(text)
 
     def _say(self, text: str) -> None:
-        self._console.print(_printable(text), markup=False)
+        self._console.print(visible(text), markup=False)
 
     def _show_phase(self, event: PhaseStarted) -> None:
         self._say(f"{event.role}: {event.phase}")
@@ -174,13 +177,13 @@ def _finding(finding: Finding) -> str:
 def print_card(card: TeacherCard) -> None:
     """Prints on stdout what is known about a teacher file, what was found, and what is still asked."""
     for label, value in _card_rows(card):
-        print(f"{label:<20}{_printable(value)}")
+        print(f"{label:<20}{visible(value)}")
     for severity in _SEVERITIES:
         for finding in (finding for finding in card.findings if finding.severity == severity):
-            print(f"\n{_printable(_finding(finding))}")
+            print(f"\n{visible(_finding(finding))}")
     for question in card.questions:
         guess = f" Guess: {question.guess} ({question.why})." if question.guess else ""
-        print(_printable(f"\nneeded: {question.prompt}{guess}\n  answer with {question.option}"))
+        print(f"\n{visible(f'needed: {question.prompt}{guess}')}\n  {visible(f'answer with {question.option}')}")
 
 
 def _card_rows(card: TeacherCard) -> list[tuple[str, str]]:
@@ -212,22 +215,20 @@ def _card_rows(card: TeacherCard) -> list[tuple[str, str]]:
 
 def print_table(rows: list[tuple[str, ...]]) -> None:
     """Prints rows on stdout, their cells below each other; every row has as many."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (_printable(cell).ljust(width) for cell, width in zip(row, widths, strict=True))
+    shown = [tuple(map(visible, row)) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    for row in shown:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print("  ".join(cells).rstrip())
 
 
 def say(text: str) -> None:
     """Prints one line of progress on stderr."""
-    print(_printable(text), file=sys.stderr, flush=True)
+    print(visible(text), file=sys.stderr, flush=True)
 
 
 def print_error(error: AuditError) -> None:
     """Prints on stderr what happened, where, why, and what to do."""
-    print(_printable(f"abd-app: {error}"), file=sys.stderr)
-
-
-def _printable(text: str) -> str:
-    """The text as a terminal may have it: names in a foreign file must not steer it."""
-    return visible(text, keep="\n")
+    lines = [f"abd-app: {visible(error.what)}"]
+    lines += [f"  {label}: {visible(text)}" for label, text in error.parts() if text]
+    print("\n".join(lines), file=sys.stderr)

@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from abd_app.whole_file import parts_left
+
 PLAN, METRICS, REPORT, CHECKPOINT = "plan.json", "metrics.csv", "report.json", "checkpoint/state.pt"
 LOCK = "checkpoint/.lock"
 """Held by the process that writes into the folder, for as long as it lives."""
@@ -64,6 +66,19 @@ def is_running(folder: Path) -> bool:
         return False
     lock.release()
     return False
+
+
+def left_before_plan(folder: Path) -> list[Path]:
+    """What lies in a folder because a run was killed there before its plan was written, or is about to write it.
+
+    These are parts of a plan, and a folder of checkpoints with no more in it than the lock, which alone tells whether
+    that run lives.
+    """
+    if not folder.is_dir():
+        return []
+    checkpoints = (folder / CHECKPOINT).parent
+    bare = checkpoints.is_dir() and all(one == folder / LOCK for one in checkpoints.iterdir())
+    return [*parts_left(folder / PLAN), *([checkpoints] if bare else [])]
 
 
 def json_object(path: Path) -> dict[str, Any] | None:

@@ -7,18 +7,12 @@ import unicodedata
 _ACTING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
-def visible(text: str, *, keep: str = "") -> str:
+def visible(text: str) -> str:
     r"""A text from a file, with characters that act spelled out instead of obeyed, e.g. ``\u202e``.
 
     These are control, format (such as the direction of writing) and separator characters and lone surrogates.
-
-    Args:
-        text: The text.
-        keep: Characters that may act.
     """
-    return "".join(
-        char if char in keep or unicodedata.category(char) not in _ACTING else ascii(char)[1:-1] for char in text
-    )
+    return "".join(char if unicodedata.category(char) not in _ACTING else ascii(char)[1:-1] for char in text)
 
 
 def percent(rate: float, digits: int = 1) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 _MOST_OF_A_NAME = 80
 """Characters: with more the temporary name could be too long where the file's own is not."""
+_SUFFIX = ".part"
 
 
 @contextlib.contextmanager
@@ -18,10 +19,20 @@ def replaced_whole(path: Path) -> Iterator[Path]:
     Raises:
         OSError: It could not be written or not be renamed; an older file at ``path`` is untouched.
     """
-    temporary = path.with_name(f".{path.name[:_MOST_OF_A_NAME]}.{os.getpid()}.part")
+    temporary = path.with_name(f"{_before_pid(path)}{os.getpid()}{_SUFFIX}")
     try:
         yield temporary
         temporary.replace(path)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def parts_left(path: Path) -> list[Path]:
+    """What processes that were killed while they wrote ``path`` have left beside it, or are writing there now."""
+    before = _before_pid(path)
+    return [one for one in path.parent.iterdir() if one.name.startswith(before) and one.name.endswith(_SUFFIX)]
+
+
+def _before_pid(path: Path) -> str:
+    return f".{path.name[:_MOST_OF_A_NAME]}."

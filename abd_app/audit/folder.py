@@ -11,11 +11,20 @@ from typing import Any
 import torch
 
 from abd_app.errors import RunFailedError, TeacherRefusedError, UsageError
-from abd_app.export.files import check_new_folder, write_text
+from abd_app.export.files import check_new_folder, saved_whole, write_text
 from abd_app.intake import load_weights_only
 from abd_app.plan import AuditPlan
 from abd_app.plan_paths import with_absolute_paths
-from abd_app.run_files import CHECKPOINT, PLAN, HeldElsewhereError, RunLock, changed_file, finished_report
+from abd_app.run_files import (
+    CHECKPOINT,
+    PLAN,
+    HeldElsewhereError,
+    RunLock,
+    changed_file,
+    finished_report,
+    left_before_plan,
+)
+from abd_app.whole_file import parts_left
 
 
 class RunFolder:
@@ -45,7 +54,8 @@ class RunFolder:
             self._check_same_run(plan)
         else:
             goes_on = ", or continue the run in it with --resume" if (self.path / PLAN).is_file() else ""
-            check_new_folder(self.path, f"Give a new folder with --out{goes_on}.")
+            left = left_before_plan(self.path)
+            check_new_folder(self.path, f"Give a new folder with --out{goes_on}.", passed_over=left)
 
     def __enter__(self) -> RunFolder:
         return self
@@ -120,6 +130,8 @@ class RunFolder:
                 why="Another run has begun there meanwhile.",
                 remedy="Give a new folder with --out.",
             )
+        for part in parts_left(self.path / PLAN):  # of a run that was killed: this one has the lock
+            part.unlink(missing_ok=True)
         write_text(self.path / PLAN, self._plan.to_json())
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
@@ -131,10 +143,9 @@ class RunFolder:
         temporary = self._checkpoint.with_suffix(".tmp")
         with self.writing():
             try:
-                torch.save(state, temporary)
+                with saved_whole("The checkpoint"):
+                    torch.save(state, temporary)
                 temporary.replace(self._checkpoint)
-            except RuntimeError as error:  # torch reports a full disk as a RuntimeError of its zip writer
-                raise OSError("The checkpoint could not be written whole: the disk or a quota may be full.") from error
             finally:
                 temporary.unlink(missing_ok=True)
 
@@ -177,10 +188,11 @@ class RunFolder:
     def _check_same_run(self, plan: AuditPlan) -> None:
         stored = self.path / PLAN
         if not stored.is_file():
+            ended = bool(left_before_plan(self.path))
             raise UsageError(
                 "There is no run to continue.",
                 where=str(self.path),
-                why=f"It holds no {PLAN}.",
+                why=f"It holds no {PLAN}{': a run that began there ended before writing it' if ended else ''}.",
                 remedy="Give the folder of an interrupted run, or leave --resume out.",
             )
         try:

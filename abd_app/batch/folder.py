@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -117,10 +116,4 @@ def earlier_outcome(task: AuditTask) -> Outcome | None:
 
 def continued(plan: AuditPlan) -> AuditPlan:
     """The same plan; it goes on if its folder holds a run that was interrupted."""
-    folder = Path(plan.out)
-    started = (folder / PLAN).is_file()
-    if not started:
-        # A run that was killed in its first moment leaves this empty folder, which would be in the way of the next.
-        with contextlib.suppress(OSError):
-            (folder / "checkpoint").rmdir()
-    return replace(plan, resume=started)
+    return replace(plan, resume=(Path(plan.out) / PLAN).is_file())

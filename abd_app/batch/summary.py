@@ -63,7 +63,8 @@ def trigger_names(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def to_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows as CSV with a header; per trigger and model a rate and the number of images behind it."""
+    """The rows as CSV with a header, every row on a line; per trigger and model a rate and how many images it is of."""
+    rows = [visible(values) for values in rows]
     text, triggers = io.StringIO(), trigger_names(rows)
     plain = ("file", "sha256", "seed", "status", "estimated")
     scores = [f"{role}_{key}" for role in ROLES for key in _score_keys(triggers)]

@@ -58,6 +58,11 @@ class BatchPlan:
             raise UsageError(
                 "There is nothing to audit.", where="FILES, --seeds", remedy="Give at least one file and one seed."
             )
+        for seed in self.seeds:
+            if not 0 <= seed < 2**31:
+                raise UsageError(
+                    f"Seed {seed} is out of range.", where="--seeds", remedy="Give numbers from 0 to 2147483647."
+                )
         if self.jobs is not None and self.jobs < 1:
             raise UsageError(
                 f"The number of audits at a time cannot be {self.jobs}.", where="--jobs", remedy="Give at least 1."
@@ -73,11 +78,7 @@ class BatchPlan:
             raise UsageError("There are no such images.", where=f"--data {self.options.data}", remedy="Check the path.")
 
     def tasks(self) -> tuple[AuditTask, ...]:
-        """One per file and seed, in the order given.
-
-        Raises:
-            UsageError: A seed is out of range.
-        """
+        """One per file and seed, in the order given."""
         files = dict.fromkeys(absolute(file) for file in self.files)
         shared, out = with_absolute_paths(self.options), Path(absolute(self.out))
         return tuple(

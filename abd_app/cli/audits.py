@@ -50,6 +50,7 @@ from abd_app.errors import RunFailedError
 from abd_app.events import AuditFinished, RunBegan, TeacherInspected
 from abd_app.plan import AuditPlan
 from abd_app.plan_paths import with_absolute_paths
+from abd_app.text import visible
 
 _DEMO = "abd-demo"
 _DEMO_OUT = (
@@ -149,7 +150,7 @@ def _audit(plan: AuditPlan, as_json: bool, again: str = "the same command and --
     if as_json:
         print_json(report)
     else:
-        print(report["summary"])
+        print(visible(report["summary"]))
         print(f"The student and its report are in {plan.out}")
 
 

@@ -13,7 +13,6 @@ from abd_app.teacher import Answers
 
 _FACTS = "Only what the file does not say"
 
-File = Annotated[str, typer.Argument(help="The teacher: .pt, .pth, .safetensors or .onnx.")]
 AsJson = Annotated[bool, typer.Option("--json", help="The result as one JSON object on stdout.")]
 
 
@@ -24,6 +23,17 @@ def _named(folder: str) -> str:
     return folder
 
 
+def _named_file(file: str) -> str:
+    if not file.strip():
+        raise typer.BadParameter("The name of the teacher is empty: give a file, e.g. teacher.onnx.")
+    return file
+
+
+def _named_files(files: list[str]) -> list[str]:
+    return list(map(_named_file, files))
+
+
+File = Annotated[str, typer.Argument(callback=_named_file, help="The teacher: .pt, .pth, .safetensors or .onnx.")]
 Out = Annotated[
     str, typer.Option(metavar="DIR", callback=_named, help="Folder for the results; empty or not there yet.")
 ]
@@ -74,7 +84,10 @@ Picture = Annotated[
     str | None, typer.Option(metavar="PATH", help="The picture that ood and fast cut their patches from.")
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in DIR.")]
-Files = Annotated[list[str], typer.Argument(metavar="FILES...", help="Teachers: .pt, .pth, .safetensors or .onnx.")]
+Files = Annotated[
+    list[str],
+    typer.Argument(metavar="FILES...", callback=_named_files, help="Teachers: .pt, .pth, .safetensors or .onnx."),
+]
 BatchOut = Annotated[
     str,
     typer.Option(

@@ -56,7 +56,7 @@ def failures_reported() -> Iterator[None]:
     except Exception as error:
         told = foreseen(error) or RunFailedError(
             "Something unexpected went wrong.",
-            why=f"{type(error).__name__}: {error}",
+            why=" ".join(f"{type(error).__name__}: {error}".split()),
             remedy="See the traceback with abd-app --debug ..., and report it.",
         )
         if processes.speaks_of_failure():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from abd_app.errors import RunFailedError, UsageError
@@ -24,16 +24,18 @@ _REMEDIES = {
 _TRY = ".abd-app-try-"
 
 
-def check_new_folder(folder: Path, remedy: str) -> None:
+def check_new_folder(folder: Path, remedy: str, *, passed_over: Collection[Path] = ()) -> None:
     """Sees to it before the long work that results can go to a folder: it is empty or absent, and can be written.
 
     The latter is tried, with an empty folder that is removed at once: permissions do not tell of every disk.
 
+    Args:
+        passed_over: What may lie in it.
+
     Raises:
         UsageError: It is in use (then ``remedy`` says what to do), or nothing can be written there.
     """
-    # Of several processes of one run another may be trying just now.
-    if folder.exists() and (not folder.is_dir() or any(not one.name.startswith(_TRY) for one in folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or any(_in_use(one, passed_over) for one in folder.iterdir())):
         raise UsageError(
             "The output folder is already in use.",
             where=str(folder),
@@ -54,6 +56,11 @@ def check_new_folder(folder: Path, remedy: str) -> None:
         ) from error
 
 
+def _in_use(path: Path, passed_over: Collection[Path]) -> bool:
+    # Of several processes of one run another may be trying just now.
+    return not path.name.startswith(_TRY) and path not in passed_over
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """As :func:`abd_app.whole_file.replaced_whole`, with a message of this app where that fails.
@@ -71,6 +78,23 @@ def replacing(path: Path) -> Iterator[Path]:
             why=error.strerror or str(error),
             remedy=_REMEDIES.get(error.errno or 0, "Choose another output folder."),
         ) from error
+
+
+@contextlib.contextmanager
+def saved_whole(what: str) -> Iterator[None]:
+    """Turns the ``RuntimeError`` of its zip writer, by which torch reports a full disk, into one of the system.
+
+    Args:
+        what: What is being saved, as the beginning of a sentence.
+
+    Raises:
+        OSError: It could not be written.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        why = f"{what} could not be written whole: the disk or a quota may be full."
+        raise OSError(errno.ENOSPC, why) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -60,6 +60,10 @@ def _findings(
 ) -> list[Finding]:
     """What a reviewer should know of the facts that are used: ``mean``, with its standard deviation, and ``size``."""
     findings = _normalisation_findings(candidate, facts, mean)
+    if None not in (facts.input_size, candidate.stated.input_size) and facts.input_size != candidate.stated.input_size:
+        said = f"{_times(candidate.stated.input_size)} according to {candidate.stated.source('input_size')}"
+        detail = f"It is {said}; what you gave is used."
+        findings.append(Finding("warning", "Input size differs from what the file says", detail))
     if candidate.stated.has_unusable_size and candidate.stated.input_size is None:
         source = candidate.stated.source("has_unusable_size")
         detail = f"Sides must be from {LEAST_PX} to {MOST_PX} pixels; {source} says otherwise."

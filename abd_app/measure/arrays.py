@@ -15,7 +15,8 @@ from abd_app.measure.given import GivenImages
 
 MAX_ARRAY_BYTES = 4 * 2**30
 _MAX_LABEL_BYTES = 64 * 2**20
-_MOST_CLASSES = 100_000
+MOST_CLASSES = 100_000
+"""That images may say they are of."""
 _REMEDY = "Give an .npz with images (N, H, W, C) uint8 and labels (N,)."
 _NAMES = {
     "test": (("images", "labels"), ("x_test", "y_test"), ("test_images", "test_labels")),
@@ -56,7 +57,7 @@ def describe_arrays(given: GivenImages) -> tuple[tuple[int, ...], int, tuple[str
         labels, names = _read_labels(given, archive, of_labels)
     pixel = np.zeros((), np.uint8 if dtype.kind in "iu" else dtype)
     stand_in = _checked_images(given, np.broadcast_to(pixel, shape))
-    labels = _checked_labels(given, labels, count=len(stand_in), num_classes=_MOST_CLASSES)
+    labels = _checked_labels(given, labels, count=len(stand_in), num_classes=None)
     return stand_in.shape, max(int(labels.max()) + 1, len(names)), names
 
 
@@ -84,6 +85,8 @@ def _read_labels(given: GivenImages, archive: zipfile.ZipFile, name: str) -> tup
     if "classes.npy" not in archive.namelist():
         return labels, ()
     names = _read(given, archive, "classes", limit=_MAX_LABEL_BYTES)
+    if names.dtype.kind == "S":
+        names = np.array([name.decode(errors="backslashreplace") for name in names.flat], str).reshape(names.shape)
     return labels, tuple(names.tolist()) if names.dtype.kind == "U" and names.ndim == 1 else ()
 
 
@@ -106,10 +109,22 @@ def _header(
         version = np.lib.format.read_magic(stream)
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read_header(stream)
+        if dtype.hasobject:
+            _refuse_objects(given, name)
         size_bytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if size_bytes > limit:
         _refuse(given, f"The array {name!r} is too large.", why=f"{size_bytes >> 20} MiB, the limit is {limit >> 20}.")
     return shape, dtype
+
+
+def _refuse_objects(given: GivenImages, name: str) -> NoReturn:
+    kind = "str" if name == "classes" else "np.int64" if "label" in name or name.startswith("y_") else "np.uint8"
+    _refuse(
+        given,
+        f"The array {name!r} holds Python objects.",
+        why="Reading them could run code that the file brings along.",
+        remedy=f"Save the array with a type of NumPy: {name}.astype({kind}).",
+    )
 
 
 def _checked_images(given: GivenImages, images: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
@@ -132,7 +147,7 @@ def _checked_images(given: GivenImages, images: npt.NDArray[Any]) -> npt.NDArray
 
 
 def _checked_labels(
-    given: GivenImages, labels: npt.NDArray[Any], *, count: int, num_classes: int
+    given: GivenImages, labels: npt.NDArray[Any], *, count: int, num_classes: int | None
 ) -> npt.NDArray[np.int64]:
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
@@ -140,13 +155,22 @@ def _checked_labels(
         _refuse(given, f"The labels are {labels.dtype} of the shape {labels.shape}, not whole numbers (N,).")
     if len(labels) != count:
         _refuse(given, f"There are {count} images but {len(labels)} labels.")
-    if labels.min() < 0 or labels.max() >= num_classes:
-        _refuse(
-            given,
-            f"The labels run from {labels.min()} to {labels.max()}, the teacher's classes from 0 to {num_classes - 1}.",
-            remedy="Count classes from 0, in the teacher's order; or correct --classes.",
-        )
+    if labels.min() < 0 or labels.max() >= (num_classes or MOST_CLASSES):
+        _refuse_labels(given, f"The labels run from {labels.min()} to {labels.max()}", num_classes)
     return labels.astype(np.int64)
+
+
+def _refuse_labels(given: GivenImages, run: str, num_classes: int | None) -> NoReturn:
+    """``num_classes``: of the reference; ``None``: the labels themselves were to tell."""
+    if num_classes is None:
+        why = f"They are class indices, which count from 0; there may be {MOST_CLASSES:,} classes."
+        _refuse(given, f"{run}.", why=why, remedy="Count classes from 0 without a gap.")
+    correct = "; or correct --classes" if given.option == "--data" else ""
+    _refuse(
+        given,
+        f"{run}, {given.reference}'s classes from 0 to {num_classes - 1}.",
+        remedy=f"Count classes from 0, in {given.reference}'s order{correct}.",
+    )
 
 
 def _refuse(given: GivenImages, what: str, *, why: str = "", remedy: str = _REMEDY) -> NoReturn:

@@ -145,7 +145,7 @@ def _class_indices(
             return by_name, () if by_name == indices else (numbers_as_names(names, by_name, given.called),)
         if max(indices) >= num_classes or len(set(indices)) < len(indices):
             raise UsageError(
-                f"The class folders do not fit the teacher's classes 0 to {num_classes - 1}.",
+                f"The class folders do not fit {given.reference}'s classes 0 to {num_classes - 1}.",
                 where=given.where(),
                 why=f"They are named {min(indices)} to {max(indices)}; each class index may occur once.",
                 remedy="Name the folders by class index, counted from 0.",
@@ -155,7 +155,7 @@ def _class_indices(
         return by_name, ()
     if len(names) != num_classes:
         raise UsageError(
-            f"There are {len(names)} class folders, but the teacher has {num_classes} classes.",
+            f"There are {len(names)} class folders, but {given.reference} has {num_classes} classes.",
             where=given.where(),
             why="Which folder is which class cannot be told from the names.",
             remedy="Name the folders by class index (0, 1, 2, ...), or give one folder per class in sorted order.",
@@ -167,6 +167,9 @@ def _class_indices(
 def _from_arrays(given: GivenImages, spec: ImageSpec, teacher_names: Sequence[str]) -> LabelledSet:
     images, labels, names = read_arrays(given, num_classes=spec.num_classes)
     labels, names, doubts = _matched(labels, names, tuple(teacher_names), given.called)
+    if len(names) not in (0, spec.num_classes) and not doubts:
+        detail = f"The array 'classes' names {len(names)}, and there are {spec.num_classes} classes."
+        doubts = (Finding("warning", f"Class names of the {given.called} are not used", detail),)
     chosen = _affordable(len(images), spec)
     height, width = images.shape[1:3]
     resized = (height, width) != (spec.height, spec.width)

@@ -23,6 +23,11 @@ class GivenImages:
     called: str = "evaluation images"
     part: Literal["test", "train"] = "test"
 
+    @property
+    def reference(self) -> str:
+        """Whose classes theirs are to be, for messages; while a teacher is made, of the images that it learns from."""
+        return "the teacher" if self.option == "--data" else "DATA"
+
     def where(self, path: Path | None = None) -> str:
         """Where something is wrong, for a message: there, or at ``path`` in it."""
         return f"{self.option} {path or self.path}"

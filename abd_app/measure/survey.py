@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from abd_app.errors import UsageError
-from abd_app.measure.arrays import describe_arrays
+from abd_app.measure.arrays import MOST_CLASSES, describe_arrays
 from abd_app.measure.class_folders import class_folders, class_pictures
 from abd_app.measure.given import GivenImages
 from abd_app.measure.pictures import open_picture
@@ -23,6 +23,7 @@ class Survey:
         height: Pixels; of the first picture of a folder.
         width: Likewise.
         class_names: By class index; empty if the images do not name their classes.
+        first_picture: Of a folder; ``None`` for arrays, which have one size.
     """
 
     num_classes: int
@@ -30,6 +31,7 @@ class Survey:
     height: int
     width: int
     class_names: tuple[str, ...] = ()
+    first_picture: Path | None = None
 
 
 def survey_images(path: str | Path, *, option: str = "--data", part: Literal["test", "train"] = "test") -> Survey:
@@ -78,12 +80,31 @@ def _survey_folder(given: GivenImages) -> Survey:
             remedy="Give a folder with one sub-folder per class, or an .npz with images and labels.",
         )
     names = [folder.name for folder in folders]
-    first = open_picture(pictures[0], what="image", option=given.option)
-    numbered = all(name.isascii() and name.isdigit() for name in names)
+    num_classes = _count_of_numbers(given, names) if all(map(_is_number, names)) else None
+    first = open_picture(pictures[0], what="image", option=given.option, turned=False)
     return Survey(
-        num_classes=max(map(int, names)) + 1 if numbered else len(names),
+        num_classes=num_classes or len(names),
         channels=1 if first.mode == "L" else 3,
         height=first.height,
         width=first.width,
-        class_names=() if numbered else tuple(names),
+        class_names=() if num_classes else tuple(names),
+        first_picture=pictures[0],
     )
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdigit()
+
+
+def _count_of_numbers(given: GivenImages, names: list[str]) -> int:
+    """How many classes there are if folders are named by class index; refuses numbers that can be no such thing."""
+    highest = max(names, key=int)
+    if int(highest) >= MOST_CLASSES:
+        raise UsageError(
+            f"The names of the class folders are numbers, and were read as class indices up to {highest}.",
+            where=given.where(),
+            why=f"Class indices count from 0, and there may be {MOST_CLASSES:,} classes.",
+            remedy="Name the folders 0, 1, 2, ..., or by more than a number, such as "
+            f"'class {highest}', if these are names of classes.",
+        )
+    return int(highest) + 1

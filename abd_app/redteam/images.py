@@ -9,7 +9,7 @@ import torch
 
 from abd_app.errors import UsageError
 from abd_app.measure import LabelledSet, load_evaluation
-from abd_app.measure.survey import survey_images
+from abd_app.measure.survey import Survey, survey_images
 from abd_app.plan import TeacherFacts
 from abd_app.redteam.order import TeacherOrder
 from abd_app.teacher import Finding, ImageSpec
@@ -45,8 +45,13 @@ def load_images(order: TeacherOrder) -> LabelledImages:
     """
     survey = survey_images(order.data, option="DATA", part="train")
     names = survey.class_names
-    height, width = order.input_size or (survey.height, survey.width)
-    TeacherFacts(num_classes=survey.num_classes, input_size=(height, width))  # refuses what no plan could open
+    if survey.num_classes < 2:
+        raise UsageError(
+            "A classifier has at least 2 classes, and these images are of 1.",
+            where=f"DATA {order.data}",
+            remedy="Give a folder with one sub-folder per class, or an .npz with labels from 0 to at least 1.",
+        )
+    height, width = _input_size(order, survey)
     plain = (0.0,) * survey.channels, (1.0,) * survey.channels
     spec = ImageSpec(height, width, survey.channels, survey.num_classes, *plain)
     training = load_evaluation(
@@ -58,7 +63,7 @@ def load_images(order: TeacherOrder) -> LabelledImages:
     else:
         test = load_evaluation(order.test, spec, class_names=names, called="test images", option="--test")
         measured_on = "the images of --test"
-    _check_classes(training, spec.num_classes)
+    _check_classes(training, survey, order.data)
     mean, std = mean_and_std(training.images)
     spec = ImageSpec(height, width, survey.channels, survey.num_classes, mean, std)
     findings = tuple(dict.fromkeys((*training.findings, *test.findings)))
@@ -100,13 +105,35 @@ def _held_out(images: LabelledSet, seed: int) -> tuple[LabelledSet, LabelledSet]
     return LabelledSet(training.images, training.labels, findings=images.findings), test
 
 
-def _check_classes(training: LabelledSet, num_classes: int) -> None:
-    counts = torch.bincount(training.labels, minlength=num_classes)
+def _input_size(order: TeacherOrder, survey: Survey) -> tuple[int, int]:
+    """As it was asked for, or as the images are; refuses what no plan could open."""
+    size = order.input_size or (survey.height, survey.width)
+    try:
+        TeacherFacts(input_size=size)
+    except UsageError as error:
+        if order.input_size is None:
+            error.where = f"DATA {survey.first_picture or order.data}"
+            error.why = f"Without --size it is that of the {'first picture' if survey.first_picture else 'images'}."
+            error.remedy = "Add --size, each side from 8 to 1024 pixels, e.g. --size 32x32: images are resized to it."
+        raise
+    return size
+
+
+def _check_classes(training: LabelledSet, survey: Survey, data: str) -> None:
+    counts = torch.bincount(training.labels, minlength=survey.num_classes)
     missing = (counts == 0).nonzero()[:, 0].tolist()
     if missing:
+        if survey.class_names:
+            known, remedy = f"{survey.num_classes} classes are named", "Give images of each, or name no others."
+        elif survey.first_picture is not None:
+            known = f"The names of the class folders were read as class indices up to {survey.num_classes - 1}"
+            remedy = "Name the folders 0, 1, 2, ... without a gap, or by more than a number if these are names."
+        else:
+            known = f"The highest label is {survey.num_classes - 1}"
+            remedy = "Count classes from 0 without a gap, and give images of each."
         raise UsageError(
             f"There are no training images of class {', '.join(map(str, missing[:5]))}{' ...' * (len(missing) > 5)}.",
-            where="DATA",
-            why=f"The highest class index is {num_classes - 1}, and what is not shown cannot be learned.",
-            remedy="Count classes from 0 without a gap, and give images of each.",
+            where=f"DATA {data}",
+            why=f"{known}, and what is not shown cannot be learned.",
+            remedy=remedy,
         )

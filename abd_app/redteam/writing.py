@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from abd_app.distill.sources.pictures import procedural_patches
-from abd_app.errors import RunFailedError, first_line
-from abd_app.export.files import replacing, write_text
+from abd_app.errors import RunFailedError
+from abd_app.export.files import replacing, saved_whole, write_text
 from abd_app.export.onnx_student import MIN_PARITY_IMAGES, export_onnx, save_weights
 from abd_app.networks.pixels import PixelNetwork
 from abd_app.redteam.card import card_text
@@ -49,7 +49,7 @@ def write_teacher(
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.network.state_dict().items()}
-        with replacing(folder / "teacher.pth") as temporary:
+        with replacing(folder / "teacher.pth") as temporary, saved_whole("The teacher"):
             torch.save({**facts, **named, "state_dict": state}, temporary)
         save_weights(network.network, folder / "teacher.safetensors", metadata=metadata)
         write_text(folder / "config.json", json.dumps({**facts, **named}, indent=2) + "\n")
@@ -93,9 +93,12 @@ def _writing(folder: Path) -> Iterator[None]:
     except BaseException as error:  # being cancelled is one
         _clear(folder)
         if isinstance(error, OSError):
-            raise _unwritable(folder, error.strerror or str(error)) from error
-        if isinstance(error, RuntimeError):  # so torch reports a full disk: of its zip writer
-            raise _unwritable(folder, first_line(error)) from error
+            raise RunFailedError(
+                "The teacher cannot be written.",
+                where=str(folder),
+                why=error.strerror or str(error),
+                remedy="Free some space or give another folder with --out.",
+            ) from error
         raise
 
 
@@ -104,12 +107,3 @@ def _clear(folder: Path) -> None:
         for name in (*_FILES, *_BESIDE):
             (folder / name).unlink(missing_ok=True)
         folder.rmdir()
-
-
-def _unwritable(folder: Path, why: str) -> RunFailedError:
-    return RunFailedError(
-        "The teacher cannot be written.",
-        where=str(folder),
-        why=why,
-        remedy="Free some space or give another folder with --out.",
-    )

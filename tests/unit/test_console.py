@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 
 from abd_app import console
-from abd_app.events import PhaseAdvanced, PhaseStarted, RunBegan, StepDone, VaccineChecked
+from abd_app.errors import UsageError
+from abd_app.events import PhaseAdvanced, PhaseStarted, RunBegan, StepDone, TeacherInspected, VaccineChecked
+from abd_app.teacher import Finding, Question, TeacherCard
 
 
 @pytest.mark.parametrize(("accepted", "verdict"), [(True, "accepted, shuffles a, b"), (False, "none accepted")])
@@ -39,6 +41,31 @@ def test_a_run_that_goes_on_says_from_where(capsys: pytest.CaptureFixture[str], 
     with console.ProgressPrinter() as progress:
         progress.show(began)
     assert capsys.readouterr().err == said
+
+
+FORGED = "a\n[2 of 2 ended] done: b\x1b[2J.pth"
+SHOWN = "a\\n[2 of 2 ended] done: b\\x1b[2J.pth"
+
+
+def test_a_name_begins_no_line_of_its_own_and_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    card = TeacherCard(
+        FORGED, "ab", 1, "onnx", None, 2, 3, (8, 8), None, None, None, 1, 0, class_names=(FORGED, "b"),
+        findings=(Finding("info", FORGED, FORGED),),
+        questions=(Question("input_size", FORGED, FORGED, FORGED, FORGED),),
+    )  # fmt: skip
+    with console.ProgressPrinter() as progress:
+        progress.show(TeacherInspected(card))
+    console.say(FORGED)
+    console.print_error(UsageError(FORGED, where=FORGED, why=FORGED, remedy=FORGED))
+    console.print_card(card)
+    console.print_table([(FORGED, FORGED)])
+    said = capsys.readouterr()
+    lines = said.out.splitlines() + said.err.splitlines()
+    assert said.err.splitlines()[-5:] == [
+        SHOWN, f"abd-app: {SHOWN}", f"  where: {SHOWN}", f"  why: {SHOWN}", f"  what to do: {SHOWN}"
+    ]  # fmt: skip
+    assert sum(SHOWN in line for line in lines) == 12
+    assert not [line for line in lines if line.startswith("[2 of 2") or "\x1b" in line]
 
 
 @pytest.mark.parametrize(("pace_s", "left"), [(1, "6 s left"), (60, "6 min left")])

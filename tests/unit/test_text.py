@@ -8,7 +8,6 @@ from abd_app.text import percent, visible
 def test_characters_that_act_are_spelled_out() -> None:
     assert visible("a\u202eb\nc\udcff\x1b[31m\u2028") == r"a\u202eb\nc\udcff\x1b[31m\u2028"
     assert visible("модель ✓ 名前 é") == "модель ✓ 名前 é"
-    assert visible("two\nlines\r", keep="\n") == "two\nlines\\r"
 
 
 def test_a_rate_is_percent_with_one_digit() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -27,21 +28,23 @@ def load_picture(path: str, *, channels: int, smallest_px: int) -> torch.Tensor:
         smallest_px: Side of a patch; the picture must be larger.
 
     Raises:
-        UsageError: The picture cannot be read or is too small.
+        UsageError: There is no such picture, it cannot be read or is too small.
     """
+    where = f"--picture {path}"
+    _check_there(Path(path), where)
     try:
         with Image.open(path) as opened:
             opened.draft("RGB", (LARGEST_SIDE_PX, LARGEST_SIDE_PX))
             picture = eight_bit(upright(opened)).convert("L" if channels == 1 else "RGB")
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise UsageError(
-            "The picture cannot be read.", where=path, why=str(error), remedy="Give a PNG or JPEG file."
+            "The picture cannot be read.", where=where, why=str(error), remedy="Give a PNG or JPEG file."
         ) from error
     side = min(picture.size)
     if side < 2 * smallest_px:
         raise UsageError(
             f"The picture is too small: {picture.width} x {picture.height} pixels.",
-            where=path,
+            where=where,
             why=f"Patches of {smallest_px} pixels are cut from it.",
             remedy=f"Give one of at least {2 * smallest_px} pixels a side, the more and the more varied the better.",
         )
@@ -51,6 +54,16 @@ def load_picture(path: str, *, channels: int, smallest_px: int) -> torch.Tensor:
         square = square.resize((LARGEST_SIDE_PX, LARGEST_SIDE_PX), Image.Resampling.BOX)
     pixels = np.asarray(square, dtype=np.uint8).reshape(1, square.height, square.width, channels)
     return torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2).contiguous()
+
+
+def _check_there(path: Path, where: str) -> None:
+    if not path.is_file():
+        raise UsageError(
+            "There is no picture at this path.",
+            where=where,
+            why="It is not a regular file." if path.exists() else "The path does not exist.",
+            remedy="Give a PNG or JPEG file.",
+        )
 
 
 @functools.lru_cache(maxsize=2)

@@ -107,7 +107,7 @@ def test_wrong_paths(make_plan: MakePlan, tmp_path: Path) -> None:
 
 def test_a_picture_that_would_not_be_used(make_plan: MakePlan) -> None:
     assert _refusal(make_plan(method="zskt", picture="any.png")).where == "--picture"
-    assert _refusal(make_plan(method="fast", picture="any.png")).where == "any.png", "used, so it is read"
+    assert _refusal(make_plan(method="fast", picture="any.png")).where == "--picture any.png", "used, so it is read"
 
 
 def test_an_unusable_trigger_file(make_plan: MakePlan, data_file: str, tmp_path: Path) -> None:

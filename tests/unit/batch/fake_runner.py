@@ -15,7 +15,9 @@ from typing import Any
 
 from abd_app.errors import TeacherRefusedError
 from abd_app.events import AuditFinished, DevicesListed, Event, PhaseStarted
+from abd_app.export.files import check_new_folder
 from abd_app.plan import AuditPlan
+from abd_app.run_files import left_before_plan
 
 SEEN = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 
@@ -35,7 +37,7 @@ def run_audit(
     if name.startswith("foreign"):
         raise TeacherRefusedError("This is no model.", where=name, why="It is a web page.", remedy="Ask its author.")
     if not plan.resume:
-        assert not out.exists() or not any(out.iterdir()), "a fresh run finds a fresh folder"
+        check_new_folder(out, "", passed_over=left_before_plan(out))
         (out / "checkpoint").mkdir(parents=True, exist_ok=True)
         (out / "plan.json").write_text(plan.to_json(), encoding="utf-8")
     seen = {key: os.environ.get(key) for key in SEEN} | {"pid": os.getpid(), "resume": plan.resume}

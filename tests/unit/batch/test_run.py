@@ -134,6 +134,8 @@ def test_a_run_killed_in_its_first_moment_starts_again(make_batch: MakeBatch) ->
     for file in folder.glob("*.json"):
         file.unlink()
     assert [path.name for path in folder.iterdir()] == ["checkpoint"]
+    (folder / "checkpoint" / ".lock").touch()
+    (folder / ".plan.json.12345.part").write_text("{")
     assert statuses(drained(replace(plan, resume=True))) == {"good": "done"}
 
 

@@ -17,7 +17,8 @@ from abd_app.batch.tasks import AuditTask
 from abd_app.events import AuditFailed
 from abd_app.plan import Target
 
-HOSTILE = "<script>alert(1)</script>&\"'\u202e.pth"
+HOSTILE = "<script>alert(1)</script>&\"'\u202e\n.pth"
+SPELLED = HOSTILE.replace("\u202e\n", r"\u202e\n")
 MakeBatch = Callable[..., BatchPlan]
 SCORES: dict[str, Any] = {"accuracy": 0.925, "images": 40, "asr": {HOSTILE: 0.1}, "asr_images": {HOSTILE: 30}}
 
@@ -111,13 +112,17 @@ def test_the_table_has_rates_with_the_counts_behind_them(make_batch: MakeBatch) 
     rows = list(csv.DictReader(io.StringIO(to_csv([row(one) for one in outcomes(make_batch)]))))
     assert [one["status"] for one in rows] == ["done", "failed", "unfinished"]
     first, second, _ = rows
-    assert first["file"] == f"/t/{HOSTILE}" and first["sha256"] == "ab" * 32 and first["seed"] == "0"
+    assert first["file"] == f"/t/{SPELLED}" and first["sha256"] == "ab" * 32 and first["seed"] == "0"
     for role in ("teacher", "student"):
         assert (first[f"{role}_accuracy"], first[f"{role}_images"]) == ("0.925", "40")
-        assert (first[f"{role}_asr:{HOSTILE}"], first[f"{role}_asr_images:{HOSTILE}"]) == ("0.1", "30")
-    assert first["twin_accuracy"] == first[f"twin_asr:{HOSTILE}"] == "" and first["wall_s"] == "63.0"
+        assert (first[f"{role}_asr:{SPELLED}"], first[f"{role}_asr_images:{SPELLED}"]) == ("0.1", "30")
+    assert first["twin_accuracy"] == first[f"twin_asr:{SPELLED}"] == "" and first["wall_s"] == "63.0"
     assert second["sha256"] == "cd" * 32 and second["message"].endswith("why so do")
     assert second["teacher_accuracy"] == second["wall_s"] == ""
+
+
+def test_every_row_of_the_table_is_one_line(make_batch: MakeBatch) -> None:
+    assert len(to_csv([row(one) for one in outcomes(make_batch)]).splitlines()) == 4
 
 
 def test_triggers_that_only_some_audits_measured_have_columns_of_their_own(make_batch: MakeBatch) -> None:

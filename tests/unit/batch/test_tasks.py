@@ -77,5 +77,6 @@ def test_a_batch_of_nothing_is_bad_usage(make_batch: MakeBatch, changes: dict[st
 
 
 def test_a_seed_out_of_range_is_bad_usage(make_batch: MakeBatch) -> None:
-    with pytest.raises(UsageError, match="Seed -1"):
-        make_batch("a.pth", seeds=(-1,)).tasks()
+    with pytest.raises(UsageError, match="Seed -1") as caught:
+        make_batch("a.pth", seeds=(0, -1))
+    assert caught.value.where == "--seeds", "the batch has no --seed"

@@ -160,6 +160,17 @@ def test_another_normalisation_than_the_files_is_a_warning(wrn: nn.Module, saved
     assert not [one for one in inspect_teacher(file, same).findings if "differs" in one.title]
 
 
+@pytest.mark.parametrize(("given", "warned"), [((16, 16), True), ((32, 32), False), (None, False)])
+def test_another_size_than_the_files_is_a_warning(
+    wrn: nn.Module, saved: Save, given: tuple[int, int] | None, warned: bool
+) -> None:
+    file = saved({"model": wrn.state_dict(), "img_size": (32, 32, 3)})
+    card = inspect_teacher(file, TeacherFacts(input_size=given))
+    assert card.input_size == (given or (32, 32))
+    found = [one for one in card.findings if one.title == "Input size differs from what the file says"]
+    assert [(one.severity, "It is 32x32 according to" in one.detail) for one in found] == [("warning", True)] * warned
+
+
 @pytest.mark.parametrize(("side", "warned"), [(32, True), (224, False)])
 def test_a_stem_for_large_images_is_doubted_for_small_ones(saved: Save, side: int, warned: bool) -> None:
     file = saved(catalog.build("torchvision/resnet18", 4, 3).state_dict())

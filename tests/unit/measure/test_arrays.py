@@ -60,12 +60,33 @@ def test_whole_pixels_of_another_type_are_converted(tmp_path: Path, kind: type) 
         ({"images": _IMAGES, "labels": _LABELS + 1}, "from 1 to 3"),
         ({"images": _IMAGES, "labels": _LABELS / 2}, "not whole numbers"),
         ({"images": _IMAGES[:0], "labels": _LABELS[:0]}, "no images"),
-        ({"images": _IMAGES, "labels": np.array([None] * 4)}, "cannot be read"),
+        ({"images": _IMAGES, "labels": np.array([None] * 4)}, r"'labels' holds Python objects[^$]*astype\(np.int64\)"),
+        (
+            {"images": _IMAGES, "labels": _LABELS, "classes": np.array(["a", "b", "c"], object)},
+            r"'classes' holds Python objects[^$]*classes.astype\(str\)",
+        ),
     ],
 )
 def test_arrays_that_cannot_be_used_are_refused(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         load_evaluation(_npz(tmp_path / "a.npz", **arrays), _SPEC)
+
+
+def test_names_of_classes_may_be_bytes(tmp_path: Path) -> None:
+    names = np.array([b"stop", "grün".encode(), b"\xff"])
+    path = _npz(tmp_path / "a.npz", images=_IMAGES, labels=_LABELS, classes=names)
+    assert load_evaluation(path, _SPEC).class_names == ("stop", "grün", "\\xff")
+    assert survey_images(path).class_names == ("stop", "grün", "\\xff")
+
+
+def test_names_that_are_too_few_are_said_not_to_be_used(tmp_path: Path) -> None:
+    path = _npz(tmp_path / "a.npz", images=_IMAGES, labels=_LABELS, classes=np.array(["a", "b"]))
+    loaded = load_evaluation(path, _SPEC)
+    (finding,) = loaded.findings
+    assert loaded.class_names == () and finding.severity == "warning"
+    assert finding.title == "Class names of the evaluation images are not used" and "names 2" in finding.detail
+    (about_teacher,) = load_evaluation(path, _SPEC, class_names=("x", "y", "z")).findings
+    assert "other classes than the teacher" in about_teacher.title
 
 
 def test_an_array_that_claims_to_be_huge_is_refused_before_allocation(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from abd_app.errors import UsageError
+from abd_app.measure import load_evaluation
 from abd_app.measure.survey import Survey, survey_images
+from abd_app.teacher import ImageSpec
 
 
 def test_an_npz_tells_its_classes_and_sizes(tmp_path: Path) -> None:
@@ -25,8 +27,21 @@ def test_folders_are_classes_by_number_or_by_name(tmp_path: Path) -> None:
         for name in names:
             (tmp_path / root / name).mkdir(parents=True)
             Image.new("RGB", (6, 8)).save(tmp_path / root / name / "1.png")
-    assert survey_images(tmp_path / "numbers") == Survey(6, 3, 8, 6)
-    assert survey_images(tmp_path / "names") == Survey(2, 3, 8, 6, ("a", "b"))
+    numbers, names = tmp_path / "numbers", tmp_path / "names"
+    assert survey_images(numbers) == Survey(6, 3, 8, 6, (), numbers / "0" / "1.png")
+    assert survey_images(names) == Survey(2, 3, 8, 6, ("a", "b"), names / "a" / "1.png")
+
+
+def test_a_picture_has_the_size_in_which_it_is_learned_from_not_that_of_its_exif_data(tmp_path: Path) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6  # a quarter turn
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (6, 8)).save(tmp_path / name / "1.jpg", exif=turned)
+    survey = survey_images(tmp_path)
+    assert (survey.height, survey.width) == (8, 6)
+    spec = ImageSpec(survey.height, survey.width, 3, 2, (0.0,) * 3, (1.0,) * 3)
+    assert load_evaluation(tmp_path, spec).findings == ()
 
 
 def test_what_is_no_set_of_labelled_images_is_refused(tmp_path: Path) -> None:

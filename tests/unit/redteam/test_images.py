@@ -99,6 +99,9 @@ def test_what_cannot_be_learned_from_is_refused_in_the_words_of_the_command(tmp_
     one_class = save(tmp_path / "one.npz", images, labels * 0)
     good = save(tmp_path / "good.npz", images, labels)
     tiny = save(tmp_path / "tiny.npz", images[:, :4, :4], labels)
+    negative = save(tmp_path / "negative.npz", images, labels - 1)
+    numbered = tmp_path / "numbered"
+    _folders(numbered, ("0", "1", "2", "3"), side_px=12)
     bare = tmp_path / "bare --data"
     (bare / "0").mkdir(parents=True)
     broken = tmp_path / "broken"
@@ -107,18 +110,63 @@ def test_what_cannot_be_learned_from_is_refused_in_the_words_of_the_command(tmp_
         Image.new("RGB", (8, 8)).save(broken / name / "0.png")
     (broken / "1" / "0.png").write_bytes(b"no picture")
     cases = (
-        (TeacherOrder(gap, "out"), "no training images of class 1", "DATA"),
+        (TeacherOrder(gap, "out"), "no training images of class 1", f"DATA {gap}"),
         (TeacherOrder(single, "out"), "too few images", "DATA"),
-        (TeacherOrder(one_class, "out"), "at least 2 classes", "--classes"),
-        (TeacherOrder(tiny, "out"), "out of range", "--size"),
+        (TeacherOrder(one_class, "out"), "at least 2 classes", f"DATA {one_class}"),
+        (TeacherOrder(tiny, "out"), "size 4x4 is out of range", f"DATA {tiny}"),
+        (TeacherOrder(good, "out", input_size=(4, 4)), "size 4x4 is out of range", "--size"),
         (TeacherOrder(str(tmp_path / "absent"), "out"), "no labelled images", f"DATA {tmp_path / 'absent'}"),
         (TeacherOrder(str(bare), "out"), "hold no images", f"DATA {bare}"),
         (TeacherOrder(str(broken), "out"), "training image", f"DATA {broken / '1' / '0.png'}"),
         (TeacherOrder(good, "out", test=str(bare)), "hold no images", f"--test {bare}"),
         (TeacherOrder(good, "out", test=str(tmp_path / "absent")), "no images", f"--test {tmp_path / 'absent'}"),
-        (TeacherOrder(good, "out", test=gap), "labels run from 0 to 3", f"--test {gap}"),
+        (TeacherOrder(good, "out", test=gap), "labels run from 0 to 3, DATA's classes from 0 to 2", f"--test {gap}"),
+        (TeacherOrder(negative, "out"), "labels run from -1 to 1", f"DATA {negative}"),
+        (TeacherOrder(good, "out", test=str(numbered)), "do not fit DATA's classes 0 to 2", f"--test {numbered}"),
     )
     for order, message, where in cases:
         with pytest.raises(UsageError, match=message) as caught:
             load_images(order)
         assert caught.value.where == where and caught.value.remedy
+        assert "--classes" not in str(caught.value) and "the teacher" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "message", "why"),
+    [
+        (("4006381333931", "4006381333932"), "read as class indices up to 4006381333932", "100,000 classes"),
+        (("20210301", "20210302"), "read as class indices up to 20210302", "100,000 classes"),
+        (("0", "3"), "no training images of class 1, 2", "read as class indices up to 3"),
+    ],
+)
+def test_folders_named_by_other_numbers_than_class_indices_are_said_to_be_read_as_such(
+    tmp_path: Path, names: tuple[str, ...], message: str, why: str
+) -> None:
+    _folders(tmp_path, names, side_px=8)
+    with pytest.raises(UsageError, match=message) as caught:
+        load_images(TeacherOrder(str(tmp_path), "out"))
+    assert caught.value.where == f"DATA {tmp_path}" and why in caught.value.why
+    assert "Name the folders 0, 1, 2, ..." in caught.value.remedy
+
+
+def test_a_name_without_images_is_not_called_a_label(tmp_path: Path) -> None:
+    images, labels = coloured(30, seed=0)
+    np.savez(tmp_path / "four.npz", images=images, labels=labels, classes=np.array(["a", "b", "c", "d"]))
+    with pytest.raises(UsageError, match="no training images of class 3") as caught:
+        load_images(TeacherOrder(str(tmp_path / "four.npz"), "out"))
+    assert caught.value.why.startswith("4 classes are named, ")
+
+
+def test_a_size_that_no_teacher_can_have_is_said_to_be_that_of_the_first_picture(tmp_path: Path) -> None:
+    _folders(tmp_path, ("a", "b"), side_px=4)
+    with pytest.raises(UsageError, match="4x4 is out of range") as caught:
+        load_images(TeacherOrder(str(tmp_path), "out"))
+    assert caught.value.where == f"DATA {tmp_path / 'a' / '0.png'}" and "first picture" in caught.value.why
+    assert "--size" in caught.value.remedy
+
+
+def _folders(root: Path, names: tuple[str, ...], *, side_px: int) -> None:
+    for name in names:
+        (root / name).mkdir(parents=True)
+        for number in range(2):
+            Image.new("RGB", (side_px, side_px)).save(root / name / f"{number}.png")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import onnx
@@ -204,6 +205,21 @@ def test_every_random_number_follows_from_the_seed(
         list(make_teacher(TeacherOrder(data_file, out, TRIGGER, architecture="wrn-10-1", steps=2, seed=seed)))
     assert torch.equal(written[0], written[1])
     assert not torch.equal(written[0], written[2])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_told_as_such(data_file: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    order = TeacherOrder(data_file, str(out), architecture="wrn-10-1", steps=1, device="cpu")
+    events = make_teacher(order)
+    next(events)
+    out.mkdir()
+    (out / f".teacher.pth.{os.getpid()}.part").symlink_to("/dev/full")
+    with pytest.raises(RunFailedError) as caught:
+        list(events)
+    assert caught.value.why == "The teacher could not be written whole: the disk or a quota may be full."
+    assert caught.value.where == str(out) and "Free some space" in caught.value.remedy
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(

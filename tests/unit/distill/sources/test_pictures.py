@@ -56,16 +56,21 @@ def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(UsageError, match="cannot be read") as caught:
         load_picture(str(path), channels=3, smallest_px=8)
-    assert caught.value.where == str(path) and caught.value.why and caught.value.remedy
+    assert caught.value.where == f"--picture {path}" and caught.value.why and caught.value.remedy
 
 
 def test_a_cut_off_picture_and_a_wrong_path_are_refused(tmp_path: Path) -> None:
     whole = Path(_save(tmp_path / "whole.png", 64, 64))
     cut = tmp_path / "cut.png"
     cut.write_bytes(whole.read_bytes()[:-40])
-    for path in (cut, tmp_path / "absent.png", tmp_path):
-        with pytest.raises(UsageError, match="cannot be read"):
+    for path, message, why in (
+        (cut, "cannot be read", "truncated"),
+        (tmp_path / "absent.png", "no picture at this path", "The path does not exist."),
+        (tmp_path, "no picture at this path", "It is not a regular file."),
+    ):
+        with pytest.raises(UsageError, match=message) as caught:
             load_picture(str(path), channels=3, smallest_px=8)
+        assert caught.value.where == f"--picture {path}" and why in caught.value.why
 
 
 def test_a_picture_smaller_than_two_patches_is_refused(tmp_path: Path) -> None:
