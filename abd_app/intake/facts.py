@@ -9,7 +9,7 @@ from abd_app.errors import UsageError
 from abd_app.intake.candidate import Candidate
 from abd_app.intake.guesses import guess_input_size, guess_mean_std, proposed_input_size, proposed_mean_std, written
 from abd_app.intake.onnx_batch import OneByOne
-from abd_app.intake.stated import LEAST_PX, MOST_PX
+from abd_app.intake.stated import LEAST_PX, MOST_PX, MOST_STD
 from abd_app.plan import TeacherFacts
 from abd_app.teacher import Answers, Finding, Question
 
@@ -104,6 +104,21 @@ def _normalisation_findings(candidate: Candidate, facts: TeacherFacts, mean: tup
     return [Finding("warning", "Normalisation differs from what the file says", detail)]
 
 
+def _check_normalisation(facts: TeacherFacts) -> None:
+    """Refuses what is meant for pixels in [0, 255]: images would be nearly black to the teacher."""
+    if facts.mean is None or facts.std is None:
+        return
+    for called, most, values in (("mean", 1.0, facts.mean), ("standard deviation", MOST_STD, facts.std)):
+        if max(values) > most:
+            divided = (written(tuple(value / _MOST_OF_A_BYTE for value in one)) for one in (facts.mean, facts.std))
+            raise UsageError(
+                "The normalisation is for pixels in [0, 255].",
+                where="--mean, --std",
+                why=f"Pixels are in [0, 1] here, so that their {called} cannot be {max(values):g}.",
+                remedy=f"Divided by 255 they are {' and '.join(divided)}: give these.",
+            )
+
+
 def _check(candidate: Candidate, facts: TeacherFacts) -> None:
     if None not in (facts.num_classes, candidate.num_classes) and facts.num_classes != candidate.num_classes:
         raise UsageError(
@@ -118,14 +133,7 @@ def _check(candidate: Candidate, facts: TeacherFacts) -> None:
             where="--mean, --std",
             remedy=f"Give {candidate.channels} value{'s' if candidate.channels > 1 else ''} each.",
         )
-    if facts.mean is not None and facts.std is not None and max(facts.mean) > 1:
-        mean, std = (written(tuple(value / _MOST_OF_A_BYTE for value in values)) for values in (facts.mean, facts.std))
-        raise UsageError(
-            "The normalisation is for pixels in [0, 255].",
-            where="--mean, --std",
-            why=f"Pixels are in [0, 1] here, so that their mean cannot be {max(facts.mean):g}.",
-            remedy=f"Divided by 255 they are {mean} and {std}: give these.",
-        )
+    _check_normalisation(facts)
     differ = None not in (facts.answers, candidate.answers) and facts.answers != candidate.answers
     if differ and not candidate.answers_logits_instead:  # then either is true, before or after
         raise UsageError(

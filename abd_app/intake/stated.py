@@ -30,7 +30,7 @@ METADATA = "the metadata in the file"
 
 _FOR_BYTES = 10
 """Numbers beyond this are for pixels in [0, 255]."""
-_LEAST_STD, _MOST_STD = 0.003, 2.0
+_LEAST_STD, MOST_STD = 0.003, 2.0
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def for_unit_pixels(
         return None
     most = 255.0 if max(*mean, *std) > _FOR_BYTES else 1.0
     mean, std = tuple(value / most for value in mean), tuple(value / most for value in std)
-    plausible = all(0 <= value <= 1 for value in mean) and all(_LEAST_STD <= value <= _MOST_STD for value in std)
+    plausible = all(0 <= value <= 1 for value in mean) and all(_LEAST_STD <= value <= MOST_STD for value in std)
     return (mean, std) if plausible else None
 
 

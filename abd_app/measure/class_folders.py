@@ -10,7 +10,7 @@ from pathlib import Path
 
 from abd_app.errors import UsageError
 from abd_app.measure.given import GivenImages
-from abd_app.measure.pictures import PICTURE_SUFFIXES
+from abd_app.pictures import PICTURE_SUFFIXES
 from abd_app.teacher import Finding
 
 MOST_FILES = 5_000_000

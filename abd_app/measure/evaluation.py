@@ -18,7 +18,7 @@ from abd_app.measure.arrays import read_arrays
 from abd_app.measure.class_folders import class_folders, class_pictures
 from abd_app.measure.class_order import indices_by_name, numbers_as_names, order_doubted
 from abd_app.measure.given import GivenImages
-from abd_app.measure.pictures import fit_picture, open_picture
+from abd_app.pictures import fit_picture, open_picture
 from abd_app.teacher import Finding, ImageSpec
 
 MAX_BYTES = 2 * 2**30

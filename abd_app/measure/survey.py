@@ -10,7 +10,7 @@ from abd_app.errors import UsageError
 from abd_app.measure.arrays import MOST_CLASSES, describe_arrays
 from abd_app.measure.class_folders import class_folders, class_pictures
 from abd_app.measure.given import GivenImages
-from abd_app.measure.pictures import open_picture
+from abd_app.pictures import open_picture
 
 
 @dataclass(frozen=True)

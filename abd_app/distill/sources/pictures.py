@@ -11,8 +11,8 @@ from PIL import Image
 
 from abd_app.distill.sources.augment import PatchCutter
 from abd_app.distill.sources.procedural import draw_canvases
-from abd_app.eight_bit import eight_bit, upright
 from abd_app.errors import UsageError
+from abd_app.pictures import open_picture
 from abd_app.teacher import ImageSpec
 
 PROCEDURAL_PICTURES, PROCEDURAL_SIDE_PX = 24, 256
@@ -23,28 +23,20 @@ def load_picture(path: str, *, channels: int, smallest_px: int) -> torch.Tensor:
     """The user's picture, ``(1, C, S, S)`` uint8: its centre square, at most 2048 pixels wide.
 
     Args:
-        path: Of a PNG, JPEG or other format that Pillow reads.
+        path: Of a file that :func:`abd_app.pictures.open_picture` reads.
         channels: 1 or 3.
         smallest_px: Side of a patch; the picture must be larger.
 
     Raises:
-        UsageError: There is no such picture, it cannot be read or is too small.
+        UsageError: There is no such picture, it cannot be read, or it is too large or too small.
     """
-    where = f"--picture {path}"
-    _check_there(Path(path), where)
-    try:
-        with Image.open(path) as opened:
-            opened.draft("RGB", (LARGEST_SIDE_PX, LARGEST_SIDE_PX))
-            picture = eight_bit(upright(opened)).convert("L" if channels == 1 else "RGB")
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise UsageError(
-            "The picture cannot be read.", where=where, why=str(error), remedy="Give a PNG or JPEG file."
-        ) from error
+    opened = open_picture(Path(path), what="picture for patches", option="--picture")
+    picture = opened.convert("L" if channels == 1 else "RGB")
     side = min(picture.size)
     if side < 2 * smallest_px:
         raise UsageError(
             f"The picture is too small: {picture.width} x {picture.height} pixels.",
-            where=where,
+            where=f"--picture {path}",
             why=f"Patches of {smallest_px} pixels are cut from it.",
             remedy=f"Give one of at least {2 * smallest_px} pixels a side, the more and the more varied the better.",
         )
@@ -54,16 +46,6 @@ def load_picture(path: str, *, channels: int, smallest_px: int) -> torch.Tensor:
         square = square.resize((LARGEST_SIDE_PX, LARGEST_SIDE_PX), Image.Resampling.BOX)
     pixels = np.asarray(square, dtype=np.uint8).reshape(1, square.height, square.width, channels)
     return torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2).contiguous()
-
-
-def _check_there(path: Path, where: str) -> None:
-    if not path.is_file():
-        raise UsageError(
-            "There is no picture at this path.",
-            where=where,
-            why="It is not a regular file." if path.exists() else "The path does not exist.",
-            remedy="Give a PNG or JPEG file.",
-        )
 
 
 @functools.lru_cache(maxsize=2)

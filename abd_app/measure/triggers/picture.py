@@ -10,9 +10,9 @@ from PIL import Image
 
 from abd_app.assets import asset
 from abd_app.errors import UsageError
-from abd_app.measure.pictures import open_picture
 from abd_app.measure.triggers.base import Canvas, Stamp
 from abd_app.measure.triggers.placing import Patch, check_fits, placed
+from abd_app.pictures import open_picture
 from abd_app.plan import BUILT_IN_TRIGGERS, TriggerSpec
 
 

@@ -93,6 +93,7 @@ def test_nothing_stays_in_the_temporary_folder(
         ({"mean": (0.5,) * 3, "std": (0.5,) * 3, "architecture": "wrn-16-2"}, "do not fit wrn-16-2"),
         ({"answers": "probabilities"}, "answers logits"),
         ({"mean": (125.0, 123.0, 114.0), "std": (63.0, 62.1, 66.7)}, "for pixels in \\[0, 255\\]"),
+        ({"mean": (0.0, 0.0, 0.0), "std": (255.0, 255.0, 255.0)}, "for pixels in \\[0, 255\\]"),
         ({"input_size": (8, 1024)}, None),
     ],
 )

@@ -12,7 +12,7 @@ from PIL import ExifTags, Image
 from abd_app.errors import UsageError
 from abd_app.measure import evaluation
 from abd_app.measure.evaluation import load_evaluation
-from abd_app.measure.pictures import open_picture
+from abd_app.pictures import open_picture
 from abd_app.teacher import ImageSpec
 
 

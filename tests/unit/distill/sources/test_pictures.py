@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from abd_app.distill.sources import pictures
 from abd_app.distill.sources.pictures import load_picture, procedural_patches, procedural_pictures
@@ -59,14 +59,25 @@ def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes) -> None:
     assert caught.value.where == f"--picture {path}" and caught.value.why and caught.value.remedy
 
 
+def test_no_interpreter_is_started_for_what_calls_itself_a_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = list[object]()
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *given: started.append(given))
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\nshowpage\n")
+    with pytest.raises(UsageError, match="cannot be read"):
+        load_picture(str(tmp_path / "a.png"), channels=3, smallest_px=8)
+    assert not started
+
+
 def test_a_cut_off_picture_and_a_wrong_path_are_refused(tmp_path: Path) -> None:
     whole = Path(_save(tmp_path / "whole.png", 64, 64))
     cut = tmp_path / "cut.png"
     cut.write_bytes(whole.read_bytes()[:-40])
     for path, message, why in (
         (cut, "cannot be read", "truncated"),
-        (tmp_path / "absent.png", "no picture at this path", "The path does not exist."),
-        (tmp_path, "no picture at this path", "It is not a regular file."),
+        (tmp_path / "absent.png", "does not exist or is not a file", ""),
+        (tmp_path, "does not exist or is not a file", ""),
     ):
         with pytest.raises(UsageError, match=message) as caught:
             load_picture(str(path), channels=3, smallest_px=8)

@@ -9,7 +9,7 @@ import pytest
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from abd_app.errors import UsageError
-from abd_app.measure.pictures import open_picture
+from abd_app.pictures import open_picture
 
 _RAMP = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
 

@@ -1,7 +1,8 @@
-"""Opens pictures that a user hands in: evaluation images, triggers and masks."""
+"""Opens pictures that a user hands in: evaluation images, triggers and masks, and what patches are cut from."""
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from pathlib import Path
 
@@ -9,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, TiffImagePlugin
 
-from abd_app.eight_bit import eight_bit, upright
 from abd_app.errors import UsageError
 
 PICTURE_SUFFIXES = frozenset(
@@ -48,7 +48,7 @@ def open_picture(path: Path, *, what: str, option: str, turned: bool = True) -> 
             with Image.open(path, formats=_FORMATS) as opened:
                 _check_size(opened, path, what=what, option=option)
                 _check_bits(opened, path, what=what, option=option)
-                return eight_bit(upright(opened) if turned else opened)
+                return _eight_bit(_upright(opened) if turned else opened)
     except UsageError:
         raise
     except Exception as error:  # Pillow's decoders raise many types on damaged files
@@ -99,3 +99,19 @@ def _check_bits(picture: Image.Image, path: Path, *, what: str, option: str) -> 
             why="Which of its numbers is white cannot be told.",
             remedy="Save it with 8 bits a channel.",
         )
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """The picture turned as its EXIF data says; as it lies where that is damaged."""
+    with contextlib.suppress(Exception):  # Pillow's reader of EXIF raises many types
+        return ImageOps.exif_transpose(picture)
+    return picture
+
+
+def _eight_bit(picture: Image.Image) -> Image.Image:
+    """The picture in ``L``, ``RGB`` or ``RGBA``."""
+    if picture.mode.startswith("I"):  # 16-bit grey, which convert() would clip to white
+        return Image.fromarray((np.asarray(picture) // 257).clip(0, 255).astype(np.uint8))
+    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+        return picture.convert("RGBA")
+    return picture.convert("L" if picture.mode in ("1", "L") else "RGB")
