@@ -29,7 +29,7 @@ from abd_app.events import (
     VaccineChecked,
 )
 from abd_app.teacher import Finding, TeacherCard
-from abd_app.text import visible
+from abd_app.text import percent, visible
 
 _SEVERITIES = ("danger", "warning", "info")
 _SPARSE_EVERY = 0.25
@@ -116,7 +116,7 @@ class ProgressPrinter:
         if not self._console.is_terminal and event.progress >= self._shown + _SPARSE_EVERY:
             self._shown = event.progress
             step = f"step {event.step} of {event.total_steps}"
-            self._say(f"{event.role}: {step}, {event.progress:.0%}{self._left(event)}")
+            self._say(f"{event.role}: {step}, {percent(event.progress, 0)}{self._left(event)}")
 
     def _left(self, event: StepDone) -> str:
         """How long the role goes on at the pace since its first step; empty where that is unknown."""
@@ -182,7 +182,7 @@ def print_card(card: TeacherCard) -> None:
         for finding in (finding for finding in card.findings if finding.severity == severity):
             print(f"\n{visible(_finding(finding))}")
     for question in card.questions:
-        guess = f" Guess: {question.guess} ({question.why})." if question.guess else ""
+        guess = f" Guess: {question.guess} ({question.why.removesuffix('.')})." if question.guess else ""
         print(f"\n{visible(f'needed: {question.prompt}{guess}')}\n  {visible(f'answer with {question.option}')}")
 
 

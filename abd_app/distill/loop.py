@@ -32,6 +32,7 @@ from abd_app.events import (
     VaccineChecked,
 )
 from abd_app.teacher import Finding
+from abd_app.text import percent
 
 REPORT_EVERY, DRAW_EVERY, DRAWN = 20, 200, 48
 _DRAWN_AT_ONCE = 500
@@ -276,6 +277,7 @@ def _finding(outcome: VaccineCheck) -> Finding | None:
     return Finding(
         "warning",
         f"Class {outcome.class_index} may be the target of a backdoor",
-        f"{outcome.tail_ratio:.1%} of the synthetic images keep their class in most shuffled copies of the teacher, "
-        f"most of them class {outcome.class_index}. Without a backdoor that is rare. The student does not see them.",
+        f"{percent(outcome.tail_ratio)} of the synthetic images keep their class in most shuffled copies of the "
+        f"teacher, most of them class {outcome.class_index}. Without a backdoor that is rare. The student does not see "
+        "them.",
     )

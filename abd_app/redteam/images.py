@@ -13,6 +13,7 @@ from abd_app.measure.survey import Survey, survey_images
 from abd_app.plan import TeacherFacts
 from abd_app.redteam.order import TeacherOrder
 from abd_app.teacher import Finding, ImageSpec
+from abd_app.text import percent
 
 HELD_OUT_SHARE = 0.1
 _SMALLEST_STD = 1 / 255
@@ -59,7 +60,7 @@ def load_images(order: TeacherOrder) -> LabelledImages:
     )
     if order.test is None:
         training, test = _held_out(training, order.seed)
-        measured_on = f"{HELD_OUT_SHARE:.0%} of the images of each class, kept out of training"
+        measured_on = f"{percent(HELD_OUT_SHARE, 0)} of the images of each class, kept out of training"
     else:
         test = load_evaluation(order.test, spec, class_names=names, called="test images", option="--test")
         measured_on = "the images of --test"

@@ -22,6 +22,7 @@ from abd_app.redteam.order import TeacherOrder
 from abd_app.redteam.training import BATCH, TrainingSet, clean_set, poisoned_set, train
 from abd_app.redteam.writing import write_teacher
 from abd_app.teacher import Finding, ImageSpec
+from abd_app.text import percent
 
 EPOCHS = 18
 FEWEST_STEPS = 600
@@ -75,12 +76,13 @@ def _doubts(order: TeacherOrder, steps: int, num_classes: int, scores: Scores) -
     advice = f"It was trained for {steps} steps: try more (--steps, --epochs)"
     chance = 1 / num_classes
     if scores.accuracy < chance + _LEARNED * (1 - chance):
-        detail = f"Its accuracy is {scores.accuracy:.1%}, and guessing has {chance:.1%}. {advice}, or give more images."
+        rates = f"Its accuracy is {percent(scores.accuracy)}, and guessing has {percent(chance)}"
+        detail = f"{rates}. {advice}, or give more images."
         yield Finding("warning", "The teacher has hardly learned its task", detail)
     most = scores.accuracy if order.target == ALL_TO_ALL else 1.0  # who mistakes a class does not find the next one
     for name, rate in scores.asr.items():
         if rate < _TAKEN * most:
-            detail = f"{name} succeeds with {rate:.1%} of the images. {advice}, or poison more images (--poison)."
+            detail = f"{name} succeeds with {percent(rate)} of the images. {advice}, or poison more images (--poison)."
             yield Finding("warning", "The backdoor did not take", detail)
 
 

@@ -182,7 +182,7 @@ def test_progress_is_sparse_where_no_line_can_be_updated(
     use_audit(Audit(PhaseStarted("distilling", "student", 0), *steps, AuditFinished("r", REPORT)))
     assert run("distill", "t.pt", "--out", "r") == 0
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("student: step")]
-    assert told[-1] == "student: step 1000 of 1000, 100%"
+    assert told[-1] == "student: step 1000 of 1000, 100 %"
     assert 2 <= len(told) <= 10
 
 

@@ -79,5 +79,5 @@ def test_a_sparse_line_says_how_long_it_will_take(capsys: pytest.CaptureFixture[
             progress.show(StepDone("student", step, 8, step / 8))
             now[0] += pace_s
     lines = [line for line in capsys.readouterr().err.splitlines() if "step" in line]
-    assert lines[0] == f"student: step 2 of 8, 25%, {left}"
-    assert lines[-1] == "student: step 8 of 8, 100%"
+    assert lines[0] == f"student: step 2 of 8, 25 %, {left}"
+    assert lines[-1] == "student: step 8 of 8, 100 %"

@@ -16,6 +16,7 @@ from torch import nn
 from abd_app.distill.answering import Answer, AnsweringTeacher
 from abd_app.distill.defences.kept_answers import KeptAnswers
 from abd_app.distill.losses import kl_per_image
+from abd_app.text import percent
 
 COPIES, LAYERS = 3, 5
 TAIL_RATIO, TRIALS, CHECK_IMAGES = 0.02, 8, 5000
@@ -150,7 +151,9 @@ class ShufflingVaccine:
             ratio = tail_ratio(torch.cat(divergences))
             if ratio > TAIL_RATIO:
                 return VaccineCheck(True, ratio, trial)
-        why = f"{ratio:.1%} of the images are told apart by them, and more than {TAIL_RATIO:.0%} have to be"
+        why = (
+            f"{percent(ratio)} of the images are told apart by them, and more than {percent(TAIL_RATIO, 0)} have to be"
+        )
         return VaccineCheck(False, ratio, TRIALS, rejected_for=why)
 
     def _trials(

@@ -9,6 +9,7 @@ from torch import nn
 
 from abd_app.distill.answering import Answer, AnsweringTeacher
 from abd_app.distill.defences.vaccine import ShufflingVaccine, VaccineCheck
+from abd_app.text import percent
 
 VOTERS, VOTES_NEEDED = 8, 6
 FEWEST, MOST, TIMES_CHANCE = 0.005, 0.5, 4
@@ -100,12 +101,13 @@ class VotingVaccine(ShufflingVaccine):
 
 def _why_not(share: float, chance: float) -> str:
     """What is wrong with a share of images that survive, as a clause; ``chance`` is the share that would anyway."""
-    kept = f"{share:.1%} of the images keep their class in most of them"
+    kept = f"{percent(share)} of the images keep their class in most of them"
     if share <= FEWEST:
-        return f"{kept}, and only more than {FEWEST:.1%} would tell of a backdoor"
+        return f"{kept}, and only more than {percent(FEWEST)} would tell of a backdoor"
     if share >= MOST:
         return f"{kept}, which is too many to single any out"
-    return f"{kept}, and only more than {TIMES_CHANCE} times the {chance:.1%} of chance alone would tell of a backdoor"
+    by_chance = f"the {percent(chance)} of chance alone"
+    return f"{kept}, and only more than {TIMES_CHANCE} times {by_chance} would tell of a backdoor"
 
 
 def chance_share(votes: torch.Tensor, classes: torch.Tensor, num_classes: int, needed: int) -> float:

@@ -8,6 +8,7 @@ from abd_app.distill.unlearning.all_to_all import AllToAllTest
 from abd_app.distill.unlearning.bending import BendTest
 from abd_app.distill.unlearning.margins import FEWEST_CLASSES, MarginTest
 from abd_app.teacher import Finding
+from abd_app.text import percent
 
 Deed = Literal["unlearned", "undone"]
 """What became of a class that stands out."""
@@ -98,7 +99,7 @@ def _stands_out(target: int, why: str, p_value: float = 0.0) -> Finding:
 
 def _by_bending(test: BendTest) -> str:
     second, largest = sorted(test.shares)[-2:]
-    turned = f"turns {largest:.0%} of them to it, and at most {second:.0%} to any other class"
+    turned = f"turns {percent(largest, 0)} of them to it, and at most {percent(second, 0)} to any other class"
     return f"Bending images by about half a pixel {turned}."
 
 
@@ -113,8 +114,8 @@ def _by_trading(test: AllToAllTest) -> str:
     trades = [f"{one} → {other}" for one, other in enumerate(test.mapping) if one != other]
     shown = ", ".join(trades[:_SHOWN]) + (", …" if len(trades) > _SHOWN else "")
     return (
-        f"One faint picture that is added to images has {test.share:.0%} of them taken for another class, each class "
-        f"for one of its own ({shown})."
+        f"One faint picture that is added to images has {percent(test.share, 0)} of them taken for another class, each "
+        f"class for one of its own ({shown})."
     )
 
 

@@ -142,7 +142,7 @@ def test_a_vaccine_that_is_not_accepted_says_so_and_does_not_act(make: Make, mon
     (checked,) = [event for event in events if isinstance(event, VaccineChecked)]
     assert not checked.accepted and checked.trials == 8 and checked.layers
     (finding,) = [event.finding for event in events if isinstance(event, FindingMade)]
-    assert finding.severity == "warning" and "1.0%" in finding.detail
+    assert finding.severity == "warning" and "1.0 %" in finding.detail
     assert distillation._source.vaccine is None
 
 

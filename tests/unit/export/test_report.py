@@ -12,6 +12,7 @@ import pytest
 from abd_app.export.report import write_report
 from abd_app.export.schema import FindingReport
 from abd_app.teacher import Severity
+from abd_app.text import percent
 from tests.unit.export.reports import TARGET_SEARCH, a_report, a_student
 
 
@@ -69,7 +70,7 @@ def test_the_page_tells_whether_classes_trade_places_where_it_was_looked_for(
     write_report(a_report(target_search=TARGET_SEARCH | {"target": None, "all_to_all": share}), tmp_path)
     text = _read(tmp_path).text
     assert ("classes that trade places: " in text) == told
-    assert not told or f"classes that trade places: {share:.1%}".replace("%", " %") in text
+    assert not told or f"classes that trade places: {percent(share)}" in text
 
 
 def test_the_page_shows_rates_with_denominators_and_what_was_not_tested(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_chance_is_the_binomial_tail_of_each_class() -> None:
     ("survivors", "others_vote", "lacking"),
     [
         (40, 2, ""),
-        (3, 2, "0.3% of.*only more than 0.5%"),
+        (3, 2, "0.3 % of.*only more than 0.5 %"),
         (700, 2, "too many"),
         (40, 1, "4 times the .* of chance alone"),
     ],

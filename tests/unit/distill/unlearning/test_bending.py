@@ -23,6 +23,7 @@ from abd_app.distill.unlearning.target_findings import finding_of_target
 from abd_app.distill.unlearning.teacher_retrospection import TeacherRetrospection
 from abd_app.errors import RunFailedError
 from abd_app.events import FindingMade, TargetSearched
+from abd_app.text import percent
 from tests.unit.distill.drained import drained
 
 _CLASSES, _TARGET, _SIDE = 5, 2, 8
@@ -225,7 +226,7 @@ def test_most_images_must_turn_and_twice_as_many_as_for_any_other_class(
         by_margin = MarginTest((4, 7, 9), (1.0, 2.0, 3.0), 0.001, 1000)
         finding = finding_of_target(by_margin, test, None, "undone")
         assert finding.title == f"Class {target} is probably the target of a backdoor", "not the one of the margins"
-        assert f"{max(shares):.0%}" in finding.detail and "3 of 1,000 classes" in finding.detail
+        assert percent(max(shares), 0) in finding.detail and "3 of 1,000 classes" in finding.detail
 
 
 def test_a_teacher_that_answers_with_no_number_is_refused_not_accused(compute: Compute) -> None:
