@@ -10,6 +10,17 @@ import torch.nn.functional as F
 from abd_app.distill.compute.device import sent
 
 _PARTS = 8
+_PIXELS_AT_ONCE, _FEWEST_AT_ONCE = 2**23, 8  # 512 images of 128 pixels; fewer would all be of one picture
+
+
+def portions(count: int, size: tuple[int, int]) -> list[int]:
+    """In how many images at a time ``count`` of a size (height, width) are drawn: their floats take much memory.
+
+    The portions are nearly equal; of up to 128 by 128 pixels 512 images and more are one.
+    """
+    most = max(_FEWEST_AT_ONCE, _PIXELS_AT_ONCE // (size[0] * size[1]))
+    pieces = max(1, math.ceil(count / most))
+    return [count * (piece + 1) // pieces - count * piece // pieces for piece in range(pieces)]
 
 
 class PatchCutter:

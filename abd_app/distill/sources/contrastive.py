@@ -29,8 +29,8 @@ class ProjectionHead(nn.Module):
 class FeatureBank:
     """A ring of teacher features of the images so far, on the device; the oldest give way to the newest.
 
-    Kept in bfloat16, which is as good for a negative and takes half the memory; never more than a gibibyte. It holds
-    features before the projection head, which goes on learning.
+    Kept in bfloat16, which is as good for a negative and takes half the memory; at most a gibibyte, or what ``least``
+    images take. It holds features before the projection head, which goes on learning.
 
     Args:
         capacity: Images at most; fewer where they would take more memory than that.
@@ -40,7 +40,7 @@ class FeatureBank:
     """
 
     def __init__(self, capacity: int, features: int, *, least: int, device: torch.device) -> None:
-        size = affordable(capacity, (1, features, _BYTES), least=least)
+        size = affordable(capacity, features * _BYTES, least=least)
         self._features = torch.empty(size, features, dtype=torch.bfloat16, device=device)
         self._written = 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -12,9 +11,23 @@ from abd_app.distill.compute.device import sent
 MOST_BYTES = 2**30
 
 
-def affordable(capacity: int, shape: tuple[int, int, int], *, least: int) -> int:
-    """``capacity`` images of ``shape`` (C, H, W), or fewer where they would take more than a gibibyte."""
-    return min(capacity, max(least, MOST_BYTES // math.prod(shape)))
+def affordable(capacity: int, row_bytes: int, *, least: int = 1) -> int:
+    """How many rows to keep: ``capacity``, or fewer where they would take more than a gibibyte.
+
+    Args:
+        capacity: Rows at most.
+        row_bytes: Of one, with all that is kept beside it.
+        least: Rows that are kept whatever they take, if the capacity is not less.
+    """
+    return min(capacity, max(least, MOST_BYTES // row_bytes))
+
+
+def restored(rows: torch.Tensor, saved: torch.Tensor) -> torch.Tensor:
+    """``rows`` with ``saved`` ones in the first places; of an earlier version's checkpoint these may be more."""
+    if len(saved) > len(rows):
+        return saved.to(rows.device)
+    rows[: len(saved)] = saved
+    return rows
 
 
 class ImagePool:
@@ -56,5 +69,5 @@ class ImagePool:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores :meth:`state_dict` of a pool of the same capacity."""
-        self._images[: len(state["images"])] = state["images"]
+        self._images = restored(self._images, state["images"])
         self._written = state["written"]

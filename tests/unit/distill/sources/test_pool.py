@@ -60,8 +60,18 @@ def test_a_restored_pool_goes_on_where_the_first_stopped() -> None:
 
 def test_large_images_make_the_pool_smaller_but_not_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_BYTES", 1200)
-    shape = (3, 2, 2)
-    assert affordable(50, shape, least=4) == 50
-    assert affordable(500, shape, least=4) == 100
-    assert affordable(500, (3, 20, 20), least=4) == 4
-    assert affordable(2, (3, 20, 20), least=4) == 2
+    assert affordable(50, 12) == 50
+    assert affordable(500, 12) == 100
+    assert affordable(500, 3000) == 1
+    assert affordable(500, 3000, least=4) == 4
+    assert affordable(2, 3000, least=4) == 2
+
+
+def test_a_checkpoint_of_a_larger_pool_is_not_refused() -> None:
+    """Earlier versions kept more of large images."""
+    larger, smaller = _pool(5), _pool(3)
+    larger.add(_grey(1, 2, 3, 4, 5, 6))
+    smaller.load_state_dict(larger.state_dict())
+    for pool in (larger, smaller):
+        pool.add(_grey(7))
+    assert _held(smaller) == _held(larger) == {3, 4, 5, 6, 7}
