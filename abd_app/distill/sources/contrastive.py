@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from abd_app.distill.compute.device import sent
-from abd_app.distill.sources.pool import affordable
+from abd_app.distill.sources.pool import affordable, restored, saved
 
 EMBEDDING = 128
 _BYTES = 2
@@ -60,11 +60,11 @@ class FeatureBank:
 
     def state_dict(self) -> dict[str, Any]:
         """The features and the place of the next."""
-        return {"features": self._features[: len(self)].clone(), "written": self._written}
+        return {"features": saved(self._features[: len(self)]), "written": self._written}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores :meth:`state_dict` of a bank of the same capacity."""
-        self._features[: len(state["features"])] = state["features"]
+        self._features = restored(self._features, state["features"])
         self._written = state["written"]
 
 

@@ -16,7 +16,7 @@ from abd_app.distill.defences.vaccine import ShufflingVaccine
 from abd_app.distill.labelling import Labeller
 from abd_app.distill.sources.augment import PatchCutter, cutmix, jitter_colours, portions, shift_and_flip
 from abd_app.distill.sources.base import Batch, GeneratorStep
-from abd_app.distill.sources.pool import ImagePool, affordable, restored
+from abd_app.distill.sources.pool import ImagePool, affordable, restored, saved
 from abd_app.errors import RunFailedError
 
 
@@ -202,8 +202,8 @@ class BalancedPatchSource:
         held = len(self.pool)
         return {
             "pool": self.pool.state_dict(),
-            "logits": self._logits[:held].clone(),
-            "suspicious": self._suspicious[:held].clone(),
+            "logits": saved(self._logits[:held]),
+            "suspicious": saved(self._suspicious[:held]),
             "given": self._given,
             "generator": self._random.get_state(),
         }

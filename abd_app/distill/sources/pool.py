@@ -22,11 +22,16 @@ def affordable(capacity: int, row_bytes: int, *, least: int = 1) -> int:
     return min(capacity, max(least, MOST_BYTES // row_bytes))
 
 
-def restored(rows: torch.Tensor, saved: torch.Tensor) -> torch.Tensor:
-    """``rows`` with ``saved`` ones in the first places; of an earlier version's checkpoint these may be more."""
-    if len(saved) > len(rows):
-        return saved.to(rows.device)
-    rows[: len(saved)] = saved
+def saved(rows: torch.Tensor) -> torch.Tensor:
+    """A copy for a checkpoint, on the CPU: beside a pool a GPU may have no room for a second one."""
+    return rows.to("cpu", copy=True)
+
+
+def restored(rows: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    """``rows`` with those of a checkpoint in the first places; one of an earlier version may have more of them."""
+    if len(kept) > len(rows):
+        return kept.to(rows.device)
+    rows[: len(kept)] = kept
     return rows
 
 
@@ -64,8 +69,8 @@ class ImagePool:
         return self._images[sent(chosen, self._images.device)]
 
     def state_dict(self) -> dict[str, Any]:
-        """The images and the place of the next."""
-        return {"images": self._images[: len(self)].clone(), "written": self._written}
+        """The images, on the CPU, and the place of the next."""
+        return {"images": saved(self._images[: len(self)]), "written": self._written}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores :meth:`state_dict` of a pool of the same capacity."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from abd_app.distill.sources import pool as module
-from abd_app.distill.sources.pool import ImagePool, affordable
+from abd_app.distill.sources.pool import ImagePool, affordable, restored, saved
 
 
 def _grey(*values: int) -> torch.Tensor:
@@ -65,6 +65,18 @@ def test_large_images_make_the_pool_smaller_but_not_too_small(monkeypatch: pytes
     assert affordable(500, 3000) == 1
     assert affordable(500, 3000, least=4) == 4
     assert affordable(2, 3000, least=4) == 2
+
+
+def test_a_checkpoint_takes_no_memory_on_the_device() -> None:
+    pool = ImagePool(4, (3, 2, 2), torch.device("meta"))
+    pool._written = 1
+    with pytest.raises(NotImplementedError, match="Cannot copy out of meta"):  # it is to leave the device
+        pool.state_dict()
+    rows = torch.zeros(3)
+    kept = saved(rows)
+    rows += 1
+    assert kept.tolist() == [0, 0, 0], "a copy there, too"
+    assert restored(rows, kept[:2]) is rows and rows.tolist() == [0, 0, 1], "on the device of the rows"
 
 
 def test_a_checkpoint_of_a_larger_pool_is_not_refused() -> None:
