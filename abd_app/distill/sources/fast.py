@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -102,6 +102,15 @@ class InvertedPatchSource(BalancedPatchSource):
                 self._at_once, self._inversion = count // 2, None
             else:
                 return
+
+    def state_dict(self) -> dict[str, Any]:
+        """As of the pool, and how many images memory holds."""
+        return {**super().state_dict(), "at_once": self._at_once}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores :meth:`state_dict`."""
+        super().load_state_dict(state)
+        self._at_once, self._inversion = state.get("at_once"), None  # not in checkpoints of earlier versions
 
     def _inverted(self, student: nn.Module | None, count: int) -> Iterator[GeneratorStep]:
         """Adam on the pixels of ``count`` images of the pool, which then are labelled and join it."""
