@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from abd_app.distill.channelwise import scaled
 from abd_app.distill.losses import batchnorm_distance
+from abd_app.networks.batchnorm import tracked_batchnorms
 
 
 @contextmanager
@@ -101,13 +102,6 @@ class _ChannelStatistics(torch.autograd.Function):
         slope = 2 * by_variance * (activations.shape[1] / activations.numel())
         start = by_mean * (activations.shape[1] / activations.numel()) - slope * mean
         return scaled(activations, slope, start)
-
-
-def tracked_batchnorms(network: nn.Module) -> list[_BatchNorm]:
-    """The BatchNorm layers over images that carry statistics of the training data, converted ONNX ones included."""
-    others = (nn.BatchNorm1d, nn.BatchNorm3d)
-    layers = (one for one in network.modules() if isinstance(one, _BatchNorm) and not isinstance(one, others))
-    return [layer for layer in layers if layer.running_mean is not None]
 
 
 @contextmanager

@@ -16,12 +16,13 @@ from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.compute.device import sent
 from abd_app.distill.defences.vaccine import ShufflingVaccine
 from abd_app.distill.losses import kl_per_image
-from abd_app.distill.observe import batchnorm_distances, batchnorm_readings, frozen_batchnorm, tracked_batchnorms
+from abd_app.distill.observe import batchnorm_distances, batchnorm_readings, frozen_batchnorm
 from abd_app.distill.sources.augment import resized_crops, shift_and_flip
 from abd_app.distill.sources.base import Batch, GeneratorStep
 from abd_app.distill.sources.contrastive import FeatureBank, ProjectionHead, contrastive_loss
 from abd_app.distill.sources.generators import PixelGenerator
 from abd_app.distill.sources.pool import ImagePool, affordable
+from abd_app.networks.batchnorm import tracked_batchnorms
 from abd_app.teacher import ImageSpec
 
 
