@@ -65,7 +65,12 @@ def assemble(
     """A distillation of ``teacher``, which is copied to the device, into a fresh student.
 
     Args:
+        teacher: Is left as it is.
+        recipe: Method, defences and hyper-parameters.
+        student_name: Architecture of the student.
+        compute: Device and precision.
         seed: Of everything random; student and twin of one seed start from the same weights.
+        role: ``student`` or ``twin``, copied into the events.
         picture: Of the user, for ``ood`` and ``fast``; ``None``: ``pictures``, ``(M, C, S, S)`` uint8, or procedural.
         fast: Settings of ``fast`` other than the default; ``cmi``, ``patches``: those of ``cmi`` and balanced ``ood``.
 

@@ -41,9 +41,9 @@ def recorded_outputs(network: nn.Module, names: Sequence[str]) -> Iterator[list[
 
 @contextmanager
 def batchnorm_distances(network: nn.Module) -> Iterator[list[torch.Tensor]]:
-    """While open, every forward pass appends, per BatchNorm2d, how far the batch's statistics are from the stored.
+    """While open, every forward pass appends, per layer, how far the batch's statistics are from the stored.
 
-    The caller clears the list between passes.
+    Of those that :func:`tracked_batchnorms` gives. The caller clears the list between passes.
     """
     with batchnorm_readings(network, statistics_distance) as distances:
         yield distances
@@ -53,7 +53,7 @@ def batchnorm_distances(network: nn.Module) -> Iterator[list[torch.Tensor]]:
 def batchnorm_readings(
     network: nn.Module, read: Callable[[_BatchNorm, torch.Tensor], torch.Tensor]
 ) -> Iterator[list[torch.Tensor]]:
-    """While open, every forward pass appends ``read(layer, input)`` per BatchNorm2d.
+    """While open, every forward pass appends ``read(layer, input)`` for each layer of :func:`tracked_batchnorms`.
 
     Args:
         network: Any module.
