@@ -21,7 +21,7 @@ from abd_app.export.report import plain, write_report
 from abd_app.export.shareable import without_folders
 from abd_app.export.weak_classes import finding_of_classes
 
-PARITY_IMAGES = 256
+PARITY_IMAGES, _PARITY_PICTURES = 256, 3
 
 
 def export_student(audit: OpenAudit, student: nn.Module) -> Iterator[Event]:
@@ -42,7 +42,7 @@ def export_student(audit: OpenAudit, student: nn.Module) -> Iterator[Event]:
     }
     with audit.folder.writing():
         save_weights(student, folder / "student.safetensors", metadata=metadata)
-        images = procedural_patches(PARITY_IMAGES, spec, seed=audit.plan.seed)
+        images = procedural_patches(PARITY_IMAGES, spec, seed=audit.plan.seed, pictures_count=_PARITY_PICTURES)
         path = folder / "student.onnx"
         audit.record.parity_max_abs = export_onnx(student, spec, path, metadata=metadata, images=images)
         yield StudentExported(str(path), audit.record.parity_max_abs, PARITY_IMAGES)
