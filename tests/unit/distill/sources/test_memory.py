@@ -70,3 +70,13 @@ def test_no_more_patches_than_fit_are_floats_at_once(
     assert 8 <= max(seen) <= 16
     if kind == "ood":
         assert len(source.pool) == 4 * 48, "as many as are to be drawn"
+
+
+def test_pictures_are_kept_as_they_are_and_patches_are_those_of_their_floats() -> None:
+    whole = torch.randint(256, (3, 3, 64, 64), dtype=torch.uint8)
+    cutter, by_floats = (augment.PatchCutter(pictures, height=8, width=8) for pictures in (whole, whole.float() / 255))
+    assert cutter._pyramid[0] is whole, "large ones would take gibibytes more"
+    assert len(cutter._pyramid) == 3
+    for seed in range(6):
+        ours, theirs = (one.cut(16, torch.Generator().manual_seed(seed)) for one in (cutter, by_floats))
+        assert torch.equal(ours, theirs)
