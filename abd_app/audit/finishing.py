@@ -22,7 +22,7 @@ from abd_app.export.shareable import without_folders
 from abd_app.export.weak_classes import finding_of_classes
 from abd_app.run_files import file_sha256
 
-PARITY_IMAGES = 256
+PARITY_IMAGES, _PARITY_PICTURES = 256, 3
 
 
 def export_student(audit: OpenAudit, student: nn.Module) -> Iterator[Event]:
@@ -44,7 +44,7 @@ def export_student(audit: OpenAudit, student: nn.Module) -> Iterator[Event]:
     with audit.folder.writing():
         weights, path = folder / "student.safetensors", folder / "student.onnx"
         save_weights(student, weights, metadata=metadata)
-        images = procedural_patches(PARITY_IMAGES, spec, seed=audit.plan.seed)
+        images = procedural_patches(PARITY_IMAGES, spec, seed=audit.plan.seed, pictures_count=_PARITY_PICTURES)
         audit.record.parity_max_abs = export_onnx(student, spec, path, metadata=metadata, images=images)
         audit.record.student_files = {file.name: file_sha256(file) for file in (path, weights)}
         yield StudentExported(str(path), audit.record.parity_max_abs, PARITY_IMAGES)

@@ -20,11 +20,13 @@ from abd_app.distill.compute.parallel import is_main_process
 from abd_app.distill.defences.vaccine import VaccineError
 from abd_app.distill.loop import Distillation
 from abd_app.distill.recipe import Recipe
+from abd_app.distill.sources.pictures import drawn_pictures
 from abd_app.events import (
     CheckpointSaved,
     DeviceUsed,
     Event,
     FindingMade,
+    PhaseAdvanced,
     PhaseStarted,
     Role,
     StepDone,
@@ -131,11 +133,21 @@ def _assembled(audit: OpenAudit, recipe: Recipe, role: Role) -> Generator[Event,
 
     if recipe.bounds is not None:
         yield from note_missing_bounds(audit)
+    if recipe.method in ("fast", "ood") and audit.plan.picture is None:
+        yield from _draw_pictures(audit, role)
     try:
         return attempt(recipe)
     except VaccineError as error:
         yield from audit.note(Finding("warning", "Shuffling Vaccine is off", f"The teacher has {error}."))
         return attempt(dataclasses.replace(recipe, vaccine="none"))
+
+
+def _draw_pictures(audit: OpenAudit, role: Role) -> Iterator[Event]:
+    """Procedural pictures, one by one, so that a run can be paused and cancelled meanwhile; they are kept."""
+    spec = audit.teacher.spec
+    smallest_px = max(spec.height, spec.width)
+    for share in drawn_pictures(channels=spec.channels, seed=audit.plan.seed, smallest_px=smallest_px):
+        yield PhaseAdvanced(role, share)
 
 
 def note_missing_bounds(audit: OpenAudit) -> Iterator[Event]:

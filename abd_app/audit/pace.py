@@ -13,7 +13,6 @@ from abd_app.distill.laps import Cycle
 from abd_app.distill.recipe import Recipe
 from abd_app.distill.sources.fast import FastSettings, inverted_images
 from abd_app.distill.sources.ood import PatchSettings
-from abd_app.distill.sources.pool import affordable
 from abd_app.distill.sources.zskt import STUDENT_STEPS
 from abd_app.distill.unlearning import all_to_all
 from abd_app.distill.unlearning.bending import STEPS as BEND_STEPS
@@ -74,7 +73,8 @@ class Pace:
     def _begins(self, recipe: Recipe) -> float:
         """First labelling, and the part of the last epoch that was drawn and is not learned from."""
         if recipe.labels_once:
-            return self._first(recipe) * self.plain.own[0] / _PATCHES.drawn
+            pool = self._pool(recipe)
+            return pool.first * self.plain.own[0] / pool.drawn
         if recipe.method == "cmi":
             generator_steps, student_steps = recipe.epoch
             return -recipe.steps % student_steps / student_steps * generator_steps * self.plain.source
@@ -116,19 +116,19 @@ class Pace:
         if recipe.method == "cmi":
             return recipe.steps * recipe.batch_size * self.answer
         inverts = recipe.method == "fast"
-        settings = _FAST if inverts else _PATCHES
-        renewed = settings.drawn + inverts * inverted_images(self.spec.height, self.spec.width)
-        return (self._first(recipe) + recipe.steps / settings.student_steps * renewed) * self.answer
+        pool, student_steps = self._pool(recipe), (_FAST if inverts else _PATCHES).student_steps
+        renewed = pool.drawn + inverts * inverted_images(self.spec.height, self.spec.width)
+        return (pool.first + recipe.steps / student_steps * renewed) * self.answer
 
-    def _first(self, recipe: Recipe) -> int:
-        """Patches that are labelled before the student starts."""
+    def _pool(self, recipe: Recipe) -> PatchSettings:
+        """How many patches are labelled before the student starts, and at a time."""
         shape = self.spec.channels, self.spec.height, self.spec.width
-        return affordable(first_patches(recipe), shape, least=4 * _PATCHES.drawn)
+        return replace(_PATCHES, first=first_patches(recipe)).fitted(shape, self.spec.num_classes)
 
     def _drawn(self, recipe: Recipe) -> float:
         """To draw one image and have the teacher answer it, without the vaccine's votes."""
         if recipe.labels_once:
-            return max(self.answer, self.plain.own[0] / _PATCHES.drawn - self.shuffled)
+            return max(self.answer, self.plain.own[0] / self._pool(recipe).drawn - self.shuffled)
         if recipe.method == "zskt":  # what the student's first step on a pseudo-batch takes longer
             return max(self.answer, (self.plain.first - self.plain.later) / recipe.batch_size)
         return self.answer

@@ -70,6 +70,7 @@ class _Rehearsal:
         self._teacher: AnsweringTeacher = placed[0]
         self._vaccine: ShufflingVaccine | None = placed[1]
         self._spec, self._compute, self._student, self._whole = spec, compute, student, recipe.batch_size
+        self._patches = _PATCHES.fitted((spec.channels, spec.height, spec.width), spec.num_classes)
         size = self._affordable_batch()
         self._scale = self._whole / size
         self._images = self._draw(size)
@@ -148,13 +149,13 @@ class _Rehearsal:
 
     def _labelled(self) -> int:
         """Patches that are labelled at a time here: of ``ood``'s many a few times the batch."""
-        return min(_PATCHES.drawn, _BATCHES_LABELLED * self._recipe.batch_size)
+        return min(self._patches.drawn, _BATCHES_LABELLED * self._recipe.batch_size)
 
     def _cycle(self, *, later_steps: int = 2) -> Cycle:
         cycle = timed_cycle(self._distillation, self._compute, later_steps=later_steps)
         own = tuple(self._scale * seconds for seconds in cycle.own)
         if self._recipe.labels_once:  # first of all
-            own = (cycle.own[0] * _PATCHES.drawn / self._labelled(), *own[1:])
+            own = (cycle.own[0] * self._patches.drawn / self._labelled(), *own[1:])
         if self._recipe.method == "fast":  # after the labelling
             own = (own[0], own[1] + (_FAST.inversion_steps - 1) * own[2])  # the first step sets up the inversion
         elif self._recipe.method == "cmi":

@@ -25,8 +25,8 @@ def run_audit(
     With ``student='purified'`` the teacher itself, purified, takes the student's place.
 
     Pausing is not asking for the next event. Cancelling is closing the generator; a run can then go on from its last
-    checkpoint. One that ends before it has a checkpoint leaves no folder, and a finished one that is to go on gives its
-    result again.
+    checkpoint. One that ends before it has a checkpoint leaves no folder, unless one is wanted at that moment: then
+    it can begin again in its folder. A finished one that is to go on gives its result again.
 
     Of several processes (:mod:`abd_app.audit.together`) all learn, and the first alone measures, writes and exports.
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from abd_app.distill.observe import tracked_batchnorms
+from abd_app.networks.batchnorm import tracked_batchnorms
 from abd_app.networks.catalog import build, stage_names
 from abd_app.networks.pixels import PixelNetwork
 from abd_app.teacher import ImageSpec, Teacher, TeacherCard

@@ -16,7 +16,6 @@ from abd_app.distill.defences.retrospection import PaperRetrospection
 from abd_app.distill.defences.vaccine import ShufflingVaccine
 from abd_app.distill.defences.voting import VotingVaccine
 from abd_app.distill.loop import Distillation
-from abd_app.distill.observe import tracked_batchnorms
 from abd_app.distill.recipe import Recipe
 from abd_app.distill.sources.base import ImageSource
 from abd_app.distill.sources.cmi import CmiSettings, ContrastiveInversionSource
@@ -28,6 +27,7 @@ from abd_app.distill.sources.zskt import STUDENT_STEPS, AdversarialSource
 from abd_app.distill.student import Student, matching_stages
 from abd_app.distill.unlearning.teacher_retrospection import TeacherRetrospection
 from abd_app.events import Role
+from abd_app.networks.batchnorm import tracked_batchnorms
 from abd_app.networks.catalog import build
 from abd_app.networks.pixels import PixelNetwork
 from abd_app.teacher import ImageSpec, Teacher
@@ -65,7 +65,12 @@ def assemble(
     """A distillation of ``teacher``, which is copied to the device, into a fresh student.
 
     Args:
+        teacher: Is left as it is.
+        recipe: Method, defences and hyper-parameters.
+        student_name: Architecture of the student.
+        compute: Device and precision.
         seed: Of everything random; student and twin of one seed start from the same weights.
+        role: ``student`` or ``twin``, copied into the events.
         picture: Of the user, for ``ood`` and ``fast``; ``None``: ``pictures``, ``(M, C, S, S)`` uint8, or procedural.
         fast: Settings of ``fast`` other than the default; ``cmi``, ``patches``: those of ``cmi`` and balanced ``ood``.
 

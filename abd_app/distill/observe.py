@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from abd_app.distill.channelwise import scaled
 from abd_app.distill.losses import batchnorm_distance
+from abd_app.networks.batchnorm import tracked_batchnorms
 
 
 @contextmanager
@@ -40,9 +41,9 @@ def recorded_outputs(network: nn.Module, names: Sequence[str]) -> Iterator[list[
 
 @contextmanager
 def batchnorm_distances(network: nn.Module) -> Iterator[list[torch.Tensor]]:
-    """While open, every forward pass appends, per BatchNorm2d, how far the batch's statistics are from the stored.
+    """While open, every forward pass appends, per layer, how far the batch's statistics are from the stored.
 
-    The caller clears the list between passes.
+    Of those that :func:`tracked_batchnorms` gives. The caller clears the list between passes.
     """
     with batchnorm_readings(network, statistics_distance) as distances:
         yield distances
@@ -52,7 +53,7 @@ def batchnorm_distances(network: nn.Module) -> Iterator[list[torch.Tensor]]:
 def batchnorm_readings(
     network: nn.Module, read: Callable[[_BatchNorm, torch.Tensor], torch.Tensor]
 ) -> Iterator[list[torch.Tensor]]:
-    """While open, every forward pass appends ``read(layer, input)`` per BatchNorm2d.
+    """While open, every forward pass appends ``read(layer, input)`` for each layer of :func:`tracked_batchnorms`.
 
     Args:
         network: Any module.
@@ -101,13 +102,6 @@ class _ChannelStatistics(torch.autograd.Function):
         slope = 2 * by_variance * (activations.shape[1] / activations.numel())
         start = by_mean * (activations.shape[1] / activations.numel()) - slope * mean
         return scaled(activations, slope, start)
-
-
-def tracked_batchnorms(network: nn.Module) -> list[_BatchNorm]:
-    """The BatchNorm layers over images that carry statistics of the training data, converted ONNX ones included."""
-    others = (nn.BatchNorm1d, nn.BatchNorm3d)
-    layers = (one for one in network.modules() if isinstance(one, _BatchNorm) and not isinstance(one, others))
-    return [layer for layer in layers if layer.running_mean is not None]
 
 
 @contextmanager

@@ -179,7 +179,7 @@ class Student:
             self._optimizer.load_state_dict(state["optimizer"])
         else:
             restore_optimizer(self._optimizer, state["optimizer"])
-        self.microbatches.most = state.get("at_a_time")  # not in checkpoints of earlier versions
+        self.microbatches.restore(state.get("at_a_time"))  # not in checkpoints of earlier versions
 
     def _make_optimizer(self, rate: float) -> torch.optim.Optimizer | MuonAdam:
         parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from abd_app.intake.sniff import FileKind
 from abd_app.intake.stated import NOTHING_STATED, StatedFacts
 from abd_app.networks import catalog
+from abd_app.networks.batchnorm import tracked_batchnorms
 from abd_app.networks.fingerprints import Fit
 from abd_app.teacher import Answers, DataFile, Finding
 
@@ -56,13 +56,7 @@ class Candidate:
     @property
     def batchnorm_layers(self) -> int:
         """BatchNorm layers with statistics that an inversion could match."""
-        modules = self.network.modules() if self.network is not None else ()
-        return sum(
-            isinstance(module, _BatchNorm)
-            and not isinstance(module, (nn.BatchNorm1d, nn.BatchNorm3d))
-            and module.running_mean is not None
-            for module in modules
-        )
+        return 0 if self.network is None else len(tracked_batchnorms(self.network))
 
     @property
     def batchnorm_folded(self) -> bool:

@@ -124,15 +124,19 @@ class Microbatches:
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
 
+    def restore(self, most: int | None) -> None:
+        """Goes on with as many images at a time as an earlier part of the run found out; if fewer, without a trial."""
+        self.most, self._measured = most, self._measured or most is not None
+
     def findings(self) -> Iterator[Finding]:
         """What a reader should know, each once."""
         while self._findings:
             yield self._findings.pop(0)
 
     def _parts(self, own: slice) -> list[slice]:
-        """Consecutive parts of nearly one size, none larger than the most."""
+        """Consecutive parts of nearly one size, none larger than the most if none becomes smaller than the fewest."""
         count = own.stop - own.start
-        pieces = 1 if self.most is None else max(1, -(-count // self.most))
+        pieces = 1 if self.most is None else max(1, min(-(-count // self.most), count // self._fewest))
         edges = [own.start + count * piece // pieces for piece in range(pieces + 1)]
         return [slice(*pair) for pair in itertools.pairwise(edges)]
 

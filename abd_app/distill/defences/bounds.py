@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from abd_app.distill.channelwise import by_channel, clamped
-from abd_app.distill.observe import tracked_batchnorms
+from abd_app.networks.batchnorm import tracked_batchnorms
 
 BOUND_STDS = 3.0
 _PRECISIONS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)

@@ -10,6 +10,17 @@ import torch.nn.functional as F
 from abd_app.distill.compute.device import sent
 
 _PARTS = 8
+_PIXELS_AT_ONCE, _FEWEST_AT_ONCE = 2**23, 8  # 512 images of 128 pixels; fewer would all be of one picture
+
+
+def portions(count: int, size: tuple[int, int]) -> list[int]:
+    """In how many images at a time ``count`` of a size (height, width) are drawn: their floats take much memory.
+
+    The portions are nearly equal; of up to 128 by 128 pixels 512 images and more are one.
+    """
+    most = max(_FEWEST_AT_ONCE, _PIXELS_AT_ONCE // (size[0] * size[1]))
+    pieces = max(1, math.ceil(count / most))
+    return [count * (piece + 1) // pieces - count * piece // pieces for piece in range(pieces)]
 
 
 class PatchCutter:
@@ -26,9 +37,10 @@ class PatchCutter:
     """
 
     def __init__(self, pictures: torch.Tensor, *, height: int, width: int) -> None:
-        self._pyramid = [pictures.float() / 255]
+        self._pyramid = [pictures]  # as it is: large ones in floats would take a gibibyte and more
         while min(self._pyramid[-1].shape[-2:]) >= 4 * max(height, width):
-            self._pyramid.append(F.avg_pool2d(self._pyramid[-1], 2))
+            halved = [F.avg_pool2d(_floats(picture), 2) for picture in self._pyramid[-1].split(1)]
+            self._pyramid.append(torch.cat(halved))
         self._size = (height, width)
         self._device = pictures.device
 
@@ -45,13 +57,14 @@ class PatchCutter:
         grid = self._grid(len(source) * each, level.shape[-1], generator)
         # Patches of the same picture lie side by side in one tall grid: grid_sample reads each picture once.
         tall = grid.view(len(source), each * self._size[0], self._size[1], 2)
-        patches = F.grid_sample(level[sent(source, self._device)], tall, padding_mode="reflection", align_corners=False)
+        chosen = _floats(level[sent(source, self._device)])
+        patches = F.grid_sample(chosen, tall, padding_mode="reflection", align_corners=False)
         patches = (
             patches.view(len(source), channels, each, *self._size).transpose(1, 2).reshape(-1, channels, *self._size)
         )
         order = torch.randperm(len(patches), generator=generator)[:count]
-        chosen = patches[sent(order, self._device)]
-        return jitter_colours(soften_some(chosen, generator) if soften else chosen, generator)
+        cut = patches[sent(order, self._device)]
+        return jitter_colours(soften_some(cut, generator) if soften else cut, generator)
 
     def cut_at_all_scales(self, count: int, generator: torch.Generator, *, soften: bool = True) -> torch.Tensor:
         """The same, in eight parts that come from a level each: for a batch on which something is judged alone."""
@@ -80,6 +93,11 @@ class PatchCutter:
             dim=1,
         ).view(count, 2, 3)
         return F.affine_grid(sent(theta, self._device), [count, 1, *self._size], align_corners=False)
+
+
+def _floats(pixels: torch.Tensor) -> torch.Tensor:
+    """Pixels in [0, 1], of uint8 or as they are."""
+    return pixels.float().div_(255) if pixels.dtype == torch.uint8 else pixels
 
 
 def soften_some(images: torch.Tensor, generator: torch.Generator, share: float = 0.4) -> torch.Tensor:

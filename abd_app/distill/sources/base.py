@@ -56,7 +56,7 @@ class ImageSource(Protocol):
         """Endless; trains the generator against ``student`` in between where there is one."""
 
     def sample(self, count: int) -> torch.Tensor:
-        """``(count, C, H, W)`` uint8 fresh images on the device, without training anything."""
+        """``(count, C, H, W)`` uint8 images on the device, drawn anew or from those that are kept; trains nothing."""
 
     def restart_cycle(self) -> None:
         """Lets the next batch be the first of a cycle, whatever comes before it included: so one can be timed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +16,13 @@ from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.compute.device import sent
 from abd_app.distill.defences.vaccine import ShufflingVaccine
 from abd_app.distill.losses import kl_per_image
-from abd_app.distill.observe import batchnorm_distances, batchnorm_readings, frozen_batchnorm, tracked_batchnorms
+from abd_app.distill.observe import batchnorm_distances, batchnorm_readings, frozen_batchnorm
 from abd_app.distill.sources.augment import resized_crops, shift_and_flip
 from abd_app.distill.sources.base import Batch, GeneratorStep
 from abd_app.distill.sources.contrastive import FeatureBank, ProjectionHead, contrastive_loss
 from abd_app.distill.sources.generators import PixelGenerator
 from abd_app.distill.sources.pool import ImagePool, affordable
+from abd_app.networks.batchnorm import tracked_batchnorms
 from abd_app.teacher import ImageSpec
 
 
@@ -86,7 +88,8 @@ class ContrastiveInversionSource:
     Deviations without a change of method: images and features live on the device, not in files; the bank starts empty
     instead of with random numbers; borders are mirrored when images are shifted; the student's rate falls at
     every step instead of every epoch. At 32 pixels the generator has the published layers; larger images take more
-    doublings, each with half the maps. Where images or features would take more than a gibibyte the oldest give way.
+    doublings, each with half the maps. Where images or features would take more than a gibibyte the oldest give way;
+    those of the last epoch stay.
 
     Args:
         teacher: Answers; must have BatchNorm statistics.
@@ -104,7 +107,7 @@ class ContrastiveInversionSource:
         self._num_classes = spec.num_classes
         self._padding = max(1, round(min(spec.height, spec.width) / 8))
         self._shape = (spec.channels, spec.height, spec.width)
-        capacity = affordable(settings.capacity, self._shape, least=4 * settings.drawn)
+        capacity = affordable(settings.capacity, math.prod(self._shape), least=settings.drawn)
         self.pool = ImagePool(capacity, self._shape, self._device)
         features = sum(layer.num_features for layer in tracked_batchnorms(teacher.network))
         self.bank = FeatureBank(settings.bank, features, least=settings.drawn, device=self._device)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from abd_app.distill.compute.device import sent
-from abd_app.distill.sources.pool import affordable
+from abd_app.distill.sources.pool import affordable, restored, saved
 
 EMBEDDING = 128
 _BYTES = 2
@@ -29,8 +29,8 @@ class ProjectionHead(nn.Module):
 class FeatureBank:
     """A ring of teacher features of the images so far, on the device; the oldest give way to the newest.
 
-    Kept in bfloat16, which is as good for a negative and takes half the memory; never more than a gibibyte. It holds
-    features before the projection head, which goes on learning.
+    Kept in bfloat16, which is as good for a negative and takes half the memory; at most a gibibyte, or what ``least``
+    images take. It holds features before the projection head, which goes on learning.
 
     Args:
         capacity: Images at most; fewer where they would take more memory than that.
@@ -40,7 +40,7 @@ class FeatureBank:
     """
 
     def __init__(self, capacity: int, features: int, *, least: int, device: torch.device) -> None:
-        size = affordable(capacity, (1, features, _BYTES), least=least)
+        size = affordable(capacity, features * _BYTES, least=least)
         self._features = torch.empty(size, features, dtype=torch.bfloat16, device=device)
         self._written = 0
 
@@ -60,11 +60,11 @@ class FeatureBank:
 
     def state_dict(self) -> dict[str, Any]:
         """The features and the place of the next."""
-        return {"features": self._features[: len(self)].clone(), "written": self._written}
+        return {"features": saved(self._features[: len(self)]), "written": self._written}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores :meth:`state_dict` of a bank of the same capacity."""
-        self._features[: len(state["features"])] = state["features"]
+        self._features = restored(self._features, state["features"])
         self._written = state["written"]
 
 

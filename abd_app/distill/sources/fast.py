@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -51,6 +52,12 @@ class FastSettings(PatchSettings):
     one_hot: float = 1.0
     adversarial: float = 1.0
     rate: float = 0.04
+
+    def fitted(self, shape: tuple[int, int, int], num_classes: int) -> Self:
+        """Of what is inverted at most a quarter of the pool, too."""
+        fitted = super().fitted(shape, num_classes)
+        quarter = max(_FEWEST, fitted.capacity // 4) if fitted.capacity < self.capacity else self.inverted
+        return replace(fitted, inverted=min(self.inverted, quarter))
 
 
 def inverted_images(height: int, width: int) -> int:
@@ -95,6 +102,15 @@ class InvertedPatchSource(BalancedPatchSource):
                 self._at_once, self._inversion = count // 2, None
             else:
                 return
+
+    def state_dict(self) -> dict[str, Any]:
+        """As of the pool, and how many images memory holds."""
+        return {**super().state_dict(), "at_once": self._at_once}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores :meth:`state_dict`."""
+        super().load_state_dict(state)
+        self._at_once, self._inversion = state.get("at_once"), None  # not in checkpoints of earlier versions
 
     def _inverted(self, student: nn.Module | None, count: int) -> Iterator[GeneratorStep]:
         """Adam on the pixels of ``count`` images of the pool, which then are labelled and join it."""

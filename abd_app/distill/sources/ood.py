@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -13,9 +14,9 @@ from abd_app.distill.answering import Answer, AnsweringTeacher, taken_for
 from abd_app.distill.compute.device import sent
 from abd_app.distill.defences.vaccine import ShufflingVaccine
 from abd_app.distill.labelling import Labeller
-from abd_app.distill.sources.augment import PatchCutter, cutmix, jitter_colours, shift_and_flip
+from abd_app.distill.sources.augment import PatchCutter, cutmix, jitter_colours, portions, shift_and_flip
 from abd_app.distill.sources.base import Batch, GeneratorStep
-from abd_app.distill.sources.pool import ImagePool, affordable
+from abd_app.distill.sources.pool import ImagePool, affordable, restored, saved
 from abd_app.errors import RunFailedError
 
 
@@ -25,10 +26,10 @@ class PatchSettings:
 
     Attributes:
         batch_size: Images a student step.
-        capacity: Labelled patches kept at most; fewer where they would take more than a gibibyte.
+        capacity: Labelled patches kept at most.
         first: Labelled patches before the student starts.
-        drawn: Patches labelled in one pass of the teacher.
-        student_steps: Student steps between two such passes.
+        drawn: Patches labelled between two rounds of the student.
+        student_steps: Student steps of a round.
         least_share: Classes rarer than this in the pool are not drawn more often for it, so that single patches are not
             repeated without end.
     """
@@ -39,6 +40,16 @@ class PatchSettings:
     drawn: int = 512
     student_steps: int = 20
     least_share: float = 0.005
+
+    def fitted(self, shape: tuple[int, int, int], num_classes: int) -> Self:
+        """The same, with so few images of ``shape`` (C, H, W) and logits that they take at most a gibibyte.
+
+        Then at most a quarter of what that holds is drawn between two rounds, so that the pool is not all new in each.
+        """
+        row_bytes = math.prod(shape) + 4 * num_classes  # uint8 and float32
+        capacity = affordable(self.capacity, row_bytes)
+        drawn = max(1, affordable(4 * self.drawn, row_bytes) // 4)
+        return replace(self, capacity=capacity, first=min(self.first, capacity), drawn=drawn)
 
 
 class BalancedPatchSource:
@@ -55,7 +66,7 @@ class BalancedPatchSource:
         size: (height, width) of a patch, pixels.
         num_classes: Of the teacher.
         generator: CPU generator of all randomness.
-        settings: Hyper-parameters.
+        settings: Hyper-parameters, which are :meth:`~PatchSettings.fitted`.
 
     Attributes:
         distrusted: Images that were optimised and that the teacher takes for one of these classes are held back.
@@ -73,17 +84,17 @@ class BalancedPatchSource:
     ) -> None:
         self.vaccine: ShufflingVaccine | None = None
         self.distrusted: tuple[int, ...] = ()
-        self._teacher, self._settings, self._random = teacher, settings, generator
-        self._cutter = PatchCutter(pictures, height=size[0], width=size[1])
         shape = (pictures.shape[1], *size)
-        capacity = affordable(settings.capacity, shape, least=4 * settings.drawn)
-        device = teacher.compute.device
+        settings = settings.fitted(shape, num_classes)
+        self._teacher, self._settings, self._random = teacher, settings, generator
+        self._cutter, self._size = PatchCutter(pictures, height=size[0], width=size[1]), size
+        capacity, device = settings.capacity, teacher.compute.device
         self.pool = ImagePool(capacity, shape, device)
         self._logits = torch.zeros(capacity, num_classes, device=device)
         self._suspicious = torch.zeros(capacity, dtype=torch.bool, device=device)
         self._weights: torch.Tensor | None = None
         self._labeller = Labeller(teacher)
-        self._first = min(settings.first, capacity)
+        self._first = settings.first
         self._padding = max(1, min(size) // 8)
         self._given = 0
 
@@ -118,17 +129,19 @@ class BalancedPatchSource:
 
     @torch.no_grad()
     def _label_more(self) -> GeneratorStep:
-        """One pass of the teacher over new patches: from the pictures and by mixing, in turn."""
+        """The teacher labels new patches: from the pictures or by mixing, by chance; large ones in portions."""
         count, filling = self._settings.drawn, len(self.pool) < self._first
         turn = int(torch.randint(2, (), generator=self._random))
-        if turn and len(self.pool) >= count:
-            pixels = self.pool.at(self._balanced(count)).float() / 255
-            mixed = shift_and_flip(pixels, self._random, self._padding)
-            patches = cutmix(jitter_colours(mixed, self._random), self._random)
-        else:
-            patches = self._cutter.cut(count, self._random)
-        self._store(patches)
+        mixes = turn and len(self.pool) >= count
+        for part in portions(count, self._size):
+            self._store(self._mixed(part) if mixes else self._cutter.cut(part, self._random))
         return GeneratorStep({}, min(1.0, len(self.pool) / self._first) if filling else None)
+
+    def _mixed(self, count: int) -> torch.Tensor:
+        """``(count, C, H, W)`` float images in [0, 1], each of two of the pool."""
+        pixels = self.pool.at(self._balanced(count)).float() / 255
+        mixed = shift_and_flip(pixels, self._random, self._padding)
+        return cutmix(jitter_colours(mixed, self._random), self._random)
 
     @torch.no_grad()
     def _store(self, patches: torch.Tensor, *, optimized: bool = False) -> None:
@@ -177,7 +190,8 @@ class BalancedPatchSource:
 
     def sample(self, count: int) -> torch.Tensor:
         """``(count, C, H, W)`` uint8 fresh patches."""
-        return (self._cutter.cut(count, self._random) * 255).round().to(torch.uint8)
+        parts = (self._cutter.cut(part, self._random) for part in portions(count, self._size))
+        return torch.cat([(part * 255).round().to(torch.uint8) for part in parts])
 
     def restart_cycle(self) -> None:
         """Lets the next batch be the first of a cycle."""
@@ -188,8 +202,8 @@ class BalancedPatchSource:
         held = len(self.pool)
         return {
             "pool": self.pool.state_dict(),
-            "logits": self._logits[:held].clone(),
-            "suspicious": self._suspicious[:held].clone(),
+            "logits": saved(self._logits[:held]),
+            "suspicious": saved(self._suspicious[:held]),
             "given": self._given,
             "generator": self._random.get_state(),
         }
@@ -197,7 +211,7 @@ class BalancedPatchSource:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores :meth:`state_dict`."""
         self.pool.load_state_dict(state["pool"])
-        self._logits[: len(self.pool)] = state["logits"]
-        self._suspicious[: len(self.pool)] = state["suspicious"]
+        self._logits = restored(self._logits, state["logits"])
+        self._suspicious = restored(self._suspicious, state["suspicious"])
         self._given, self._weights = state["given"], None
         self._random.set_state(state["generator"])

@@ -10,7 +10,7 @@ from torch import nn
 
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.defences.vaccine import ShufflingVaccine
-from abd_app.distill.sources.augment import PatchCutter, cutmix
+from abd_app.distill.sources.augment import PatchCutter, cutmix, portions
 from abd_app.distill.sources.base import Batch, GeneratorStep
 
 
@@ -43,7 +43,7 @@ class PatchSource:
         batch_size: int,
     ) -> None:
         self.vaccine: ShufflingVaccine | None = None
-        self._teacher, self._random, self._batch_size = teacher, generator, batch_size
+        self._teacher, self._random, self._batch_size, self._size = teacher, generator, batch_size, size
         self._cutter = PatchCutter(pictures, height=size[0], width=size[1])
 
     def batches(self, student: nn.Module) -> Iterator[Batch | GeneratorStep]:
@@ -65,7 +65,8 @@ class PatchSource:
 
     def sample(self, count: int) -> torch.Tensor:
         """``(count, C, H, W)`` uint8 fresh patches, not mixed."""
-        return (self._cut(count) * 255).round().to(torch.uint8)
+        parts = (self._cut(part) for part in portions(count, self._size))
+        return torch.cat([(part * 255).round().to(torch.uint8) for part in parts])
 
     def restart_cycle(self) -> None:
         """Every batch is a cycle of its own."""

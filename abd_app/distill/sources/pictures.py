@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 import functools
 from pathlib import Path
+=======
+from collections.abc import Generator
+>>>>>>> engine-fixes
 
 import numpy as np
 import torch
@@ -16,6 +20,9 @@ from abd_app.pictures import open_picture
 from abd_app.teacher import ImageSpec
 
 PROCEDURAL_PICTURES, PROCEDURAL_SIDE_PX = 24, 256
+_SETS_KEPT = 2
+_kept: dict[tuple[int, int, int], torch.Tensor] = {}
+"""By channels, seed and side: the newest sets that were drawn."""
 LARGEST_SIDE_PX = 2048
 
 
@@ -48,17 +55,53 @@ def load_picture(path: str, *, channels: int, smallest_px: int) -> torch.Tensor:
     return torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2).contiguous()
 
 
-@functools.lru_cache(maxsize=2)
-def procedural_pictures(*, channels: int, seed: int, smallest_px: int) -> torch.Tensor:
-    """24 pictures of dead leaves and textures, ``(24, C, S, S)`` uint8, S four patches or more; kept."""
-    side = max(PROCEDURAL_SIDE_PX, 4 * smallest_px)
-    pixels = torch.from_numpy(draw_canvases(PROCEDURAL_PICTURES, side, seed=seed)).permute(0, 3, 1, 2).contiguous()
-    return pixels if channels == 3 else pixels.float().mean(dim=1, keepdim=True).to(torch.uint8)
+def procedural_pictures(*, channels: int, seed: int, smallest_px: int, count: int | None = None) -> torch.Tensor:
+    """24 or ``count`` pictures of dead leaves and textures, ``(M, C, S, S)`` uint8, S four patches or more; kept."""
+    drawing = drawn_pictures(channels=channels, seed=seed, smallest_px=smallest_px, count=count)
+    while True:
+        try:
+            next(drawing)
+        except StopIteration as end:
+            pictures: torch.Tensor = end.value
+            return pictures
 
 
-def procedural_patches(count: int, spec: ImageSpec, *, seed: int) -> torch.Tensor:
-    """Synthetic images for checks: ``(count, C, H, W)`` uint8 patches of procedural pictures, on the CPU."""
-    pictures = procedural_pictures(channels=spec.channels, seed=seed, smallest_px=max(spec.height, spec.width))
+def drawn_pictures(
+    *, channels: int, seed: int, smallest_px: int, count: int | None = None
+) -> Generator[float, None, torch.Tensor]:
+    """The same as :func:`procedural_pictures`; after each picture, if they are not kept, the share that is drawn."""
+    side, count = max(PROCEDURAL_SIDE_PX, 4 * smallest_px), count or PROCEDURAL_PICTURES
+    kept = _kept.get((channels, seed, side))
+    if kept is None or len(kept) < count:
+        pictures = []
+        for canvas in draw_canvases(count, side, seed=seed):
+            pixels = torch.from_numpy(canvas).permute(2, 0, 1)
+            pictures.append(pixels if channels == 3 else pixels.float().mean(dim=0, keepdim=True).to(torch.uint8))
+            yield len(pictures) / count
+        kept = _keep((channels, seed, side), torch.stack(pictures))
+    return kept[:count]
+
+
+def _keep(key: tuple[int, int, int], pictures: torch.Tensor) -> torch.Tensor:
+    """Kept in the place of the oldest."""
+    _kept.pop(key, None)
+    _kept[key] = pictures
+    for old in list(_kept)[:-_SETS_KEPT]:
+        del _kept[old]
+    return pictures
+
+
+def procedural_patches(count: int, spec: ImageSpec, *, seed: int, pictures_count: int | None = None) -> torch.Tensor:
+    """Synthetic images for checks: ``(count, C, H, W)`` uint8 patches of procedural pictures, on the CPU.
+
+    Args:
+        count: Patches.
+        spec: Of the teacher.
+        seed: Of pictures and patches.
+        pictures_count: Of how many pictures; ``None``: 24, which take half a minute and more for large images.
+    """
+    smallest_px = max(spec.height, spec.width)
+    pictures = procedural_pictures(channels=spec.channels, seed=seed, smallest_px=smallest_px, count=pictures_count)
     cutter = PatchCutter(pictures, height=spec.height, width=spec.width)
     patches = cutter.cut_at_all_scales(count, torch.Generator().manual_seed(seed))
     return (patches * 255).round().to(torch.uint8)

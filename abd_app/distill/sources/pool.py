@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -12,9 +11,28 @@ from abd_app.distill.compute.device import sent
 MOST_BYTES = 2**30
 
 
-def affordable(capacity: int, shape: tuple[int, int, int], *, least: int) -> int:
-    """``capacity`` images of ``shape`` (C, H, W), or fewer where they would take more than a gibibyte."""
-    return min(capacity, max(least, MOST_BYTES // math.prod(shape)))
+def affordable(capacity: int, row_bytes: int, *, least: int = 1) -> int:
+    """How many rows to keep: ``capacity``, or fewer where they would take more than a gibibyte.
+
+    Args:
+        capacity: Rows at most.
+        row_bytes: Of one, with all that is kept beside it.
+        least: Rows that are kept whatever they take, if the capacity is not less.
+    """
+    return min(capacity, max(least, MOST_BYTES // row_bytes))
+
+
+def saved(rows: torch.Tensor) -> torch.Tensor:
+    """A copy for a checkpoint, on the CPU: beside a pool a GPU may have no room for a second one."""
+    return rows.to("cpu", copy=True)
+
+
+def restored(rows: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    """``rows`` with those of a checkpoint in the first places; one of an earlier version may have more of them."""
+    if len(kept) > len(rows):
+        return kept.to(rows.device)
+    rows[: len(kept)] = kept
+    return rows
 
 
 class ImagePool:
@@ -51,10 +69,10 @@ class ImagePool:
         return self._images[sent(chosen, self._images.device)]
 
     def state_dict(self) -> dict[str, Any]:
-        """The images and the place of the next."""
-        return {"images": self._images[: len(self)].clone(), "written": self._written}
+        """The images, on the CPU, and the place of the next."""
+        return {"images": saved(self._images[: len(self)]), "written": self._written}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores :meth:`state_dict` of a pool of the same capacity."""
-        self._images[: len(state["images"])] = state["images"]
+        self._images = restored(self._images, state["images"])
         self._written = state["written"]

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -22,21 +23,25 @@ _SUPERSAMPLING = 2
 _THREADS = 4  # more would wait for Python's lock
 
 
-def draw_canvases(count: int, size_px: int, *, seed: int) -> npt.NDArray[np.uint8]:
-    """Pictures of occluding shapes over textures, the same for the same seed.
+def draw_canvases(count: int, size_px: int, *, seed: int) -> Iterator[npt.NDArray[np.uint8]]:
+    """Pictures of occluding shapes over textures, one after the other, the same for the same seed.
 
     Args:
         count: Pictures.
         size_px: Height and width.
         seed: Of all randomness.
 
-    Returns:
-        ``(count, size_px, size_px, 3)`` uint8 RGB.
+    Yields:
+        ``(size_px, size_px, 3)`` uint8 RGB; of a seed the first ones are the same, however many follow.
     """
-    rng = np.random.default_rng(seed)
+    rng, begun = np.random.default_rng(seed), deque[Future[npt.NDArray[np.uint8]]]()
     with ThreadPoolExecutor(_THREADS) as threads:  # Pillow and NumPy compute beside each other
-        begun = [threads.submit(_begin_canvas(size_px, rng)) for _ in range(count)]
-        return np.stack([one.result() for one in begun])
+        for _ in range(count):
+            begun.append(threads.submit(_begin_canvas(size_px, rng)))
+            if len(begun) > _THREADS:  # more that are begun would only take memory
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
 
 
 def _begin_canvas(size_px: int, rng: np.random.Generator) -> Callable[[], npt.NDArray[np.uint8]]:
@@ -57,7 +62,7 @@ def _begin_canvas(size_px: int, rng: np.random.Generator) -> Callable[[], npt.ND
     def finish() -> npt.NDArray[np.uint8]:
         for radius in radii:
             _draw_leaf(canvas, float(radius), colours, textures, one_by_one)
-        return np.asarray(canvas.resize((size_px, size_px), Image.Resampling.BOX), dtype=np.uint8)
+        return np.array(canvas.resize((size_px, size_px), Image.Resampling.BOX), dtype=np.uint8)
 
     return finish
 

@@ -131,8 +131,8 @@ class AdversarialSource:
     def sample(self, count: int) -> torch.Tensor:
         """``(count, C, H, W)`` uint8 images, clipped to the pixel box."""
         noise = sent(torch.randn(count, NOISE, generator=self._noise), self._teacher.compute.device)
-        parts = [self.draw(part) for part in noise.split(self._batch_size)]
-        return (torch.cat(parts).clamp(0, 1) * 255).round().to(torch.uint8)
+        parts = (self.draw(part) for part in noise.split(self._batch_size))
+        return torch.cat([(part.clamp(0, 1) * 255).round().to(torch.uint8) for part in parts])
 
     def restart_cycle(self) -> None:
         """Lets the next batch be the first of a cycle."""

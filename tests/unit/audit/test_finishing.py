@@ -18,6 +18,7 @@ from torch import nn
 from abd_app.audit.finishing import export_student
 from abd_app.audit.folder import RunFolder
 from abd_app.audit.opening import OpenAudit, _glance, open_audit
+from abd_app.distill.sources import pictures
 from abd_app.events import Event, FindingMade, Measured, TargetSearched
 from abd_app.plan import AuditPlan, TriggerSpec
 
@@ -122,3 +123,12 @@ def test_a_run_that_goes_on_does_not_tell_it_again_with_another_figure(
         monkeypatch.setattr(audit, "measure", lambda *_, live, changed=changed: iter([changed]))
         told += [event.finding.detail for event in _glance(audit) if isinstance(event, FindingMade)]
     assert len(told) == 1 and "10.0 %" in told[0]
+
+
+def test_no_more_pictures_are_drawn_to_check_the_export_than_it_needs(
+    make_plan: Callable[..., AuditPlan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "_kept", {})
+    audit = _opened(make_plan())
+    list(export_student(audit, audit.network))
+    assert [len(drawn) for drawn in pictures._kept.values()] == [3], "24 take half a minute and more for large images"

@@ -115,6 +115,12 @@ def test_steps_with_and_without_retrospection_are_paid_apart() -> None:
     assert pace.seconds(recipe.undefended()) == pytest.approx(10 * 31)
 
 
+def test_of_large_images_fewer_are_labelled_at_a_time_and_paid() -> None:
+    recipe = Recipe(method="ood", steps=0, batch_size=32, vaccine="none", retrospection="none")
+    pace = replace(_pace(plain=Cycle((85,), 0, 0)), spec=replace(_SPEC, height=1024, width=1024))
+    assert pace.seconds(recipe) == pytest.approx(341), "all that a gibibyte holds, 85 of them at a time"
+
+
 def test_what_happens_once_is_paid_once() -> None:
     recipe = Recipe(method="ood", steps=480, batch_size=32, vaccine="none", retrospection="none")
     labelled = _pace(plain=Cycle((512,), 0, 0))

@@ -14,7 +14,6 @@ from abd_app.distill.observe import (
     frozen_batchnorm,
     recorded_outputs,
     statistics_distance,
-    tracked_batchnorms,
 )
 
 
@@ -77,11 +76,6 @@ def test_distance_and_gradient_are_those_of_the_plain_formula(
     (gradient,), (expected,) = (torch.autograd.grad(one, [images]) for one in (distance, plain))
     assert gradient.stride() == images.stride() and gradient.dtype == precision
     assert (gradient - expected).abs().max() < error * expected.abs().max()
-
-
-def test_batchnorm_without_statistics_is_not_asked_for_them() -> None:
-    network = nn.Sequential(nn.BatchNorm2d(2, track_running_stats=False), nn.BatchNorm2d(2))
-    assert tracked_batchnorms(network) == [network[1]]
 
 
 def test_frozen_batchnorm_keeps_its_statistics_and_gets_its_mode_back() -> None:

@@ -11,9 +11,10 @@ import torch
 from onnx import helper
 from torch import nn
 
-from abd_app.distill.observe import batchnorm_distances, tracked_batchnorms
+from abd_app.distill.observe import batchnorm_distances
 from abd_app.errors import TeacherRefusedError
 from abd_app.intake import open_teacher
+from abd_app.networks.batchnorm import tracked_batchnorms
 from tests.unit.intake.graphs import PLAIN, answers, classifier, opened
 
 

@@ -12,11 +12,11 @@ import torch
 from onnx import TensorProto, helper
 from torch import nn
 
-from abd_app.distill.observe import tracked_batchnorms
 from abd_app.errors import TeacherRefusedError
 from abd_app.intake import inspect_teacher
 from abd_app.intake.onnx_graph import GraphFacts
 from abd_app.intake.onnx_parity import Reference, check_parity
+from abd_app.networks.batchnorm import tracked_batchnorms
 from abd_app.plan import TeacherFacts
 from tests.unit.intake.graphs import PLAIN, answers, classifier, constants, opened, saved
 

@@ -186,6 +186,29 @@ def test_the_first_size_is_what_a_trial_says_fits(compute: Compute, free: int, m
     assert done.count(slice(0, 8)) == 1, "measured once"
 
 
+@pytest.mark.parametrize(("before", "most"), [(16, 16), (None, 30)], ids=["it ran short", "not known"])
+def test_a_run_that_goes_on_takes_as_many_as_before(compute: Compute, before: int | None, most: int) -> None:
+    """Memory is not what it was, and other portions would give another student."""
+    memory = _MadeUpMemory(400)
+    microbatches = Microbatches(compute, "It takes", "", memory=memory)
+    microbatches.restore(before)
+
+    def run(part: slice) -> None:
+        memory.seen = part.stop - part.start
+
+    microbatches.over(100, run)
+    assert microbatches.most == most
+
+
+@pytest.mark.parametrize("count", range(1, 12))
+def test_no_portion_is_smaller_than_the_fewest(compute: Compute, count: int) -> None:
+    microbatches = Microbatches(compute, "It takes", "", fewest=2)
+    microbatches.most = 2
+    parts = microbatches.over(count, lambda part: part.stop - part.start)
+    assert sum(parts) == count and max(parts) <= 3
+    assert min(parts) >= min(2, count), "BatchNorm needs two"
+
+
 def test_a_trial_that_runs_out_of_memory_says_how_much_fits() -> None:
     assert images_that_fit(1000, []) == 1
     assert images_that_fit(1000, [100]) == 8

@@ -104,6 +104,22 @@ def test_it_acts_only_where_its_votes_single_images_out(
         assert (outcome.tail_ratio, outcome.class_index) == (0.04, 1)
 
 
+def test_the_class_of_most_suspects_is_named_and_not_of_the_first(
+    make_teacher: Callable[..., Teacher], compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = make_teacher(num_classes=4)
+    vaccine = _vaccine(teacher)
+    classes = torch.tensor([3] * 10 + [1] * 30 + [0] * 960)
+    votes = torch.full((8, 1000), 2)
+    votes[:, :40] = classes[:40]
+    answer = Answer(torch.nn.functional.one_hot(classes, 4).float())
+    monkeypatch.setattr(vaccine, "_trials", lambda *_: [[(torch.rand(1000, 3, 8, 8), answer)]])
+    monkeypatch.setattr(vaccine, "_votes", lambda images, answer: votes)
+    answering = AnsweringTeacher(teacher.network, compute)
+    outcome = checked(vaccine, answering, torch.zeros(1000, 3, 8, 8, dtype=torch.uint8), torch.Generator())
+    assert (outcome.accepted, outcome.tail_ratio, outcome.class_index) == (True, 0.04, 1)
+
+
 @pytest.mark.parametrize(
     ("side", "expected"), [(16, 5000), (32, 5000), (40, 3200), (64, 1250), (96, 1000), (224, 1000)]
 )

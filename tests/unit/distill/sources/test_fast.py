@@ -158,6 +158,30 @@ def test_grey_and_oblong_images(
     assert source.sample(3).shape == (3, channels, height, width)
 
 
+def test_a_source_that_memory_did_not_hold_goes_on_with_as_many(
+    make_teacher: Callable[..., Teacher], compute: Compute
+) -> None:
+    first, second = (_source(make_teacher(), compute) for _ in range(2))
+    network, seen = first._teacher.network, list[int]()
+
+    def limit(_: nn.Module, given: tuple[torch.Tensor]) -> None:
+        seen.append(len(given[0]))
+        if given[0].requires_grad and len(given[0]) > 3:
+            raise torch.OutOfMemoryError("Tried to allocate memory.")
+
+    network.register_forward_pre_hook(limit)
+    list(first.filled(1))
+    assert len(first.pool) == 24 + 12 + 3 and 6 in seen
+    state = first.state_dict()
+    second.load_state_dict(copy.deepcopy(state))
+    list(second._renew(None))
+    assert len(second.pool) == 24 + 12 + 3 + 12 + 3
+    earlier_version = {name: value for name, value in state.items() if name != "at_once"}
+    second.load_state_dict(copy.deepcopy(earlier_version))
+    list(second._renew(None))
+    assert len(second.pool) == 24 + 12 + 3 + 12 + 6
+
+
 def test_a_saved_source_goes_on_with_the_same_numbers(make_teacher: Callable[..., Teacher], compute: Compute) -> None:
     teacher, student = make_teacher(), new_student(make_teacher())
     first, second = (_source(teacher, compute) for _ in range(2))

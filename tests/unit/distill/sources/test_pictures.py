@@ -10,7 +10,7 @@ import torch
 from PIL import EpsImagePlugin, Image
 
 from abd_app.distill.sources import pictures
-from abd_app.distill.sources.pictures import load_picture, procedural_patches, procedural_pictures
+from abd_app.distill.sources.pictures import drawn_pictures, load_picture, procedural_patches, procedural_pictures
 from abd_app.errors import UsageError
 from abd_app.teacher import ImageSpec
 
@@ -101,6 +101,26 @@ def test_procedural_pictures_are_large_enough_and_patches_deterministic(monkeypa
     assert first.shape == (11, 1, 8, 6) and first.dtype == torch.uint8
     assert torch.equal(first, procedural_patches(11, spec, seed=93))
     assert not torch.equal(first, procedural_patches(11, spec, seed=94))
+
+
+def test_the_share_that_is_drawn_is_told_once_and_fewer_are_a_part_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "PROCEDURAL_SIDE_PX", 32)
+    monkeypatch.setattr(pictures, "PROCEDURAL_PICTURES", 4)
+    few = procedural_pictures(channels=3, seed=95, smallest_px=8, count=2)
+    assert list(drawn_pictures(channels=3, seed=95, smallest_px=8)) == [0.25, 0.5, 0.75, 1]
+    assert list(drawn_pictures(channels=3, seed=95, smallest_px=8)) == [], "they are kept"
+    monkeypatch.setattr(pictures, "draw_canvases", None)
+    assert torch.equal(procedural_pictures(channels=3, seed=95, smallest_px=8, count=2), few)
+    procedural_patches(5, ImageSpec(8, 8, 3, 4, (0.5,) * 3, (0.5,) * 3), seed=95, pictures_count=2)
+
+
+def test_two_sets_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "PROCEDURAL_SIDE_PX", 16)
+    monkeypatch.setattr(pictures, "PROCEDURAL_PICTURES", 1)
+    for seed in (96, 97, 98):
+        procedural_pictures(channels=3, seed=seed, smallest_px=4)
+    again = [len(list(drawn_pictures(channels=3, seed=seed, smallest_px=4))) for seed in (98, 97, 96)]
+    assert again == [0, 0, 1]
 
 
 def _chessboard(side: int) -> torch.Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from abd_app.distill.sources import pool as module
-from abd_app.distill.sources.pool import ImagePool, affordable
+from abd_app.distill.sources.pool import ImagePool, affordable, restored, saved
 
 
 def _grey(*values: int) -> torch.Tensor:
@@ -60,8 +60,30 @@ def test_a_restored_pool_goes_on_where_the_first_stopped() -> None:
 
 def test_large_images_make_the_pool_smaller_but_not_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_BYTES", 1200)
-    shape = (3, 2, 2)
-    assert affordable(50, shape, least=4) == 50
-    assert affordable(500, shape, least=4) == 100
-    assert affordable(500, (3, 20, 20), least=4) == 4
-    assert affordable(2, (3, 20, 20), least=4) == 2
+    assert affordable(50, 12) == 50
+    assert affordable(500, 12) == 100
+    assert affordable(500, 3000) == 1
+    assert affordable(500, 3000, least=4) == 4
+    assert affordable(2, 3000, least=4) == 2
+
+
+def test_a_checkpoint_takes_no_memory_on_the_device() -> None:
+    pool = ImagePool(4, (3, 2, 2), torch.device("meta"))
+    pool._written = 1
+    with pytest.raises(NotImplementedError, match="Cannot copy out of meta"):  # it is to leave the device
+        pool.state_dict()
+    rows = torch.zeros(3)
+    kept = saved(rows)
+    rows += 1
+    assert kept.tolist() == [0, 0, 0], "a copy there, too"
+    assert restored(rows, kept[:2]) is rows and rows.tolist() == [0, 0, 1], "on the device of the rows"
+
+
+def test_a_checkpoint_of_a_larger_pool_is_not_refused() -> None:
+    """Earlier versions kept more of large images."""
+    larger, smaller = _pool(5), _pool(3)
+    larger.add(_grey(1, 2, 3, 4, 5, 6))
+    smaller.load_state_dict(larger.state_dict())
+    for pool in (larger, smaller):
+        pool.add(_grey(7))
+    assert _held(smaller) == _held(larger) == {3, 4, 5, 6, 7}
