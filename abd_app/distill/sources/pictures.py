@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-import functools
-from pathlib import Path
-=======
 from collections.abc import Generator
->>>>>>> engine-fixes
+from pathlib import Path
 
 import numpy as np
 import torch
