@@ -62,15 +62,10 @@ def assemble(
     cmi: CmiSettings | None = None,
     patches: PatchSettings | None = None,
 ) -> Distillation:
-    """A distillation of ``teacher``, which is copied to the device, into a fresh student.
+    """A distillation by ``recipe`` of ``teacher``, copied to the device of ``compute``, into a fresh ``student_name``.
 
     Args:
-        teacher: Is left as it is.
-        recipe: Method, defences and hyper-parameters.
-        student_name: Architecture of the student.
-        compute: Device and precision.
-        seed: Of everything random; student and twin of one seed start from the same weights.
-        role: ``student`` or ``twin``, copied into the events.
+        seed: Of everything random; student and twin, as ``role`` calls them, of one seed start from the same weights.
         picture: Of the user, for ``ood`` and ``fast``; ``None``: ``pictures``, ``(M, C, S, S)`` uint8, or procedural.
         fast: Settings of ``fast`` other than the default; ``cmi``, ``patches``: those of ``cmi`` and balanced ``ood``.
 
