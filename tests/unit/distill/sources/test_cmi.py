@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from statistics import median
 from typing import Any
 
 import pytest
@@ -191,12 +192,12 @@ def test_drawing_leaves_no_trace_in_student_and_teacher(make_teacher: MakeTeache
 
 def test_an_epoch_brings_images_nearer_to_what_is_wanted(make_teacher: MakeTeacher, compute: Compute) -> None:
     teacher = make_teacher()
-    settings = replace(_SETTINGS, drawn=32, generator_steps=40, adversarial=0.0, rate=1e-2)
+    settings = replace(_SETTINGS, drawn=32, generator_steps=60, adversarial=0.0, rate=1e-2)
     items = _source(teacher, compute, settings).batches(_student(teacher))
-    steps: list[Any] = [next(items) for _ in range(40)]
-    first, last = steps[0].losses, steps[-1].losses
-    assert float(last["statistics"]) < 0.9 * float(first["statistics"])
-    assert float(last["contrastive"]) < 0.5 * float(first["contrastive"])
+    steps: list[Any] = [next(items).losses for _ in range(60)]
+    for wanted, least in (("statistics", 0.9), ("contrastive", 0.5)):
+        # A single step may be an outlier, here or elsewhere: how floats are rounded differs between machines.
+        assert median(float(one[wanted]) for one in steps[-10:]) < least * float(steps[0][wanted])
 
 
 def test_samples_before_the_first_epoch_are_an_untrained_generators(
