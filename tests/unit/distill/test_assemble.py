@@ -211,7 +211,7 @@ def test_a_teacher_without_layers_to_shuffle_is_told_apart(
 def test_a_picture_that_cannot_be_used_is_refused(
     make_teacher: Callable[..., Teacher], compute: Compute, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="The picture for patches does not exist"):
         _assemble(make_teacher(), compute, str(tmp_path / "absent.png"))
 
 
