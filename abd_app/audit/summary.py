@@ -168,19 +168,12 @@ def _teacher(teacher: Teacher, measured: Measured | None, class_names: Sequence[
 
 
 def _student(record: Record, role: str, parity: float | None, files: dict[str, str]) -> StudentReport:
-    scores = scores_of(record.last(role))
     return {
         "architecture": record.student_name,
         "parameters": record.student_parameters,
         "onnx_parity_max_abs": parity,
-        "accuracy": scores["accuracy"],
-        "images": scores["images"],
-        "accuracy_by_class": scores["accuracy_by_class"],
-        "images_by_class": scores["images_by_class"],
-        "asr": scores["asr"],
-        "asr_images": scores["asr_images"],
-        "asr_without_trigger": scores["asr_without_trigger"],
         "files": files,
+        **scores_of(record.last(role)),
     }
 
 

@@ -52,7 +52,7 @@ Effort = Annotated[
 Steps = Annotated[int | None, typer.Option(metavar="N", help="Optimiser steps of the student.")]
 Minutes = Annotated[float | None, typer.Option(metavar="M", help="Wall time of the student, instead of steps.")]
 Device = Annotated[str, typer.Option(metavar="|".join(DEVICES), help="Where to compute.")]
-Seed = Annotated[int, typer.Option(metavar="S", help="The same seed on the same device gives the same numbers.")]
+Seed = Annotated[int, typer.Option(metavar="S", help="The same seed on the same CPU gives the same numbers.")]
 Precision = Annotated[str, typer.Option(metavar="|".join(PRECISIONS), help="Arithmetic of the networks.")]
 Arch = Annotated[str | None, typer.Option(metavar="NAME", help="e.g. wrn-16-2, timm/NAME.", rich_help_panel=_FACTS)]
 Classes = Annotated[int | None, typer.Option(metavar="K", help="Number of classes.", rich_help_panel=_FACTS)]

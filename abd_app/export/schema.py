@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NotRequired, TypedDict
+from typing import Any, TypedDict
 
 from abd_app.plan import Target
 from abd_app.teacher import Severity
@@ -51,15 +51,19 @@ class TeacherReport(ScoresReport):
 class StudentReport(ScoresReport):
     """A student; ``files`` are those that hold it, by name, with their SHA-256, hexadecimal.
 
-    For one that is not exported, the twin, ``onnx_parity_max_abs`` is ``None`` and there are no ``files``; it has
-    ``steps``.
+    For one that is not exported, the twin, ``onnx_parity_max_abs`` is ``None`` and there are no ``files``.
     """
 
     architecture: str
     parameters: int
     onnx_parity_max_abs: float | None
     files: dict[str, str]
-    steps: NotRequired[int]
+
+
+class TwinReport(StudentReport):
+    """The undefended student, with the steps that it has learned for."""
+
+    steps: int
 
 
 class VaccineReport(TypedDict):
@@ -107,7 +111,7 @@ class Report(TypedDict):
     target_class: Target
     teacher: TeacherReport
     student: StudentReport
-    twin: StudentReport | None
+    twin: TwinReport | None
     plan: dict[str, Any]
     method: str
     method_reason: str

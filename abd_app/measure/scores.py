@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -126,12 +126,13 @@ class Meter:
     def _measured(self, network: nn.Module) -> Scores:
         images, victims, size = self._images, self._victims, self._batch_size
         with evaluating(network, images.device, self._precision):
-            answers, num_classes = _answers(network, images, batch_size=size)
+            answers, num_classes = _answers(network, images.split(size))
             right = (answers == self._labels).long()
             wanted = wanted_answers(self._labels[victims], self._target_class, num_classes)
-            attacked = images[victims]
-            stamped = (_answers(network, attacked, stamp=trigger, batch_size=size)[0] for trigger in self._triggers)
-            turned = [one == wanted for one in (answers[victims], *stamped)]
+            turned = [answers[victims] == wanted]
+            for trigger in self._triggers:
+                stamped = _answers(network, (images[some] for some in victims.split(size)), stamp=trigger)[0]
+                turned.append(stamped == wanted)
             by_class = right.new_zeros(len(self._class_sizes)).index_add_(0, self._labels, right)
             counts = torch.cat([by_class, *(one.sum()[None] for one in turned)]).tolist()
         correct, (untouched, *successes) = counts[: len(self._class_sizes)], counts[len(self._class_sizes) :]
@@ -188,14 +189,13 @@ def _attacked(labels: torch.Tensor, target_class: Target) -> torch.Tensor:
 
 def _answers(
     network: nn.Module,
-    images: torch.Tensor,
+    parts: Iterable[torch.Tensor],
     *,
     stamp: Callable[[torch.Tensor], torch.Tensor] = lambda images: images,
-    batch_size: int,
 ) -> tuple[torch.Tensor, int]:
-    """What uint8 images are answered with, ``(N,)`` int64 on the device, and how many classes there are."""
+    """What batches of uint8 images are answered with, ``(N,)`` int64 on the device, and how many classes there are."""
     answers, num_classes = list[torch.Tensor](), 0
-    for part in images.split(batch_size):
+    for part in parts:
         logits = network(stamp(part.float().div_(255)))
         answers.append(_decided(logits))
         num_classes = logits.shape[1]

@@ -94,7 +94,7 @@ def procedural_patches(count: int, spec: ImageSpec, *, seed: int, pictures_count
         count: Patches.
         spec: Of the teacher.
         seed: Of pictures and patches.
-        pictures_count: Of how many pictures; ``None``: 24, which take half a minute and more for large images.
+        pictures_count: Of how many pictures; ``None``: 24, which take long for large images.
     """
     smallest_px = max(spec.height, spec.width)
     pictures = procedural_pictures(channels=spec.channels, seed=seed, smallest_px=smallest_px, count=pictures_count)
