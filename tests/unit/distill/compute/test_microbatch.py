@@ -186,7 +186,7 @@ def test_the_first_size_is_what_a_trial_says_fits(compute: Compute, free: int, m
     assert done.count(slice(0, 8)) == 1, "measured once"
 
 
-@pytest.mark.parametrize(("before", "most"), [(16, 16), (None, 30)], ids=["it ran short", "not known"])
+@pytest.mark.parametrize(("before", "most"), [(16, 16), (40, 40), (None, 30)])
 def test_a_run_that_goes_on_takes_as_many_as_before(compute: Compute, before: int | None, most: int) -> None:
     """Memory is not what it was, and other portions would give another student."""
     memory = _MadeUpMemory(400)
