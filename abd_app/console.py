@@ -205,7 +205,7 @@ def _card_rows(card: TeacherCard) -> list[tuple[str, str]]:
         ("channels", say(card.channels)),
         ("input size", size),
         ("mean", say(card.mean)),
-        ("standard deviation", say(card.std)),
+        ("std", say(card.std)),
         ("answers", say(card.answers)),
     ]
     if card.class_names:

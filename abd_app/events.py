@@ -45,6 +45,27 @@ class TeacherInspected(Event):
 
 
 @dataclass(frozen=True)
+class ImagesInspected(Event):
+    """What the labelled images are that a run would measure on; before the run, and without reading all of them.
+
+    Attributes:
+        path: Of the folder or file.
+        count: Images; 0: they cannot be used, and ``findings`` says why.
+        num_classes: Of the teacher's classes, those that have images.
+        height: Pixels; of the first image.
+        width: Likewise.
+        findings: What a run would say about them, as far as it can be seen now.
+    """
+
+    path: str
+    count: int
+    num_classes: int
+    height: int
+    width: int
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True)
 class CostEstimated(Event):
     """Expected wall time of a run, from a short measurement on this device.
 

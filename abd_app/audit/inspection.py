@@ -9,21 +9,23 @@ from abd_app.audit.rehearsal import seconds_by_effort
 from abd_app.distill.compute.device import Compute, choose_compute
 from abd_app.distill.recipe import STEPS
 from abd_app.errors import MissingFactsError, UsageError
-from abd_app.events import CostEstimated, Event, TeacherInspected
+from abd_app.events import CostEstimated, Event, ImagesInspected, TeacherInspected
 from abd_app.intake import read_teacher
+from abd_app.measure import glance_at_images
 from abd_app.plan import PURIFIED, AuditPlan, TeacherFacts
-from abd_app.teacher import Teacher
+from abd_app.teacher import Finding, Teacher
 
 _USUAL = AuditPlan(teacher_file="", out="")
 
 
 def run_inspection(file: str, facts: TeacherFacts, choices: AuditPlan = _USUAL) -> Generator[Event, None, None]:
-    """Says what the file is, then, once nothing required is left to ask, what a run would cost on this machine.
+    """Says what the file is, then, once nothing required is left to ask, what a run would measure on and cost here.
 
     Args:
         file: The teacher.
         facts: What the user says about it.
-        choices: What is to run: of it method, defence, student, device and precision matter, on which the cost depends.
+        choices: What is to run: of it method, defence, student, device and precision matter, on which the cost depends,
+            and the labelled images.
 
     Raises:
         AuditError: The file is refused, the facts contradict it, or the device is not there.
@@ -35,6 +37,8 @@ def run_inspection(file: str, facts: TeacherFacts, choices: AuditPlan = _USUAL) 
         teacher = read.teacher()
     except MissingFactsError:
         return
+    if choices.data is not None:
+        yield _look_at_images(choices.data, teacher)
     compute = choose_compute(choices.device, choices.precision)
     method, reason = choose_method("auto", card, compute.device.type)
     chosen = method if choices.method == "auto" else choices.method
@@ -43,6 +47,16 @@ def run_inspection(file: str, facts: TeacherFacts, choices: AuditPlan = _USUAL) 
     side_px = max(teacher.spec.height, teacher.spec.width)
     effort = choose_effort("auto", side_px, compute.device.type)
     yield CostEstimated(method, reason, seconds, to_purify, effort, {each: STEPS[each][chosen] for each in seconds})
+
+
+def _look_at_images(path: str, teacher: Teacher) -> ImagesInspected:
+    """What they are; of images that a run would refuse, why."""
+    try:
+        seen = glance_at_images(path, teacher.spec, class_names=teacher.card.class_names)
+    except UsageError as error:
+        refused = Finding("danger", error.what, " ".join(filter(None, (error.where, error.why, error.remedy))))
+        return ImagesInspected(path, 0, 0, 0, 0, (refused,))
+    return ImagesInspected(path, **vars(seen))
 
 
 def _expected(teacher: Teacher, method: str, choices: AuditPlan, compute: Compute) -> dict[str, float]:

@@ -16,6 +16,7 @@ from abd_app.events import (
     CostEstimated,
     DevicesListed,
     Event,
+    ImagesInspected,
     RunBegan,
     TeacherInspected,
 )
@@ -36,7 +37,7 @@ class Session(QObject):
         state: Where the window is.
         file: The teacher file that was opened last, or "".
         facts: What the user has said about it.
-        choices: Those of the next run, as far as its cost depends on them.
+        choices: Those of the next run, as far as its cost depends on them, and its labelled images.
         card: What is known about it; ``None`` until it is inspected.
         plan: The plan of the run that is on or was the last.
         expected_s: How long that was expected to take, all of it; ``None``: nobody knew.
@@ -47,6 +48,7 @@ class Session(QObject):
     stateChanged = Signal(State)
     cardChanged = Signal(object)
     costChanged = Signal(object)
+    imagesInspected = Signal(object)
     devicesChanged = Signal(object)
     runStarted = Signal(object)
     eventHappened = Signal(object)
@@ -124,15 +126,19 @@ class Session(QObject):
             self._inspect()
 
     def consider(self, choices: AuditPlan) -> None:
-        """Something else was chosen: looks at what such a run would cost, and leaves the state as it is."""
-        if choices == self.choices:
+        """Something else was chosen: looks at images and cost of such a run, and leaves the state as it is."""
+        before, self.choices = self.choices, choices
+        same_cost = dataclasses.replace(choices, data=before.data) == before
+        if choices == before or (same_cost and choices.data is None):
             return
-        other_device, self.choices = choices.device != self.choices.device, choices
         if self.state in (State.INSPECTING, State.REFUSED):
             self._inspect()
         elif self.state in STARTABLE_STATES:
             self._submit_inspection()
+            if same_cost:
+                return
             # What ``auto`` would choose depends on the device alone.
+            other_device = choices.device != before.device
             known = None if other_device or self._cost is None else dataclasses.replace(self._cost, seconds={})
             self._tell_cost(known)
 
@@ -219,6 +225,8 @@ class Session(QObject):
                 self._enter(State.ASKING if self._open_questions() else State.READY)
         elif isinstance(event, CostEstimated):
             self._tell_cost(event)
+        elif isinstance(event, ImagesInspected):
+            self.imagesInspected.emit(event)
         elif isinstance(event, PauseChanged):
             self._enter_if_running(State.PAUSED if event.paused else State.RUNNING)
         elif isinstance(event, InspectionFinished):

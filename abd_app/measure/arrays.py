@@ -45,8 +45,14 @@ def read_arrays(
     return images, _checked_labels(given, labels, count=len(images), num_classes=num_classes), names
 
 
-def describe_arrays(given: GivenImages) -> tuple[tuple[int, ...], int, tuple[str, ...]]:
-    """Shape ``(N, H, W, C)`` of the images, number of classes, and class names of an ``.npz``; reads no image.
+def describe_arrays(
+    given: GivenImages, *, num_classes: int | None = None
+) -> tuple[tuple[int, ...], npt.NDArray[np.int64], tuple[str, ...]]:
+    """Shape ``(N, H, W, C)`` of the images, labels ``(N,)``, and class names of an ``.npz``; reads no image.
+
+    Args:
+        given: The file.
+        num_classes: That there may be; ``None``: as many as its labels say.
 
     Raises:
         UsageError: As :func:`read_arrays`.
@@ -57,8 +63,7 @@ def describe_arrays(given: GivenImages) -> tuple[tuple[int, ...], int, tuple[str
         labels, names = _read_labels(given, archive, of_labels)
     pixel = np.zeros((), np.uint8 if dtype.kind in "iu" else dtype)
     stand_in = _checked_images(given, np.broadcast_to(pixel, shape))
-    labels = _checked_labels(given, labels, count=len(stand_in), num_classes=None)
-    return stand_in.shape, max(int(labels.max()) + 1, len(names)), names
+    return stand_in.shape, _checked_labels(given, labels, count=len(stand_in), num_classes=num_classes), names
 
 
 @contextlib.contextmanager
@@ -85,9 +90,16 @@ def _read_labels(given: GivenImages, archive: zipfile.ZipFile, name: str) -> tup
     if "classes.npy" not in archive.namelist():
         return labels, ()
     names = _read(given, archive, "classes", limit=_MAX_LABEL_BYTES)
-    if names.dtype.kind == "S":
-        names = np.array([name.decode(errors="backslashreplace") for name in names.flat], str).reshape(names.shape)
-    return labels, tuple(names.tolist()) if names.dtype.kind == "U" and names.ndim == 1 else ()
+    if names.ndim != 1 or names.dtype.kind not in "USiu":
+        _refuse(
+            given,
+            f"The array 'classes' is {names.dtype} of the shape {names.shape}, not one name per class.",
+            remedy="Save the names as text, in the order of the labels: np.array(names, str); or leave the array out.",
+        )
+    if names.dtype.kind in "iu":  # that class 3 is called 3 says nothing
+        return labels, () if np.array_equal(names, np.arange(len(names))) else tuple(map(str, names.tolist()))
+    decoded = (name.decode(errors="backslashreplace") if isinstance(name, bytes) else name for name in names.tolist())
+    return labels, tuple(decoded)
 
 
 def _read(given: GivenImages, archive: zipfile.ZipFile, name: str, *, limit: int) -> npt.NDArray[Any]:

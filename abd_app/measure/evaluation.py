@@ -15,9 +15,8 @@ from PIL import Image
 
 from abd_app.errors import UsageError
 from abd_app.measure.arrays import read_arrays
-from abd_app.measure.class_folders import class_folders, class_pictures
-from abd_app.measure.class_order import indices_by_name, numbers_as_names, order_doubted
 from abd_app.measure.given import GivenImages
+from abd_app.measure.labelled import labelled_pictures, labels_by_name
 from abd_app.pictures import fit_picture, open_picture
 from abd_app.teacher import Finding, ImageSpec
 
@@ -95,19 +94,8 @@ def check_there(path: str | Path, *, option: str = "--data") -> None:
 
 
 def _from_folder(given: GivenImages, spec: ImageSpec, teacher_names: Sequence[str]) -> LabelledSet:
-    try:
-        folders = class_folders(given.path)
-        names = [folder.name for folder in folders]
-        indices, doubts = _class_indices(given, names, spec.num_classes, teacher_names)
-        pictures = class_pictures(folders, given)
-    except OSError as error:
-        raise UsageError(
-            "The folder of images cannot be read.",
-            where=given.where(),
-            why=str(error),
-            remedy="Check its permissions.",
-        ) from error
-    files, labels = pictures.files, np.repeat(indices, pictures.counts)
+    there = labelled_pictures(given, spec.num_classes, teacher_names)
+    files, labels = there.files, there.labels
     chosen = _affordable(len(files), spec)
     pixels = np.empty((len(chosen), spec.channels, spec.height, spec.width), dtype=np.uint8)
     recoloured, other_sizes = 0, Counter[tuple[int, int]]()
@@ -119,57 +107,15 @@ def _from_folder(given: GivenImages, spec: ImageSpec, teacher_names: Sequence[st
         pixels[row] = fit_picture(picture, height=spec.height, width=spec.width, channels=spec.channels)
     return LabelledSet(
         images=torch.from_numpy(pixels),
-        labels=torch.from_numpy(labels[chosen].astype(np.int64)),
-        class_names=tuple(teacher_names) or _all_names(dict(zip(indices, names, strict=True)), spec.num_classes),
-        findings=doubts
-        + pictures.findings
-        + _findings(spec, given.called, len(files), len(chosen), other_sizes, recoloured),
+        labels=torch.from_numpy(labels[chosen]),
+        class_names=tuple(teacher_names) or there.class_names,
+        findings=there.findings + _findings(spec, given.called, len(files), len(chosen), other_sizes, recoloured),
     )
-
-
-def _class_indices(
-    given: GivenImages, names: list[str], num_classes: int, teacher_names: Sequence[str]
-) -> tuple[list[int], tuple[Finding, ...]]:
-    """The class index of each folder, and a finding if their names leave it in doubt."""
-    if not names:
-        raise UsageError(
-            "The folder of images has no class folders.",
-            where=given.where(),
-            why="Each class needs a sub-folder of its own.",
-            remedy="Give a folder with one sub-folder per class, or an .npz with images and labels.",
-        )
-    by_name = indices_by_name(names, teacher_names)
-    if all(name.isascii() and name.isdigit() for name in names):
-        indices = [int(name) for name in names]
-        if by_name is not None:  # ImageFolder sorts 10 before 2: its classes have other numbers than names
-            return by_name, () if by_name == indices else (numbers_as_names(names, by_name, given.called),)
-        if max(indices) >= num_classes or len(set(indices)) < len(indices):
-            raise UsageError(
-                f"The class folders do not fit {given.reference}'s classes 0 to {num_classes - 1}.",
-                where=given.where(),
-                why=f"They are named {min(indices)} to {max(indices)}; each class index may occur once.",
-                remedy="Name the folders by class index, counted from 0.",
-            )
-        return indices, ()
-    if by_name is not None:
-        return by_name, ()
-    if len(names) != num_classes:
-        raise UsageError(
-            f"There are {len(names)} class folders, but {given.reference} has {num_classes} classes.",
-            where=given.where(),
-            why="Which folder is which class cannot be told from the names.",
-            remedy="Name the folders by class index (0, 1, 2, ...), or give one folder per class in sorted order.",
-        )
-    doubted = len(teacher_names) == num_classes
-    return list(range(num_classes)), (order_doubted(names, teacher_names, given.called),) if doubted else ()
 
 
 def _from_arrays(given: GivenImages, spec: ImageSpec, teacher_names: Sequence[str]) -> LabelledSet:
     images, labels, names = read_arrays(given, num_classes=spec.num_classes)
-    labels, names, doubts = _matched(labels, names, tuple(teacher_names), given.called)
-    if len(names) not in (0, spec.num_classes) and not doubts:
-        detail = f"The array 'classes' names {len(names)}, and there are {spec.num_classes} classes."
-        doubts = (Finding("warning", f"Class names of the {given.called} are not used", detail),)
+    labels, names, doubts = labels_by_name(given, labels, names, spec.num_classes, teacher_names)
     chosen = _affordable(len(images), spec)
     height, width = images.shape[1:3]
     resized = (height, width) != (spec.height, spec.width)
@@ -185,27 +131,9 @@ def _from_arrays(given: GivenImages, spec: ImageSpec, teacher_names: Sequence[st
     return LabelledSet(
         images=torch.from_numpy(pixels),
         labels=torch.from_numpy(labels[chosen]),
-        class_names=names if len(names) == spec.num_classes else (),
+        class_names=names,
         findings=doubts + _findings(spec, given.called, len(images), len(chosen), other_sizes, recoloured),
     )
-
-
-def _matched(
-    labels: npt.NDArray[np.int64], names: tuple[str, ...], teacher_names: tuple[str, ...], called: str
-) -> tuple[npt.NDArray[np.int64], tuple[str, ...], tuple[Finding, ...]]:
-    """Labels and names in the teacher's order, if both name the same classes."""
-    if not names or not teacher_names or names == teacher_names:
-        return labels, names, ()
-    by_name = indices_by_name(names, teacher_names) if len(names) == len(teacher_names) else None
-    if by_name is not None:
-        return np.array(by_name)[labels], teacher_names, ()
-    detail = (
-        "Labels were taken as class indices; if classes are in another order, accuracy and attack success are wrong."
-    )
-    unlike = next((pair for pair in zip(names, teacher_names, strict=False) if pair[0] != pair[1]), None)
-    if unlike is not None:
-        detail = f"The first that differs is {unlike[0]!r} instead of {unlike[1]!r}. {detail}"
-    return labels, names, (Finding("warning", f"{called.capitalize()} name other classes than the teacher", detail),)
 
 
 def _affordable(count: int, spec: ImageSpec) -> npt.NDArray[np.int64]:
@@ -235,10 +163,3 @@ def _findings(
             Finding("warning", f"{called.capitalize()} were converted to {colours}", f"{recoloured} of {used} images.")
         )
     return tuple(findings)
-
-
-def _all_names(names: dict[int, str], num_classes: int) -> tuple[str, ...]:
-    """By class index; none where some are missing, or are numbers, which say no more than the index."""
-    if len(names) < num_classes or all(name.isascii() and name.isdigit() for name in names.values()):
-        return ()
-    return tuple(names[index] for index in range(num_classes))

@@ -51,7 +51,8 @@ def survey_images(path: str | Path, *, option: str = "--data", part: Literal["te
     if path.is_dir():
         return _survey_folder(given)
     if path.is_file():
-        (_, height, width, channels), num_classes, names = describe_arrays(given)
+        (_, height, width, channels), labels, names = describe_arrays(given)
+        num_classes = max(int(labels.max()) + 1, len(names))
         return Survey(num_classes, channels, height, width, names if len(names) == num_classes else ())
     raise UsageError(
         "There are no labelled images at this path.",

@@ -62,7 +62,7 @@ class Runner(Protocol):
         ...
 
     def run_inspection(self, file: str, facts: TeacherFacts, choices: AuditPlan) -> Generator[Event, None, None]:
-        """Yields ``TeacherInspected``, then ``CostEstimated``."""
+        """Yields ``TeacherInspected``, then ``ImagesInspected`` if images are chosen, then ``CostEstimated``."""
         ...
 
     def run_audit(

@@ -8,7 +8,7 @@ from pathlib import Path
 from PySide6.QtCore import QCoreApplication, QEvent
 from PySide6.QtWidgets import QLabel, QToolButton
 
-from abd_app.events import AuditFinished, FindingMade, Measured, TeacherInspected
+from abd_app.events import AuditFinished, FindingMade, ImagesInspected, Measured, TeacherInspected
 from abd_app.gui.look.theme import Theme
 from abd_app.gui.look.wording import rates_text, trigger_name
 from abd_app.gui.main_window import MainWindow
@@ -18,6 +18,7 @@ from abd_app.teacher import Finding
 from abd_app.worker.messages import InspectionFinished
 from tests.gui.conftest import StandInEngine
 from tests.gui.fake_runner import card
+from tests.gui.sessions import inspected
 from tests.gui.test_window import make_ready
 
 
@@ -104,6 +105,35 @@ def test_a_warning_about_the_images_stands_beside_them_until_there_are_others(
     assert "Other classes" in shown(), "after the run, too"
     evaluation.choose_data(str(tmp_path / "others"))
     assert "Other classes" not in shown()
+
+
+def test_the_chosen_images_are_described_before_a_run(window: MainWindow, stand_in: StandInEngine) -> None:
+    make_ready(window, stand_in, "t.pth")
+    evaluation = window.setup.evaluation
+    evaluation.choose_data("/my/images")
+    assert stand_in.jobs[-1].choices.data == "/my/images" and not evaluation._note.isVisible()
+    small = Finding("warning", "Evaluation images have another size", "The first one is 16 x 16 pixels.")
+    stand_in.say(inspected()[0], ImagesInspected("/my/images", 12_000, 10, 16, 16, (small,)))
+    assert evaluation._note.text() == "12,000 images of all 10 classes, 16 × 16 pixels"
+    assert "Evaluation images have another size" in [label.text() for label in evaluation.findChildren(QLabel)]
+    stand_in.say(ImagesInspected("/my/images", 9, 2, 16, 16), InspectionFinished())
+    assert evaluation._note.text() == "9 images of 2 of 10 classes, 16 × 16 pixels"
+    window.distill()
+    assert evaluation._note.text().startswith("9 images"), "in the run, too"
+
+
+def test_images_that_cannot_be_used_are_said_to_be_so_at_once(window: MainWindow, stand_in: StandInEngine) -> None:
+    make_ready(window, stand_in, "t.pth")
+    evaluation = window.setup.evaluation
+    evaluation.choose_data("/my/images")
+    refused = Finding("danger", "The folder of images has no class folders.", "Each class needs a sub-folder.")
+    stand_in.say(inspected()[0], ImagesInspected("/my/others", 5, 5, 8, 8), job=len(stand_in.jobs) - 1)
+    stand_in.say(ImagesInspected("/my/images", 0, 0, 0, 0, (refused,)), InspectionFinished())
+    titles = [label.text() for label in evaluation.findChildren(QLabel)]
+    assert refused.title in titles and not evaluation._note.isVisible() and window.session.can_start
+    evaluation.choose_data("")
+    assert evaluation._note.text().startswith("Without them")
+    assert refused.title not in [label.text() for label in evaluation.findChildren(QLabel) if label.isVisible()]
 
 
 def test_without_images_no_warning_of_a_run_is_about_them(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from abd_app.events import AuditCancelled, AuditFinished, CostEstimated, TeacherInspected
+from abd_app.events import AuditCancelled, AuditFinished, CostEstimated, ImagesInspected, TeacherInspected
 from abd_app.gui.session import Session
 from abd_app.gui.states import State
 from abd_app.plan import AuditPlan, TeacherFacts
@@ -68,6 +68,23 @@ def test_what_else_is_chosen_changes_the_cost_and_not_what_is_automatic(
     assert costs == [dataclasses.replace(cost, seconds={})] and session.inspecting
     session.consider(undefended)
     assert len(stand_in.jobs) == 2, "nothing new"
+
+
+def test_other_images_are_looked_at_and_cost_nothing_else(session: Session, stand_in: StandInEngine) -> None:
+    session.open_file("t.pth")
+    stand_in.say(inspected()[0], CostEstimated("fast", "statistics", {"quick": 5.0}), InspectionFinished())
+    costs: list[CostEstimated | None] = []
+    seen: list[ImagesInspected] = []
+    session.costChanged.connect(costs.append)
+    session.imagesInspected.connect(seen.append)
+    with_images = dataclasses.replace(USUAL, data="images.npz")
+    session.consider(with_images)
+    assert stand_in.jobs[-1] == InspectJob("t.pth", TeacherFacts(), with_images) and costs == []
+    images = ImagesInspected("images.npz", 9, 3, 8, 8)
+    stand_in.say(inspected()[0], images, InspectionFinished())
+    assert seen == [images] and session.state is State.READY
+    session.consider(USUAL)
+    assert len(stand_in.jobs) == 2 and costs == [], "without images there is nothing to look at"
 
 
 def test_another_device_leaves_the_result_of_the_last_run_alone(session: Session, stand_in: StandInEngine) -> None:

@@ -109,13 +109,13 @@ def with_places(text: str) -> str:
 
 def _places() -> dict[str, str]:
     tr = QCoreApplication.translate
-    effort, deviation = tr("wording", "Plan, effort"), tr("wording", "Teacher, mean and deviation")
+    effort, std = tr("wording", "Plan, effort"), tr("wording", "Teacher, mean and std")
     return {
         "--arch": tr("wording", "Teacher, network"),
         "--classes": tr("wording", "Teacher, classes"),
         "--size": tr("wording", "Teacher, image size"),
-        "--mean": deviation,
-        "--std": deviation,
+        "--mean": std,
+        "--std": std,
         "--answers": tr("wording", "Teacher, answers"),
         "--data": tr("wording", "Evaluation, labelled images"),
         "--trigger": tr("wording", "Evaluation, triggers to measure"),

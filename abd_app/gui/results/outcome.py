@@ -90,7 +90,7 @@ def _notes(report: dict[str, Any]) -> tuple[str, ...]:
     student = report.get("student") or {}
     if student.get("architecture"):
         notes.append(
-            tr("outcome", "{name}, {n} weights").format(
+            tr("outcome", "{name}, {n} parameters").format(
                 name=visible(str(student["architecture"])), n=count(int(student.get("parameters") or 0))
             )
         )

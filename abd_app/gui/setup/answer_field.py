@@ -30,8 +30,8 @@ class AnswerField(QWidget):
         layout.setSpacing(3)
         layout.addWidget(plain_label(visible(question.prompt), "small", wrap=True))
         if question.fact == "mean_std":
-            mean, _, deviation = question.guess.partition("/")
-            for name, guess in ((self.tr("mean"), mean), (self.tr("deviation"), deviation)):
+            mean, _, std = question.guess.partition("/")
+            for name, guess in ((self.tr("mean"), mean), (self.tr("std"), std)):
                 layout.addLayout(self._named_line(name, self._add_line(question, guess.strip())))
         else:
             layout.addWidget(self._add_line(question, question.guess))

@@ -32,7 +32,7 @@ def fields_of_answer(fact: str, text: str) -> dict[str, Any]:
     if len(numbers) not in (2, 6):
         raise UsageError(
             f"Mean and standard deviation of each channel are 2 or 6 numbers, not {len(numbers)}.",
-            where="mean and deviation",
+            where="mean and std",
             remedy="Give three means, then three deviations (one each for grey images).",
         )
     half = len(numbers) // 2

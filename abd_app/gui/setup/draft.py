@@ -13,7 +13,7 @@ from abd_app.errors import UsageError
 from abd_app.gui.folders import new_run_folder
 from abd_app.plan import AuditPlan, TeacherFacts
 
-_COSTLY = ("method", "defense", "student", "device", "precision")
+_INSPECTED = ("method", "defense", "student", "device", "precision", "data")
 
 
 class Draft(QObject):
@@ -58,12 +58,12 @@ class Draft(QObject):
         self.replaced.emit()
 
     def choices(self) -> AuditPlan:
-        """What the cost of a run depends on; the rest as in any plan, without a teacher.
+        """The labelled images, and what the cost of a run depends on; the rest as in any plan, without a teacher.
 
         Raises:
             UsageError: The choices exclude each other.
         """
-        return AuditPlan(teacher_file="", out="", **{name: self._values[name] for name in _COSTLY})
+        return AuditPlan(teacher_file="", out="", **{name: self._values[name] for name in _INSPECTED})
 
     def plan(self, file: str, facts: TeacherFacts, *, now: datetime | None = None) -> AuditPlan:
         """The finished plan; without a chosen output folder it gets a fresh one below ``runs``.

@@ -6,7 +6,7 @@ from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
 
-from abd_app.events import Event, FindingMade, Measured
+from abd_app.events import Event, FindingMade, ImagesInspected, Measured
 from abd_app.gui.file_chooser import FileChooser
 from abd_app.gui.look import icons
 from abd_app.gui.look.card import Card, empty, icon_button, labelled
@@ -37,10 +37,12 @@ class EvaluationPanel(Card):
         self.body.addWidget(self._note)
         self._warnings: tuple[Finding, ...] = ()
         self._measured = False
+        self._seen: ImagesInspected | None = None
         self._findings = FindingsList()
         self.body.addWidget(self._findings)
         self._trigger_rows = QVBoxLayout()
         self._trigger_rows.setSpacing(6)
+        self.body.addSpacing(4)
         self.body.addWidget(plain_label(self.tr("Triggers to measure"), "small"))
         self.body.addLayout(self._trigger_rows)
         self.add_trigger = QPushButton(self.tr("Add a trigger"))
@@ -67,6 +69,11 @@ class EvaluationPanel(Card):
     def choose_data(self, path: str) -> None:
         """Uses labelled images: a folder per class, an ``.npz``, or "" for none."""
         self._draft.choose(data=path or None)
+        self._show_data()
+
+    def show_images(self, seen: ImagesInspected) -> None:
+        """Says what the chosen images are, and what is the matter with them."""
+        self._seen = seen
         self._show_data()
 
     def clear_warnings(self) -> None:
@@ -156,8 +163,27 @@ class EvaluationPanel(Card):
         self.choose_images.setAccessibleName(self.tr("Choose labelled images"))
         self.choose_images.setToolTip(self.tr("Choose labelled images"))
         self._data_layout.setStretchFactor(self.choose_images, 0 if path else 1)
-        self._note.setVisible(not path)
-        self._note.setText(self.tr("Without them, accuracy is estimated on synthetic images, and the result says so."))
+        self._show_note(path)
+
+    def _show_note(self, path: str) -> None:
+        """What is known of the images, or what it means to have none."""
+        note = self.tr("Without them, accuracy is estimated on synthetic images, and the result says so.")
+        if path:
+            seen = self._seen if self._seen is not None and self._seen.path == path else None
+            note = self._described(seen) if seen is not None and seen.count else ""
+            self._findings.show_findings(seen.findings if seen is not None else ())
+        self._note.setText(note)
+        self._note.setVisible(bool(note))
+
+    def _described(self, seen: ImagesInspected) -> str:
+        if seen.num_classes == self._num_classes:
+            classes = self.tr("all {number} classes").format(number=count(seen.num_classes))
+        else:
+            known = {"number": count(seen.num_classes), "all": count(self._num_classes or 0)}
+            classes = self.tr("{number} of {all} classes").format(**known)
+        return self.tr("{images} images of {classes}, {height} × {width} pixels").format(
+            images=count(seen.count), classes=classes, height=seen.height, width=seen.width
+        )
 
     def _show_triggers(self) -> None:
         empty(self._trigger_rows)

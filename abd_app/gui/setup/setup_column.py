@@ -63,6 +63,7 @@ class SetupColumn(QWidget):
         session.cardChanged.connect(self._on_card_changed)
         session.costChanged.connect(self._on_cost_changed)
         session.devicesChanged.connect(self.plan.show_devices)
+        session.imagesInspected.connect(self.evaluation.show_images)
         session.runStarted.connect(self.evaluation.clear_warnings)
         session.eventHappened.connect(self.evaluation.take)
         for signal in (draft.changed, draft.replaced):

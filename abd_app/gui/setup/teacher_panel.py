@@ -116,12 +116,12 @@ class _FactGrid(QWidget):
             size += self.tr(", RGB") if card.channels == 3 else self.tr(", grey")
         return [
             (self.tr("Format"), f"{card.format}, {byte_size(card.size_bytes)}"),
-            (self.tr("Network"), card.architecture or ""),
-            (self.tr("Weights"), count(card.parameters) if card.parameters else ""),
+            (self.tr("Architecture"), card.architecture or ""),
+            (self.tr("Parameters"), count(card.parameters) if card.parameters else ""),
             (self.tr("Classes"), count(card.num_classes) if card.num_classes else ""),
             (self.tr("Images"), size),
             (self.tr("Mean"), _numbers(card.mean)),
-            (self.tr("Deviation"), _numbers(card.std)),
+            (self.tr("Std"), _numbers(card.std)),
             (self.tr("Answers"), self._answers(card)),
             ("SHA-256", card.sha256),
         ]

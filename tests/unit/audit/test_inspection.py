@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from abd_app.audit import inspection, run_inspection
 from abd_app.distill.recipe import STEPS
-from abd_app.events import CostEstimated, TeacherInspected
+from abd_app.events import CostEstimated, ImagesInspected, TeacherInspected
 from abd_app.plan import EFFORTS, AuditPlan, TeacherFacts
 
 FACTS = TeacherFacts(input_size=(8, 8), mean=(0.5,) * 3, std=(0.25,) * 3)
@@ -28,6 +29,22 @@ def test_an_inspection_tells_the_card_and_what_each_effort_costs(teacher_file: s
     assert cost.method == "fast"
     assert set(cost.seconds) == set(EFFORTS) - {"auto"} and cost.effort == "quick"
     assert 0 < cost.seconds["quick"] < cost.seconds["standard"] < cost.seconds["paper"]
+
+
+def test_the_images_that_are_chosen_are_looked_at_before_the_cost(teacher_file: str, tmp_path: Path) -> None:
+    images = tmp_path / "images.npz"
+    np.savez(images, images=np.zeros((4, 9, 8, 3), np.uint8), labels=np.array([0, 1, 1, 0]))
+    _, seen, cost = run_inspection(teacher_file, FACTS, _on("cpu", data=str(images)))
+    assert isinstance(seen, ImagesInspected) and isinstance(cost, CostEstimated)
+    assert (seen.path, seen.count, seen.num_classes, seen.height, seen.width) == (str(images), 4, 2, 9, 8)
+    assert [finding.severity for finding in seen.findings] == ["warning"]
+
+
+def test_images_that_cannot_be_used_are_no_verdict_on_the_teacher(teacher_file: str, tmp_path: Path) -> None:
+    _, seen, cost = run_inspection(teacher_file, FACTS, _on("cpu", data=str(tmp_path / "absent")))
+    assert isinstance(seen, ImagesInspected) and isinstance(cost, CostEstimated) and seen.count == 0
+    assert [(one.severity, one.title) for one in seen.findings] == [("danger", "There are no images at this path.")]
+    assert str(tmp_path / "absent") in seen.findings[0].detail
 
 
 def test_what_is_chosen_is_what_a_run_is_expected_to_cost(teacher_file: str) -> None:

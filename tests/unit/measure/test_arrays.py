@@ -96,3 +96,19 @@ def test_an_array_that_claims_to_be_huge_is_refused_before_allocation(tmp_path: 
         archive.writestr("images.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode())
     with pytest.raises(UsageError, match="too large"):
         load_evaluation(path, _SPEC)
+
+
+def test_numbers_as_class_names_are_names_unless_each_is_its_index(tmp_path: Path) -> None:
+    arrays = {"images": np.zeros((3, 8, 8, 3), np.uint8), "labels": np.array([0, 1, 2])}
+    for numbers, names in (([3, 5, 7], ("3", "5", "7")), ([0, 1, 2], ())):
+        np.savez(tmp_path / "set.npz", classes=np.array(numbers), **arrays)
+        assert load_evaluation(tmp_path / "set.npz", _SPEC).class_names == names
+    known = load_evaluation(tmp_path / "set.npz", _SPEC, class_names=("2", "1", "0"))
+    assert known.labels.tolist() == [0, 1, 2], "an index is no name"
+
+
+@pytest.mark.parametrize("classes", [np.ones(3), np.array([["a", "b", "c"]])])
+def test_class_names_of_no_known_kind_are_refused(tmp_path: Path, classes: np.ndarray) -> None:
+    np.savez(tmp_path / "set.npz", images=np.zeros((1, 8, 8, 3), np.uint8), labels=np.array([0]), classes=classes)
+    with pytest.raises(UsageError, match=r"'classes' is .* not one name per class"):
+        load_evaluation(tmp_path / "set.npz", _SPEC)

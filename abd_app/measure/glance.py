@@ -1,0 +1,68 @@
+"""What a user's labelled images are to a teacher, before they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from abd_app.measure.arrays import describe_arrays
+from abd_app.measure.evaluation import check_there
+from abd_app.measure.given import GivenImages
+from abd_app.measure.labelled import labelled_pictures, labels_by_name
+from abd_app.pictures import open_picture
+from abd_app.teacher import Finding, ImageSpec
+
+
+@dataclass(frozen=True)
+class ImagesGlance:
+    """Labelled images as they lie there.
+
+    Attributes:
+        count: How many there are.
+        num_classes: Of how many of the teacher's classes.
+        height: Pixels; of the first picture of a folder.
+        width: Likewise.
+        findings: What a run would say about them, as far as it can be seen without reading all of them.
+    """
+
+    count: int
+    num_classes: int
+    height: int
+    width: int
+    findings: tuple[Finding, ...] = ()
+
+
+def glance_at_images(path: str | Path, spec: ImageSpec, *, class_names: Sequence[str] = ()) -> ImagesGlance:
+    """Looks at what :func:`abd_app.measure.load_evaluation` would read: an ``.npz``'s labels, a folder's first picture.
+
+    Args:
+        path: The folder or file.
+        spec: Of the teacher's input.
+        class_names: Of the teacher, when its file states them.
+
+    Raises:
+        UsageError: As :func:`abd_app.measure.load_evaluation`, but for pictures that are not looked at.
+    """
+    given = GivenImages(Path(path))
+    check_there(path)
+    if given.path.is_dir():
+        there = labelled_pictures(given, spec.num_classes, class_names)
+        first = open_picture(there.files[0], what="evaluation image", option=given.option, turned=False)
+        count, labels, findings = len(there.files), there.labels, there.findings
+        height, width, channels, are = first.height, first.width, 1 if first.mode == "L" else 3, "The first one is"
+    else:
+        (count, height, width, channels), labels, names = describe_arrays(given, num_classes=spec.num_classes)
+        labels, _, findings = labels_by_name(given, labels, names, spec.num_classes, class_names)
+        are = "They are"
+    if (height, width) != (spec.height, spec.width):
+        detail = f"{are} {height} x {width} pixels, resized and centre-cropped to {spec.height} x {spec.width}."
+        title = f"{given.called.capitalize()} have another size than the teacher's input"
+        findings = (*findings, Finding("warning", title, detail))
+    if (channels == 1) != (spec.channels == 1):
+        detail = f"{are} {'grey' if channels == 1 else 'RGB'}."
+        title = f"{given.called.capitalize()} are converted to {'grey' if spec.channels == 1 else 'RGB'}"
+        findings = (*findings, Finding("warning", title, detail))
+    return ImagesGlance(count, len(np.unique(labels)), height, width, findings)
