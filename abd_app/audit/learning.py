@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -133,8 +134,7 @@ def _assembled(audit: OpenAudit, recipe: Recipe, role: Role) -> Generator[Event,
 
     if recipe.bounds is not None:
         yield from note_missing_bounds(audit)
-    if recipe.method in ("fast", "ood") and audit.plan.picture is None:
-        yield from _draw_pictures(audit, role)
+    yield from draw_pictures(audit, role, patches=recipe.method in ("fast", "ood") or recipe.retrospection == "teacher")
     try:
         return attempt(recipe)
     except VaccineError as error:
@@ -142,11 +142,17 @@ def _assembled(audit: OpenAudit, recipe: Recipe, role: Role) -> Generator[Event,
         return attempt(dataclasses.replace(recipe, vaccine="none"))
 
 
-def _draw_pictures(audit: OpenAudit, role: Role) -> Iterator[Event]:
-    """Procedural pictures, one by one, so that a run can be paused and cancelled meanwhile; they are kept."""
+def draw_pictures(audit: OpenAudit, role: Role, *, patches: bool = True) -> Iterator[Event]:
+    """Procedural pictures, one by one, so that a run can be paused and cancelled meanwhile; they are kept.
+
+    They are those of an estimate, and those that ``patches`` are cut from unless the user has given one.
+    """
     spec = audit.teacher.spec
-    smallest_px = max(spec.height, spec.width)
-    for share in drawn_pictures(channels=spec.channels, seed=audit.plan.seed, smallest_px=smallest_px):
+    drawn = [audit.scorer.prepared()]
+    if patches and audit.plan.picture is None:
+        smallest_px = max(spec.height, spec.width)
+        drawn.append(drawn_pictures(channels=spec.channels, seed=audit.plan.seed, smallest_px=smallest_px))
+    for share in itertools.chain(*drawn):
         yield PhaseAdvanced(role, share)
 
 

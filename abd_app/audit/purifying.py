@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 from torch import nn
 
-from abd_app.audit.learning import note_missing_bounds
+from abd_app.audit.learning import draw_pictures, note_missing_bounds
 from abd_app.audit.opening import OpenAudit
 from abd_app.distill.assemble import purification
 from abd_app.events import Event, FindingMade, PhaseStarted, StepDone, TargetSearched
@@ -23,6 +23,7 @@ def purify(audit: OpenAudit) -> Generator[Event, None, nn.Module]:
         audit.teacher, audit.recipe, compute=audit.compute, seed=audit.plan.seed, picture=audit.plan.picture
     )
     yield PhaseStarted("self-retrospection", "student", 0)
+    yield from draw_pictures(audit, "student")
     steps, total = 0, retrospection.most_steps()
     for losses in retrospection.run():
         steps = min(steps + 1, total)

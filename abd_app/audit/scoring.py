@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from torch import nn
@@ -11,7 +11,7 @@ from torch import nn
 from abd_app.audit.inputs import fingerprints
 from abd_app.command import trigger_keys
 from abd_app.distill.compute.device import Compute
-from abd_app.distill.sources.pictures import procedural_patches
+from abd_app.distill.sources.pictures import drawn_pictures, procedural_patches
 from abd_app.errors import UsageError
 from abd_app.events import Measured, Role
 from abd_app.measure import (
@@ -90,13 +90,20 @@ class Scorer:
         if plan.data is not None:
             evaluation = load_evaluation(plan.data, spec, class_names=teacher.card.class_names)
         self.inputs = fingerprints(plan, evaluation)
+        self._undrawn: Iterator[float] = iter(())
         if evaluation is None:
+            smallest_px = max(spec.height, spec.width)
+            self._undrawn = drawn_pictures(channels=spec.channels, seed=plan.seed + 1, smallest_px=smallest_px)
             search = functools.cache(lambda: _search(plan, teacher, network, compute))
             self._live = self._full = lambda model: search().replay(model)
         else:
             self.findings, self.class_names = evaluation.findings, self.class_names or evaluation.class_names
             self._live = _meter(plan, teacher, evaluation, compute, LIVE_IMAGES).measure
             self._full = _meter(plan, teacher, evaluation, compute, None).measure
+
+    def prepared(self) -> Iterator[float]:
+        """Draws, the first time, the pictures of an estimate; after each one the share that is drawn."""
+        yield from self._undrawn
 
     def measure(self, network: nn.Module, role: Role, step: int, *, live: bool = False) -> Measured:
         """Scores of ``network``; ``live`` ones rest on a few images, for the curves. The first estimate takes long."""
@@ -122,6 +129,10 @@ class NullScorer:
 
     def __init__(self) -> None:
         self.inputs: dict[str, str] = {}
+
+    def prepared(self) -> Iterator[float]:
+        """Nothing: it measures nothing."""
+        yield from ()
 
     def measure(self, network: nn.Module, role: Role, step: int, *, live: bool = False) -> Measured:
         """Says that nothing has been measured here, on 0 images; such a process reports nothing."""

@@ -26,19 +26,46 @@ def test_attention_that_cannot_be_transferred_is_told(
     assert findings.count("Attention transfer is off") == told
 
 
-def test_pictures_are_drawn_one_by_one_and_a_run_can_be_cancelled_meanwhile(
-    make_plan: Callable[..., AuditPlan], monkeypatch: pytest.MonkeyPatch
+def test_a_run_can_be_cancelled_while_pictures_are_drawn(
+    make_plan: Callable[..., AuditPlan], data_file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pictures, "_kept", {})
-    run, shares = run_audit(make_plan(method="ood", seed=41)), list[float]()
-    phase = ""
+    run = run_audit(make_plan(method="ood", data=data_file))
+    share = next(event.share for event in run if isinstance(event, PhaseAdvanced))
+    run.close()
+    assert share == 1 / 24 and not pictures._kept
+
+
+@pytest.mark.parametrize(
+    ("choices", "phase", "sets"),
+    [
+        ({"method": "ood"}, "preparing", 1),
+        ({"method": "zskt", "defense": "abd"}, "preparing", 1),
+        ({"method": "zskt", "defense": "none", "data": None}, "preparing", 1),
+        ({"method": "ood", "data": None}, "preparing", 2),
+        ({"student": "purified", "steps": None}, "self-retrospection", 1),
+    ],
+    ids=["patches", "the search for a backdoor", "an estimate", "patches and an estimate", "a purified teacher"],
+)
+def test_whatever_takes_pictures_says_how_many_are_drawn(
+    make_plan: Callable[..., AuditPlan],
+    data_file: str,
+    monkeypatch: pytest.MonkeyPatch,
+    choices: dict[str, object],
+    phase: str,
+    sets: int,
+) -> None:
+    monkeypatch.setattr(pictures, "_kept", {})
+    monkeypatch.setattr(pictures, "PROCEDURAL_PICTURES", 2)
+    said: list[tuple[str, float]] = []
+    seen = ""
+    run = run_audit(make_plan(**{"data": data_file, **choices}))
     for event in run:
         if isinstance(event, PhaseStarted):
-            phase = event.phase
+            seen = event.phase
         if isinstance(event, PhaseAdvanced):
-            assert phase == "preparing"
-            shares.append(event.share)
-            if len(shares) == 2:
-                break
+            said.append((seen, event.share))
+        elif said:
+            break
     run.close()
-    assert shares == [1 / 24, 2 / 24] and not pictures._kept
+    assert said == [(phase, 0.5), (phase, 1.0)] * sets and len(pictures._kept) == sets
