@@ -76,6 +76,7 @@ class CostEstimated(Event):
         to_purify: Method and reason where no student is to learn; ``None``: the same.
         effort: What ``auto`` would choose.
         steps: By effort; optimiser steps of the student of what is chosen.
+        busy: Other programs kept the processor busy meanwhile; without them a run may take less.
     """
 
     method: str
@@ -84,6 +85,7 @@ class CostEstimated(Event):
     to_purify: tuple[str, str] | None = None
     effort: str = "quick"
     steps: dict[str, int] = field(default_factory=dict)
+    busy: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 
 from abd_app.audit.choices import choose_effort, choose_method, choose_student
@@ -15,6 +16,8 @@ from abd_app.measure import glance_at_images
 from abd_app.plan import PURIFIED, AuditPlan, TeacherFacts
 from abd_app.teacher import Finding, Teacher
 
+_BUSY = 0.75
+"""Of the cores, on average over the last minute. One look into a teacher is over sooner."""
 _USUAL = AuditPlan(teacher_file="", out="")
 
 
@@ -42,11 +45,18 @@ def run_inspection(file: str, facts: TeacherFacts, choices: AuditPlan = _USUAL) 
     compute = choose_compute(choices.device, choices.precision)
     method, reason = choose_method("auto", card, compute.device.type)
     chosen = method if choices.method == "auto" else choices.method
+    busy = compute.device.type == "cpu" and _is_busy()
     seconds = _expected(teacher, chosen, choices, compute)
     to_purify = choose_method("auto", card, compute.device.type, purifies=True)
     side_px = max(teacher.spec.height, teacher.spec.width)
     effort = choose_effort("auto", side_px, compute.device.type)
-    yield CostEstimated(method, reason, seconds, to_purify, effort, {each: STEPS[each][chosen] for each in seconds})
+    steps = {each: STEPS[each][chosen] for each in seconds}
+    yield CostEstimated(method, reason, seconds, to_purify, effort, steps, busy)
+
+
+def _is_busy() -> bool:
+    """Whether programs have kept most cores busy for a minute; no where the system does not say."""
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] > _BUSY * (os.cpu_count() or 1)
 
 
 def _look_at_images(path: str, teacher: Teacher) -> ImagesInspected:

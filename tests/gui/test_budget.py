@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
@@ -42,6 +44,17 @@ def test_the_time_is_that_of_the_steps_and_of_the_source_that_are_chosen(
     assert _estimate(window) == "about 40 s" and "about 8 min" in budget.effort.itemText(2)
     window.draft.choose(defense="none", student="purified")
     assert len(stand_in.jobs) == 2, "what excludes each other has no cost"
+
+
+def test_an_estimate_from_a_busy_machine_says_so(window: MainWindow, stand_in: StandInEngine) -> None:
+    make_ready(window, stand_in)
+    window.draft.choose(method="zskt")
+    cost = CostEstimated("ood", "why", {"quick": 40.0}, busy=True)
+    stand_in.say(cost, InspectionFinished())
+    assert _estimate(window) == "about 40 s; less once other programs leave the processor alone"
+    window.draft.choose(method="ood")
+    stand_in.say(dataclasses.replace(cost, busy=False), InspectionFinished())
+    assert _estimate(window) == "about 40 s"
 
 
 def test_a_run_begins_with_the_time_that_it_was_expected_to_take(window: MainWindow, stand_in: StandInEngine) -> None:

@@ -37,7 +37,7 @@ class SetupColumn(QWidget):
         super().__init__()
         self._session = session
         self._draft = draft
-        self._cost_known = False
+        self._cost_known = self._busy = False
         self.teacher = TeacherPanel(session)
         self.evaluation = EvaluationPanel(draft, chooser)
         self.plan = PlanPanel(draft, chooser)
@@ -125,6 +125,7 @@ class SetupColumn(QWidget):
 
     def _on_cost_changed(self, cost: CostEstimated | None) -> None:
         self._cost_known = cost is not None and bool(cost.seconds)
+        self._busy = cost is not None and cost.busy
         self.plan.show_cost(cost)
         self._show_estimate()
 
@@ -141,6 +142,7 @@ class SetupColumn(QWidget):
             if seconds is not None:
                 text = self.tr("about {time}").format(time=duration(seconds))
                 text += self.tr(", twin included") if self._draft["compare"] else ""
+                text += self.tr("; less once other programs leave the processor alone") if self._busy else ""
         elif self._session.running:
             text = self.tr("A run is in progress")
         self._estimate.setText(text)

@@ -60,6 +60,17 @@ def test_what_is_chosen_is_what_a_run_is_expected_to_cost(teacher_file: str) -> 
     assert cost(student="purified").seconds == {}
 
 
+@pytest.mark.parametrize(("load", "busy"), [(0.7, False), (0.8, True)])
+def test_a_machine_that_is_busy_already_is_told(
+    teacher_file: str, monkeypatch: pytest.MonkeyPatch, load: float, busy: bool
+) -> None:
+    monkeypatch.setattr(inspection.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(inspection.os, "getloadavg", lambda: (4 * load, 0.0, 0.0), raising=False)
+    monkeypatch.setattr(inspection, "seconds_by_effort", lambda *_: {})
+    *_, cost = run_inspection(teacher_file, FACTS, _on("cpu"))
+    assert isinstance(cost, CostEstimated) and cost.busy == busy
+
+
 def test_the_cost_is_that_of_the_defence_and_the_student_that_are_chosen(
     teacher_file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
