@@ -21,7 +21,7 @@ RATE_RANGE = (-5, 118)
 SMALLEST_PERCENT = 0.1
 """Where a logarithmic axis ends: zero has no logarithm."""
 
-_AXIS_WIDTH_PX = 58
+_AXIS_WIDTH_PX, _TITLE_MARGIN_PX = 58, 12
 SAMPLE_SIZE = QSize(35, 12)
 
 
@@ -118,9 +118,13 @@ def recolour(canvas: Any, plots: list[Any], colours: Colours) -> None:
             axis.setStyle(tickFont=font, tickLength=-4)
 
 
-def set_title(plot: Any, text: str, colours: Colours) -> None:
-    """A heading above a plot, at its left."""
-    points = QApplication.font().pointSizeF()
+def set_title(plot: Any, text: str, colours: Colours, *, width_px: float) -> None:
+    """A heading above a plot that is so wide, at its left; what does not fit is left out in its middle."""
+    font = QFont(QApplication.font())
+    font.setBold(True)
+    room_px = max(0, width_px - _AXIS_WIDTH_PX - _TITLE_MARGIN_PX)
+    text = QFontMetricsF(font).elidedText(text, Qt.TextElideMode.ElideMiddle, room_px)
+    points = font.pointSizeF()
     plot.setTitle(text, color=colours.text, size=f"{points:.1f}pt", justify="left", bold=True)
 
 

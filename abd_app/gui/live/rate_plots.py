@@ -1,4 +1,4 @@
-"""Two plots of rates, one below the other, over the same steps: accuracy, and attack success rate."""
+"""Two plots of rates over the same steps: accuracy, and attack success rate below or, where that is low, beside it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QObject, QPointF, Signal
+from PySide6.QtCore import QEvent, QObject, QPointF, Signal
 from PySide6.QtGui import QPen
 from PySide6.QtWidgets import QWidget
 
 from abd_app.gui.live import plotting
 from abd_app.gui.live.curves import ACCURACY, Array, CurveKey
 from abd_app.gui.look.theme import Theme
+
+_LOW_PX, _WIDE_PX = 270, 520
 
 
 class RatePlots(QObject):
@@ -25,7 +27,7 @@ class RatePlots(QObject):
 
     Attributes:
         canvas: The widget to lay out.
-        plots: Accuracy, and ASR below.
+        plots: Accuracy, and ASR.
     """
 
     hovered = Signal(object)
@@ -38,7 +40,8 @@ class RatePlots(QObject):
         self.canvas.setAccessibleName(name)
         self.plots = [plotting.add_plot(self.canvas, row, rates=True) for row in (0, 1)]
         self.plots[1].setXLink(self.plots[0])
-        self.plots[0].getAxis("bottom").setStyle(showValues=False)
+        self._beside, self._titles = False, ("", "")
+        self.canvas.installEventFilter(self)
         self._cursors = [pg.InfiniteLine(angle=90, movable=False) for _ in self.plots]
         for plot, cursor in zip(self.plots, self._cursors, strict=True):
             cursor.hide()
@@ -55,11 +58,9 @@ class RatePlots(QObject):
 
     def show_axes(self, accuracy: str, asr: str, steps: tuple[float, float], *, logarithmic: bool = False) -> None:
         """Titles, the steps from and to, and the scale of ASR; an empty title of ASR hides its plot."""
-        self._logarithmic = logarithmic
-        for plot, title in zip(self.plots, (accuracy, asr), strict=True):
-            plotting.set_title(plot, title, self._theme.colours)
+        self._logarithmic, self._titles = logarithmic, (accuracy, asr)
         self.plots[1].setVisible(bool(asr))
-        self.plots[0].getAxis("bottom").setStyle(showValues=not asr)
+        self._arrange()
         plotting.scale_rates(self.plots[1], logarithmic=logarithmic)
         self.plots[0].setXRange(*steps, padding=0.01)
 
@@ -80,12 +81,39 @@ class RatePlots(QObject):
         if (line := self._lines.get(key)) is not None:
             line.setVisible(False)
 
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Lays the plots out anew when the canvas has another size."""
+        if event.type() == QEvent.Type.Resize:
+            self._arrange()
+        return super().eventFilter(watched, event)
+
+    def _arrange(self) -> None:
+        """Below each other, or beside each other where that would be flat; columns are alike, whatever the titles."""
+        low = self.canvas.height() < _LOW_PX and self.canvas.width() >= _WIDE_PX
+        beside = low and self.plots[1].isVisible()
+        if beside is not self._beside:
+            self._beside = beside
+            self.canvas.ci.removeItem(self.plots[1])
+            self.canvas.ci.addItem(self.plots[1], 0 if beside else 1, 1 if beside else 0)
+        # Steps are numbered once below plots that share them.
+        self.plots[0].getAxis("bottom").setStyle(showValues=beside or not self.plots[1].isVisible())
+        layout = self.canvas.ci.layout
+        left, _, right, _ = layout.getContentsMargins()
+        room_px = self.canvas.width() - left - right
+        first_px = (room_px - layout.horizontalSpacing()) / 2 if beside else room_px
+        layout.setColumnFixedWidth(0, max(0, first_px))
+        layout.setColumnFixedWidth(1, first_px if beside else 0)
+        for plot, title in zip(self.plots, self._titles, strict=True):
+            plotting.set_title(plot, title, self._theme.colours, width_px=first_px)
+
     def _plot_of(self, key: CurveKey) -> Any:
         return self.plots[key.trigger != ACCURACY]
 
     def _on_mouse_moved(self, position: QPointF) -> None:
-        inside = bool(self._lines) and any(plot.sceneBoundingRect().contains(position) for plot in self.plots)
-        step = self.plots[0].getViewBox().mapSceneToView(position).x()
+        shown = [plot for plot in self.plots if plot.isVisible()]
+        below = next((plot for plot in shown if plot.sceneBoundingRect().contains(position)), None)
+        inside = bool(self._lines) and below is not None
+        step = (below or self.plots[0]).getViewBox().mapSceneToView(position).x()
         for cursor in self._cursors:
             cursor.setVisible(inside)
             cursor.setPos(step)
