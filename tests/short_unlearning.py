@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from abd_app.distill.unlearning import all_to_all, bending
 from abd_app.distill.unlearning.settings import UnlearningSettings
 
 SHORT_UNLEARNING = UnlearningSettings(
@@ -14,3 +17,10 @@ SHORT_UNLEARNING = UnlearningSettings(
     least_kept=0.0,
 )
 """Whatever class stands out is unlearned, and nothing is undone."""
+
+
+def shorten_searches(patch: pytest.MonkeyPatch) -> None:
+    """The searches for a class by bending, and for classes that trade places, in a few steps."""
+    patch.setattr(bending, "STEPS", 2)
+    patch.setattr(all_to_all, "_FREE", 2)
+    patch.setattr(all_to_all, "STEPS", 12)

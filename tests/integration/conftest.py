@@ -18,15 +18,16 @@ from abd_app.distill.recipe import choose_recipe
 from abd_app.events import Event
 from abd_app.networks.wide_resnet import WideResNet
 from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec
-from tests.short_unlearning import SHORT_UNLEARNING
+from tests.short_unlearning import SHORT_UNLEARNING, shorten_searches
 
 SHORT = replace(SHORT_UNLEARNING, patches=64, drawn=16, batch_size=8)
 
 
 @contextlib.contextmanager
 def small_fixed_parts() -> Iterator[None]:
-    """A vaccine check on a tenth of the images with fewer trials, a short search, a checkpoint at every step."""
+    """A vaccine check on a tenth of the images with fewer trials, short searches, a checkpoint at every step."""
     with pytest.MonkeyPatch.context() as patch:
+        shorten_searches(patch)
         patch.setattr(vaccine, "CHECK_IMAGES", 500)
         patch.setattr(vaccine, "TRIALS", 2)
         patch.setattr(opening, "choose_recipe", lambda *chosen: replace(choose_recipe(*chosen), unlearning=SHORT))

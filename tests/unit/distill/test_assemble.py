@@ -32,7 +32,7 @@ from abd_app.events import StepDone
 from abd_app.networks.pixels import PixelNetwork
 from abd_app.plan import STUDENTS
 from abd_app.teacher import ImageSpec, Teacher
-from tests.short_unlearning import SHORT_UNLEARNING
+from tests.short_unlearning import SHORT_UNLEARNING, shorten_searches
 
 _FAST = FastSettings(drawn=16, first=32, inverted=8, inversion_steps=2, student_steps=5, capacity=64)
 _CMI = CmiSettings(drawn=16, noise=16, features=16, bank=64, capacity=64)
@@ -40,6 +40,7 @@ _CMI = CmiSettings(drawn=16, noise=16, features=16, bank=64, capacity=64)
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten_searches(monkeypatch)
     monkeypatch.setattr(vaccine, "CHECK_IMAGES", 500)
     monkeypatch.setattr(margins, "SIGNIFICANT", 1.1)  # of a random teacher's classes none stands out
 

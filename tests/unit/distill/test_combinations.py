@@ -32,7 +32,7 @@ from abd_app.events import StepDone, VaccineChecked
 from abd_app.networks.pixels import PixelNetwork
 from abd_app.plan import DEFENSES, METHODS
 from abd_app.teacher import ImageSpec, Teacher, TeacherCard
-from tests.short_unlearning import SHORT_UNLEARNING
+from tests.short_unlearning import SHORT_UNLEARNING, shorten_searches
 
 SOURCES = [method for method in METHODS if method != "auto"]
 INVERTING = {"cmi", "fast"}
@@ -57,6 +57,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
         PatchSource,
     ):
         monkeypatch.setattr(source, "sample", _few(source.sample))
+    shorten_searches(monkeypatch)
     monkeypatch.setattr(vaccine, "CHECK_IMAGES", 500)
     monkeypatch.setattr(loop, "REPORT_EVERY", 1)
     monkeypatch.setattr(vaccine, "tail_ratio", lambda divergence: 0.5)

@@ -23,6 +23,7 @@ from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.sources.ood import PatchSettings
 from abd_app.events import StepDone
 from abd_app.teacher import Teacher
+from tests.short_unlearning import SHORT_UNLEARNING, shorten_searches
 
 # Each makes the host wait for a GPU: a value is read, or the size of the result depends on values.
 _WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "bincount", "_unique2", "equal", "is_nonzero"}
@@ -77,6 +78,7 @@ def _in_the_middle(
         vaccine_step=0,
         retrospection=retrospection,
         retrospection_step=10,
+        unlearning=SHORT_UNLEARNING,
         epoch=(2, 5),
     )
     short = FastSettings(drawn=16, first=32, inverted=8, inversion_steps=2, student_steps=5, capacity=64)
@@ -111,7 +113,9 @@ def test_nothing_else_is_read_back_between_two_reports(
     method: str,
     retrospection: Any,
     doubted: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    shorten_searches(monkeypatch)
     distillation = _in_the_middle(make_teacher(), compute, picture, method, retrospection, doubted=doubted)
     operations, steps = WaitingOperations(), 0
     events = distillation.run()

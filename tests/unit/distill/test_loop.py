@@ -32,7 +32,7 @@ from abd_app.events import (
     VaccineChecked,
 )
 from abd_app.teacher import Teacher
-from tests.short_unlearning import SHORT_UNLEARNING
+from tests.short_unlearning import SHORT_UNLEARNING, shorten_searches
 
 _FAST = FastSettings(drawn=16, first=32, inverted=8, inversion_steps=2, student_steps=5, capacity=64)
 METHODS = ("ood", "cmi", "fast", "zskt")
@@ -49,6 +49,7 @@ def _recipe(method: str, steps: int = 20, **changes: Any) -> Recipe:
 @pytest.fixture
 def make(make_teacher: Callable[..., Teacher], compute: Compute, picture: str, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Distillations of one teacher; the vaccine is accepted at the second trial, and a class stands out."""
+    shorten_searches(monkeypatch)
     monkeypatch.setattr(vaccine, "CHECK_IMAGES", 500)
     ratios = itertools.cycle([0.0, 0.5])
     monkeypatch.setattr(vaccine, "tail_ratio", lambda divergence: next(ratios))
