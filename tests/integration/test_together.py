@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file
 
 from abd_app.audit import run_audit
@@ -78,14 +79,20 @@ def _distill(teacher: str, out: Path, *options: str) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
-def found(teacher: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, torch.Tensor], ...]:
-    """What ``together_learner`` found in one process and in two."""
-    folder = tmp_path_factory.mktemp("found")
+def found(
+    teacher: str, tmp_path_factory: pytest.TempPathFactory, worker_id: str
+) -> tuple[dict[str, torch.Tensor], ...]:
+    """What ``together_learner`` found in one process and in two; of side-by-side test processes the first one asks."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own if worker_id == "master" else own.parent) / "found"
     outputs = []
-    for name, launcher in (("one.pt", ()), ("two.pt", TWO)):
-        code, printed = _run(*launcher, str(LEARNER), teacher, str(folder / name))
-        assert code == 0, printed
-        outputs.append(torch.load(folder / name, weights_only=True))
+    with FileLock(f"{folder}.lock"):
+        folder.mkdir(exist_ok=True)
+        for name, launcher in (("one.pt", ()), ("two.pt", TWO)):
+            if not (folder / name).exists():
+                code, printed = _run(*launcher, str(LEARNER), teacher, str(folder / name))
+                assert code == 0, printed
+            outputs.append(torch.load(folder / name, weights_only=True))
     return tuple(outputs)
 
 
