@@ -54,6 +54,7 @@ class ImagesInspected(Event):
         num_classes: Of the teacher's classes, those that have images.
         height: Pixels; of the first image.
         width: Likewise.
+        alike: Whether all are known to be of this size.
         findings: What a run would say about them, as far as it can be seen now.
     """
 
@@ -62,6 +63,7 @@ class ImagesInspected(Event):
     num_classes: int
     height: int
     width: int
+    alike: bool = False
     findings: tuple[Finding, ...] = ()
 
 
@@ -76,7 +78,7 @@ class CostEstimated(Event):
         to_purify: Method and reason where no student is to learn; ``None``: the same.
         effort: What ``auto`` would choose.
         steps: By effort; optimiser steps of the student of what is chosen.
-        busy: Other programs kept the processor busy meanwhile; without them a run may take less.
+        busy: Other programs kept the processor busy meanwhile, so that the measurement had less than one core.
     """
 
     method: str

@@ -74,7 +74,7 @@ FINDINGS = (
     Finding("warning", "Half precision", "The weights are float16; they are converted to float32."),
 )
 RUN_FINDINGS = (
-    Finding("info", "Evaluation images were converted to RGB", "12 of 1,200 images."),
+    Finding("info", "Evaluation images are converted to RGB", "12 of 1,200 images."),
     Finding(
         "warning",
         "Shuffling Vaccine is off",

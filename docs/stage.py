@@ -8,7 +8,7 @@ from pathlib import Path
 from made_up_run import GIB, SECONDS, card, made_up_run
 from PySide6.QtCore import QObject, Signal
 
-from abd_app.events import CostEstimated, DevicesListed, Event, StepDone, TeacherInspected
+from abd_app.events import CostEstimated, DevicesListed, Event, ImagesInspected, StepDone, TeacherInspected
 from abd_app.gui.look.theme import Theme
 from abd_app.gui.main_window import MainWindow
 from abd_app.gui.session import Session
@@ -18,6 +18,7 @@ from abd_app.teacher import Finding, Question
 from abd_app.worker.messages import CommandName, InspectionFinished, Job
 
 FILE = "/home/ada/models/road-signs-wrn16.safetensors"
+IMAGES = ImagesInspected("/home/ada/data/road-signs", 1_200, 10, 32, 32)
 SECONDS_PER_EVENT = 40 / 70
 """Between two made-up steps that are told."""
 
@@ -87,12 +88,13 @@ class Stage:
             AuditPlan(
                 "",
                 "",
-                data="/home/ada/data/road-signs" if triggers else None,
+                data=IMAGES.path if triggers else None,
                 triggers=tuple(TriggerSpec(name) for name in triggers),
                 target_class=2,
                 compare=compare,
             )
         )
+        self.engine.play(IMAGES)
         self.window.distill()
         for event in made_up_run(compare, triggers, until):
             self.elapsed_s += SECONDS_PER_EVENT * isinstance(event, StepDone)

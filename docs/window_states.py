@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from made_up_run import FINDINGS, QUESTIONS, RUN_FINDINGS, STEPS, card
 from PySide6.QtWidgets import QApplication
-from stage import FILE, Stage
+from stage import FILE, IMAGES, Stage
 
 from abd_app.events import AuditFailed, AuditFinished, FindingMade, PhaseAdvanced, PhaseStarted, StudentExported
 from abd_app.gui.live.curves import CurveKey
@@ -61,13 +61,14 @@ def _ready_plan(stage: Stage) -> None:
         AuditPlan(
             "",
             "",
-            data="/home/ada/data/road-signs",
+            data=IMAGES.path,
             triggers=(TriggerSpec("sticker"), TriggerSpec("/home/ada/a very long name of a picture.png")),
             target_class=2,
             minutes=5,
             compare=True,
         )
     )
+    stage.engine.play(IMAGES)
     stage.window.setup.plan.fold.heading.setChecked(True)
     for _ in range(3):
         QApplication.processEvents()

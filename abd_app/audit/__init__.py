@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abd_app.audit.inspection import run_inspection
+from abd_app.audit.inspection import look_at_images, run_inspection
 from abd_app.audit.run import run_audit
 
-__all__ = ["run_audit", "run_inspection"]
+__all__ = ["look_at_images", "run_audit", "run_inspection"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import time
 from collections.abc import Generator
 
 from abd_app.audit.choices import choose_effort, choose_method, choose_student
@@ -14,10 +14,10 @@ from abd_app.events import CostEstimated, Event, ImagesInspected, TeacherInspect
 from abd_app.intake import read_teacher
 from abd_app.measure import glance_at_images
 from abd_app.plan import PURIFIED, AuditPlan, TeacherFacts
-from abd_app.teacher import Finding, Teacher
+from abd_app.teacher import Finding, ImageSpec, Teacher, TeacherCard
 
-_BUSY = 0.75
-"""Of the cores, on average over the last minute. One look into a teacher is over sooner."""
+_OWN_SHARE = 0.8
+"""Of one core's time, at least, that a measurement has on a machine that does nothing else."""
 _USUAL = AuditPlan(teacher_file="", out="")
 
 
@@ -41,12 +41,14 @@ def run_inspection(file: str, facts: TeacherFacts, choices: AuditPlan = _USUAL) 
     except MissingFactsError:
         return
     if choices.data is not None:
-        yield _look_at_images(choices.data, teacher)
+        yield from look_at_images(choices.data, teacher.card)
     compute = choose_compute(choices.device, choices.precision)
     method, reason = choose_method("auto", card, compute.device.type)
     chosen = method if choices.method == "auto" else choices.method
-    busy = compute.device.type == "cpu" and _is_busy()
+    began_s, computed_s = time.monotonic(), time.process_time()
     seconds = _expected(teacher, chosen, choices, compute)
+    share = (time.process_time() - computed_s) / (time.monotonic() - began_s)
+    busy = compute.device.type == "cpu" and share < _OWN_SHARE
     to_purify = choose_method("auto", card, compute.device.type, purifies=True)
     side_px = max(teacher.spec.height, teacher.spec.width)
     effort = choose_effort("auto", side_px, compute.device.type)
@@ -54,19 +56,25 @@ def run_inspection(file: str, facts: TeacherFacts, choices: AuditPlan = _USUAL) 
     yield CostEstimated(method, reason, seconds, to_purify, effort, steps, busy)
 
 
-def _is_busy() -> bool:
-    """Whether programs have kept most cores busy for a minute; no where the system does not say."""
-    return hasattr(os, "getloadavg") and os.getloadavg()[0] > _BUSY * (os.cpu_count() or 1)
+def look_at_images(path: str, card: TeacherCard) -> Generator[Event, None, None]:
+    """Says what labelled images are to a teacher; of those that a run would refuse, why.
 
-
-def _look_at_images(path: str, teacher: Teacher) -> ImagesInspected:
-    """What they are; of images that a run would refuse, why."""
+    Args:
+        path: A folder with one sub-folder per class, or an ``.npz``.
+        card: Of a teacher of which nothing required is left to ask.
+    """
+    assert card.num_classes is not None and card.input_size is not None and card.channels is not None
+    none = (0.0,) * card.channels  # normalisation is no matter of the images
+    spec = ImageSpec(*card.input_size, card.channels, card.num_classes, none, none)
     try:
-        seen = glance_at_images(path, teacher.spec, class_names=teacher.card.class_names)
+        seen = glance_at_images(path, spec, class_names=card.class_names)
     except UsageError as error:
-        refused = Finding("danger", error.what, " ".join(filter(None, (error.where, error.why, error.remedy))))
-        return ImagesInspected(path, 0, 0, 0, 0, (refused,))
-    return ImagesInspected(path, **vars(seen))
+        place = error.where.removeprefix("--data ")
+        parts = (f"{place}:" if place != path else "", error.why, error.remedy)
+        refused = Finding("danger", error.what, " ".join(filter(None, parts)))
+        yield ImagesInspected(path, 0, 0, 0, 0, findings=(refused,))
+    else:
+        yield ImagesInspected(path, **vars(seen))
 
 
 def _expected(teacher: Teacher, method: str, choices: AuditPlan, compute: Compute) -> dict[str, float]:

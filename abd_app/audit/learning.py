@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -89,7 +88,7 @@ def learn(audit: OpenAudit, role: Role, wishes: Wishes) -> Generator[Event, None
         yield from warn_of_long_run(audit)
     yield PhaseStarted("preparing", role, before["distillation"]["step"] if before is not None and goes_on else 0)
     recipe = audit.recipe if role == "student" else audit.recipe.undefended()
-    distillation = yield from _assembled(audit, recipe, role)
+    distillation = yield from _assembled(audit, recipe, role, goes_on=goes_on)
     if recipe.attention and not distillation.student.transfers_attention:
         yield from audit.note(_NO_ATTENTION)
     network = distillation.student.network
@@ -118,7 +117,7 @@ def _learned_before(audit: OpenAudit, weights: dict[str, torch.Tensor]) -> nn.Mo
     return network
 
 
-def _assembled(audit: OpenAudit, recipe: Recipe, role: Role) -> Generator[Event, None, Distillation]:
+def _assembled(audit: OpenAudit, recipe: Recipe, role: Role, *, goes_on: bool) -> Generator[Event, None, Distillation]:
     """The distillation; without the vaccine, and with a finding, where the teacher has no layer to shuffle."""
 
     def attempt(recipe: Recipe) -> Distillation:
@@ -134,7 +133,8 @@ def _assembled(audit: OpenAudit, recipe: Recipe, role: Role) -> Generator[Event,
 
     if recipe.bounds is not None:
         yield from note_missing_bounds(audit)
-    yield from draw_pictures(audit, role, patches=recipe.method in ("fast", "ood") or recipe.retrospection == "teacher")
+    searches = recipe.retrospection == "teacher" and not goes_on  # what goes on has searched
+    yield from draw_pictures(audit, role, patches=searches or recipe.method in ("fast", "ood"))
     try:
         return attempt(recipe)
     except VaccineError as error:
@@ -147,13 +147,13 @@ def draw_pictures(audit: OpenAudit, role: Role, *, patches: bool = True) -> Iter
 
     They are those of an estimate, and those that ``patches`` are cut from unless the user has given one.
     """
-    spec = audit.teacher.spec
-    drawn = [audit.scorer.prepared()]
+    spec, drawing = audit.teacher.spec, [*audit.scorer.drawings()]
     if patches and audit.plan.picture is None:
         smallest_px = max(spec.height, spec.width)
-        drawn.append(drawn_pictures(channels=spec.channels, seed=audit.plan.seed, smallest_px=smallest_px))
-    for share in itertools.chain(*drawn):
-        yield PhaseAdvanced(role, share)
+        drawing.append(drawn_pictures(channels=spec.channels, seed=audit.plan.seed, smallest_px=smallest_px))
+    for done, one in enumerate(drawing):
+        for share in one:
+            yield PhaseAdvanced(role, (done + share) / len(drawing))
 
 
 def note_missing_bounds(audit: OpenAudit) -> Iterator[Event]:

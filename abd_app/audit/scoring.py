@@ -90,10 +90,10 @@ class Scorer:
         if plan.data is not None:
             evaluation = load_evaluation(plan.data, spec, class_names=teacher.card.class_names)
         self.inputs = fingerprints(plan, evaluation)
-        self._undrawn: Iterator[float] = iter(())
+        self._drawings: list[Iterator[float]] = []
         if evaluation is None:
             smallest_px = max(spec.height, spec.width)
-            self._undrawn = drawn_pictures(channels=spec.channels, seed=plan.seed + 1, smallest_px=smallest_px)
+            self._drawings = [drawn_pictures(channels=spec.channels, seed=plan.seed + 1, smallest_px=smallest_px)]
             search = functools.cache(lambda: _search(plan, teacher, network, compute))
             self._live = self._full = lambda model: search().replay(model)
         else:
@@ -101,9 +101,10 @@ class Scorer:
             self._live = _meter(plan, teacher, evaluation, compute, LIVE_IMAGES).measure
             self._full = _meter(plan, teacher, evaluation, compute, None).measure
 
-    def prepared(self) -> Iterator[float]:
-        """Draws, the first time, the pictures of an estimate; after each one the share that is drawn."""
-        yield from self._undrawn
+    def drawings(self) -> list[Iterator[float]]:
+        """What is to be drawn before the first estimate, for whoever goes through it: after each picture the share."""
+        drawings, self._drawings = self._drawings, []
+        return drawings
 
     def measure(self, network: nn.Module, role: Role, step: int, *, live: bool = False) -> Measured:
         """Scores of ``network``; ``live`` ones rest on a few images, for the curves. The first estimate takes long."""
@@ -130,9 +131,9 @@ class NullScorer:
     def __init__(self) -> None:
         self.inputs: dict[str, str] = {}
 
-    def prepared(self) -> Iterator[float]:
-        """Nothing: it measures nothing."""
-        yield from ()
+    def drawings(self) -> list[Iterator[float]]:
+        """None: nothing is measured here."""
+        return []
 
     def measure(self, network: nn.Module, role: Role, step: int, *, live: bool = False) -> Measured:
         """Says that nothing has been measured here, on 0 images; such a process reports nothing."""

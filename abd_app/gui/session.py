@@ -25,7 +25,7 @@ from abd_app.gui.folders import discard_run
 from abd_app.gui.states import RUN_STATES, STARTABLE_STATES, State
 from abd_app.plan import PURIFIED, AuditPlan, TeacherFacts
 from abd_app.teacher import TeacherCard
-from abd_app.worker.messages import AuditJob, InspectionFinished, InspectJob, PauseChanged
+from abd_app.worker.messages import AuditJob, ImagesJob, InspectionFinished, InspectJob, PauseChanged
 
 _log = logging.getLogger(__name__)
 
@@ -73,11 +73,9 @@ class Session(QObject):
         self.result: AuditFinished | None = None
         self._engine = engine
         self._job = 0
-        self._inspecting = False
-        self._folder = ""
-        """Of the run that is on, once it has one."""
-        self._discards = False
-        self._suspends = False
+        self._inspecting = self._images_known = False
+        self._folder = ""  # of the run that is on, once it has one
+        self._discards = self._suspends = False
         engine.eventsArrived.connect(self._on_events_arrived)
 
     @property
@@ -126,21 +124,26 @@ class Session(QObject):
             self._inspect()
 
     def consider(self, choices: AuditPlan) -> None:
-        """Something else was chosen: looks at images and cost of such a run, and leaves the state as it is."""
+        """Something else was chosen: looks at what such a run would cost, and leaves the state as it is."""
         before, self.choices = self.choices, choices
-        same_cost = dataclasses.replace(choices, data=before.data) == before
-        if choices == before or (same_cost and choices.data is None):
-            return
+        if dataclasses.replace(choices, data=before.data) == before:
+            return  # images cost nothing
         if self.state in (State.INSPECTING, State.REFUSED):
             self._inspect()
         elif self.state in STARTABLE_STATES:
             self._submit_inspection()
-            if same_cost:
-                return
             # What ``auto`` would choose depends on the device alone.
             other_device = choices.device != before.device
             known = None if other_device or self._cost is None else dataclasses.replace(self._cost, seconds={})
             self._tell_cost(known)
+
+    def look_at_images(self) -> None:
+        """Images were chosen, perhaps once more: says what they are, as soon as the teacher is known."""
+        self._images_known = False
+        if self.choices.data is not None and self._inspecting:
+            self._submit_inspection()
+        elif self.choices.data is not None and self.card is not None and self.can_start:
+            self._submit(ImagesJob(self.choices.data, self.card))
 
     def start(self, plan: AuditPlan, expected_s: float | None = None) -> None:
         """Starts a run if one may start; it is expected to take so many seconds."""
@@ -156,10 +159,8 @@ class Session(QObject):
 
     def pause_or_resume(self) -> None:
         """Asks the engine to stand still or to go on; the state follows when it does."""
-        if self.state is State.RUNNING:
-            self._engine.command("pause")
-        elif self.state is State.PAUSED:
-            self._engine.command("resume")
+        if self.state in (State.RUNNING, State.PAUSED):
+            self._engine.command("pause" if self.state is State.RUNNING else "resume")
 
     def stop_and_keep(self) -> None:
         """Ends the run here, keeping the student as it is; does nothing where there is none."""
@@ -184,14 +185,18 @@ class Session(QObject):
             self._enter(State.CANCELLING)
 
     def _inspect(self) -> None:
-        self.failure = None
+        self.failure, self._images_known = None, False
         self._submit_inspection()
         self.state = State.INSPECTING
         self.stateChanged.emit(self.state)  # also while another file is being inspected: the views name this one
 
     def _submit_inspection(self) -> None:
+        data = None if self._images_known else self.choices.data
+        self._submit(InspectJob(self.file, self.facts, dataclasses.replace(self.choices, data=data)))
+
+    def _submit(self, job: InspectJob | ImagesJob) -> None:
         self._drop_inspection()
-        self._job = self._engine.submit(InspectJob(self.file, self.facts, self.choices))
+        self._job = self._engine.submit(job)
         self._inspecting = True
         self.inspectionBegan.emit()
 
@@ -226,9 +231,10 @@ class Session(QObject):
         elif isinstance(event, CostEstimated):
             self._tell_cost(event)
         elif isinstance(event, ImagesInspected):
+            self._images_known = True
             self.imagesInspected.emit(event)
-        elif isinstance(event, PauseChanged):
-            self._enter_if_running(State.PAUSED if event.paused else State.RUNNING)
+        elif isinstance(event, PauseChanged) and self.state in (State.RUNNING, State.PAUSED):
+            self._enter(State.PAUSED if event.paused else State.RUNNING)
         elif isinstance(event, InspectionFinished):
             self._inspecting = False
         elif isinstance(event, RunBegan):
@@ -287,10 +293,6 @@ class Session(QObject):
 
     def _open_questions(self) -> bool:
         return self.card is None or bool(self.card.questions)
-
-    def _enter_if_running(self, state: State) -> None:
-        if self.state in (State.RUNNING, State.PAUSED):
-            self._enter(state)
 
     def _enter(self, state: State) -> None:
         if state is not self.state:

@@ -62,7 +62,7 @@ def describe_arrays(
         shape, dtype = _header(given, archive, of_images, limit=MAX_ARRAY_BYTES)
         labels, names = _read_labels(given, archive, of_labels)
     pixel = np.zeros((), np.uint8 if dtype.kind in "iu" else dtype)
-    stand_in = _checked_images(given, np.broadcast_to(pixel, shape))
+    stand_in = _shaped_images(given, np.broadcast_to(pixel, shape))
     return stand_in.shape, _checked_labels(given, labels, count=len(stand_in), num_classes=num_classes), names
 
 
@@ -142,6 +142,11 @@ def _refuse_objects(given: GivenImages, name: str) -> NoReturn:
 def _checked_images(given: GivenImages, images: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     if images.dtype.kind in "iu" and images.size and images.min() >= 0 and images.max() <= 255:
         images = images.astype(np.uint8, copy=False)
+    return _shaped_images(given, images)
+
+
+def _shaped_images(given: GivenImages, images: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """``(N, H, W, C)``; refuses all but these, and grey ones without C, in uint8."""
     if images.dtype != np.uint8:
         _refuse(given, f"The images are {images.dtype}, not uint8.", remedy="Store pixels as uint8 from 0 to 255.")
     if images.ndim == 3:

@@ -9,19 +9,16 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 
 from abd_app.errors import UsageError
 from abd_app.measure.arrays import read_arrays
+from abd_app.measure.fit import affordable, not_all, other_colours, other_size
 from abd_app.measure.given import GivenImages
 from abd_app.measure.labelled import labelled_pictures, labels_by_name
 from abd_app.pictures import fit_picture, open_picture
 from abd_app.teacher import Finding, ImageSpec
-
-MAX_BYTES = 2 * 2**30
-"""Memory for the decoded images; of a larger set, an even share is used and a finding says so."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +81,16 @@ def check_there(path: str | Path, *, option: str = "--data") -> None:
         UsageError: There is neither.
     """
     path = Path(path)
-    if not path.is_dir() and not path.is_file():
+    try:
+        there = path.is_dir() or path.is_file()
+    except OSError as error:
+        raise UsageError(
+            "The images cannot be looked at.",
+            where=GivenImages(path, option).where(),
+            why=f"{error.strerror}.",
+            remedy="Check the permissions of the folders above.",
+        ) from error
+    if not there:
         raise UsageError(
             "There are no images at this path.",
             where=GivenImages(path, option).where(),
@@ -96,7 +102,7 @@ def check_there(path: str | Path, *, option: str = "--data") -> None:
 def _from_folder(given: GivenImages, spec: ImageSpec, teacher_names: Sequence[str]) -> LabelledSet:
     there = labelled_pictures(given, spec.num_classes, teacher_names)
     files, labels = there.files, there.labels
-    chosen = _affordable(len(files), spec)
+    chosen = affordable(len(files), spec)
     pixels = np.empty((len(chosen), spec.channels, spec.height, spec.width), dtype=np.uint8)
     recoloured, other_sizes = 0, Counter[tuple[int, int]]()
     for row, index in enumerate(chosen):
@@ -116,7 +122,7 @@ def _from_folder(given: GivenImages, spec: ImageSpec, teacher_names: Sequence[st
 def _from_arrays(given: GivenImages, spec: ImageSpec, teacher_names: Sequence[str]) -> LabelledSet:
     images, labels, names = read_arrays(given, num_classes=spec.num_classes)
     labels, names, doubts = labels_by_name(given, labels, names, spec.num_classes, teacher_names)
-    chosen = _affordable(len(images), spec)
+    chosen = affordable(len(images), spec)
     height, width = images.shape[1:3]
     resized = (height, width) != (spec.height, spec.width)
     other_sizes = Counter({(width, height): len(chosen)} if resized else ())
@@ -136,30 +142,18 @@ def _from_arrays(given: GivenImages, spec: ImageSpec, teacher_names: Sequence[st
     )
 
 
-def _affordable(count: int, spec: ImageSpec) -> npt.NDArray[np.int64]:
-    """Indices of the images that fit into ``MAX_BYTES``, spread evenly over the set."""
-    limit = max(1, MAX_BYTES // (spec.channels * spec.height * spec.width))
-    return np.arange(count) if count <= limit else np.arange(limit) * count // limit
-
-
 def _findings(
     spec: ImageSpec, called: str, total: int, used: int, other_sizes: Counter[tuple[int, int]], recoloured: int
 ) -> tuple[Finding, ...]:
     """What was done to ``used`` of ``total`` images; ``other_sizes``: of the resized ones, by (width, height)."""
-    findings = []
-    if used < total:
-        title = f"{used} of {total} {called} are used"
-        findings.append(Finding("info", title, "All of them would exceed the memory limit."))
+    findings = not_all(called, used=used, total=total)
     if other_sizes:
         size = f"{spec.height} x {spec.width} pixels"
         detail = f"{other_sizes.total()} of {used} images were resized and centre-cropped to {size}."
         if len(other_sizes) == 1:
             ((width, height),) = other_sizes
             detail += f" All of these have {height} x {width}."
-        findings.append(Finding("warning", f"{called.capitalize()} have another size than the teacher's input", detail))
+        findings = (*findings, other_size(called, detail))
     if recoloured:
-        colours = "grey" if spec.channels == 1 else "RGB"
-        findings.append(
-            Finding("warning", f"{called.capitalize()} were converted to {colours}", f"{recoloured} of {used} images.")
-        )
-    return tuple(findings)
+        findings = (*findings, other_colours(called, spec, f"{recoloured} of {used} images."))
+    return findings

@@ -10,6 +10,7 @@ import numpy as np
 
 from abd_app.measure.arrays import describe_arrays
 from abd_app.measure.evaluation import check_there
+from abd_app.measure.fit import affordable, not_all, other_colours, other_size
 from abd_app.measure.given import GivenImages
 from abd_app.measure.labelled import labelled_pictures, labels_by_name
 from abd_app.pictures import open_picture
@@ -25,6 +26,7 @@ class ImagesGlance:
         num_classes: Of how many of the teacher's classes.
         height: Pixels; of the first picture of a folder.
         width: Likewise.
+        alike: Whether all are of this size; of a folder that is not known.
         findings: What a run would say about them, as far as it can be seen without reading all of them.
     """
 
@@ -32,6 +34,7 @@ class ImagesGlance:
     num_classes: int
     height: int
     width: int
+    alike: bool
     findings: tuple[Finding, ...] = ()
 
 
@@ -52,17 +55,16 @@ def glance_at_images(path: str | Path, spec: ImageSpec, *, class_names: Sequence
         there = labelled_pictures(given, spec.num_classes, class_names)
         first = open_picture(there.files[0], what="evaluation image", option=given.option, turned=False)
         count, labels, findings = len(there.files), there.labels, there.findings
-        height, width, channels, are = first.height, first.width, 1 if first.mode == "L" else 3, "The first one is"
+        height, width, channels = first.height, first.width, 1 if first.mode == "L" else 3
+        alike, they_are = False, "The first one is"
     else:
         (count, height, width, channels), labels, names = describe_arrays(given, num_classes=spec.num_classes)
         labels, _, findings = labels_by_name(given, labels, names, spec.num_classes, class_names)
-        are = "They are"
+        alike, they_are = True, "They are"
+    findings += not_all(given.called, used=len(affordable(count, spec)), total=count)
     if (height, width) != (spec.height, spec.width):
-        detail = f"{are} {height} x {width} pixels, resized and centre-cropped to {spec.height} x {spec.width}."
-        title = f"{given.called.capitalize()} have another size than the teacher's input"
-        findings = (*findings, Finding("warning", title, detail))
+        detail = f"{they_are} {height} x {width} pixels, resized and centre-cropped to {spec.height} x {spec.width}."
+        findings = (*findings, other_size(given.called, detail))
     if (channels == 1) != (spec.channels == 1):
-        detail = f"{are} {'grey' if channels == 1 else 'RGB'}."
-        title = f"{given.called.capitalize()} are converted to {'grey' if spec.channels == 1 else 'RGB'}"
-        findings = (*findings, Finding("warning", title, detail))
-    return ImagesGlance(count, len(np.unique(labels)), height, width, findings)
+        findings = (*findings, other_colours(given.called, spec, f"{they_are} {'grey' if channels == 1 else 'RGB'}."))
+    return ImagesGlance(count, len(np.unique(labels)), height, width, alike, findings)

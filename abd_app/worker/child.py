@@ -16,7 +16,7 @@ from abd_app.unsaved import Unsaved
 from abd_app.worker.codec import encode
 from abd_app.worker.failure import failure_of
 from abd_app.worker.mailbox import Mailbox
-from abd_app.worker.messages import AuditJob, InspectionFinished, Job, PauseChanged, Runner
+from abd_app.worker.messages import AuditJob, ImagesJob, InspectionFinished, Job, PauseChanged, Runner
 from abd_app.worker.throttle import StepThrottle
 
 TOLD_EXIT_CODE = 70
@@ -69,6 +69,8 @@ def _run(job: Job, runner: Runner, mailbox: Mailbox, send: Callable[[Event], Non
         if isinstance(job, AuditJob):
             wishes = {"stop_requested": lambda: mailbox.stop, "checkpoint_wanted": lambda: mailbox.suspend}
             events = runner.run_audit(job.plan, **wishes)
+        elif isinstance(job, ImagesJob):
+            events = runner.look_at_images(job.path, job.card)
         else:
             events = runner.run_inspection(job.file, job.facts, job.choices)
         try:

@@ -12,13 +12,13 @@ import numpy as np
 from abd_app import events
 from abd_app.events import Event
 from abd_app.typed_json import from_parsed
-from abd_app.worker.messages import AuditJob, Command, InspectionFinished, InspectJob, PauseChanged
+from abd_app.worker.messages import AuditJob, Command, ImagesJob, InspectionFinished, InspectJob, PauseChanged
 
-Message = Event | InspectJob | AuditJob | Command
+Message = Event | InspectJob | ImagesJob | AuditJob | Command
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
-_OWN: tuple[type[Any], ...] = (InspectJob, AuditJob, Command, InspectionFinished, PauseChanged)
+_OWN: tuple[type[Any], ...] = (InspectJob, ImagesJob, AuditJob, Command, InspectionFinished, PauseChanged)
 _EVENTS = (kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, Event))
 _KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (*_EVENTS, *_OWN) if kind is not Event}
 

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from abd_app.events import DevicesListed, Event
 from abd_app.plan import AuditPlan, TeacherFacts
+from abd_app.teacher import TeacherCard
 
 CommandName = Literal["pause", "resume", "stop", "cancel", "suspend"]
 
@@ -28,7 +29,15 @@ class AuditJob:
     plan: AuditPlan
 
 
-Job = InspectJob | AuditJob
+@dataclass(frozen=True)
+class ImagesJob:
+    """Look at labelled images for a teacher of which nothing is left to ask."""
+
+    path: str
+    card: TeacherCard
+
+
+Job = InspectJob | ImagesJob | AuditJob
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,10 @@ class Runner(Protocol):
 
     def run_inspection(self, file: str, facts: TeacherFacts, choices: AuditPlan) -> Generator[Event, None, None]:
         """Yields ``TeacherInspected``, then ``ImagesInspected`` if images are chosen, then ``CostEstimated``."""
+        ...
+
+    def look_at_images(self, path: str, card: TeacherCard) -> Generator[Event, None, None]:
+        """Yields ``ImagesInspected``."""
         ...
 
     def run_audit(

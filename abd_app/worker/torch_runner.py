@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from abd_app.audit import run_audit, run_inspection
+from abd_app.audit import look_at_images, run_audit, run_inspection
 from abd_app.events import DevicesListed
 
-__all__ = ["list_devices", "release_memory", "run_audit", "run_inspection"]
+__all__ = ["list_devices", "look_at_images", "release_memory", "run_audit", "run_inspection"]
 
 
 def list_devices() -> DevicesListed:

@@ -24,6 +24,7 @@ from abd_app.events import (
     DeviceUsed,
     Event,
     ImagesDrawn,
+    ImagesInspected,
     Measured,
     MethodChosen,
     PhaseStarted,
@@ -66,6 +67,10 @@ def run_inspection(file: str, facts: TeacherFacts, choices: AuditPlan) -> Genera
     yield TeacherInspected(card(file, facts, asks=name.startswith("asks")))
     device = choices.device
     yield CostEstimated("fast" if device == "cuda" else "ood", f"It learns most per minute on {device}.", _SECONDS)
+
+
+def look_at_images(path: str, card: TeacherCard) -> Generator[Event, None, None]:
+    yield ImagesInspected(path, 12, card.num_classes or 0, 32, 32, alike=True)
 
 
 def card(file: str, facts: TeacherFacts, *, asks: bool = False) -> TeacherCard:

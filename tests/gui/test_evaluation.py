@@ -8,17 +8,16 @@ from pathlib import Path
 from PySide6.QtCore import QCoreApplication, QEvent
 from PySide6.QtWidgets import QLabel, QToolButton
 
-from abd_app.events import AuditFinished, FindingMade, ImagesInspected, Measured, TeacherInspected
+from abd_app.events import AuditFailed, AuditFinished, FindingMade, ImagesInspected, Measured, TeacherInspected
 from abd_app.gui.look.theme import Theme
 from abd_app.gui.look.wording import rates_text, trigger_name
 from abd_app.gui.main_window import MainWindow
 from abd_app.gui.setup.trigger_row import TriggerRow
 from abd_app.plan import BUILT_IN_TRIGGERS, POSITIONS, AuditPlan, TeacherFacts, TriggerSpec
 from abd_app.teacher import Finding
-from abd_app.worker.messages import InspectionFinished
+from abd_app.worker.messages import ImagesJob, InspectionFinished, InspectJob
 from tests.gui.conftest import StandInEngine
 from tests.gui.fake_runner import card
-from tests.gui.sessions import inspected
 from tests.gui.test_window import make_ready
 
 
@@ -107,33 +106,74 @@ def test_a_warning_about_the_images_stands_beside_them_until_there_are_others(
     assert "Other classes" not in shown()
 
 
+def _titles(window: MainWindow) -> set[str]:
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
+    return {label.text() for label in window.setup.evaluation._findings.findChildren(QLabel) if label.text()}
+
+
 def test_the_chosen_images_are_described_before_a_run(window: MainWindow, stand_in: StandInEngine) -> None:
+    make_ready(window, stand_in, "t.pth")
+    evaluation, note = window.setup.evaluation, window.setup.evaluation._note
+    evaluation.choose_data("/my/images")
+    job = stand_in.jobs[-1]
+    assert isinstance(job, ImagesJob) and job.path == "/my/images" and not note.isVisible()
+    assert window.setup._estimate.text() == "about 2 min", "it stays"
+    small = Finding("warning", "Evaluation images have another size", "The first one is 16 x 16 pixels.")
+    stand_in.say(ImagesInspected("/my/images", 12_000, 10, 16, 16, findings=(small,)), InspectionFinished())
+    assert note.text() == "12,000 images of all 10 classes, the first one 16 × 16 pixels"
+    assert small.title in _titles(window)
+    evaluation.choose_data("/my/images.npz")
+    assert not note.isVisible() and not _titles(window), "it was said of others"
+    evaluation.show_images(ImagesInspected("/my/images", 5, 5, 8, 8))
+    assert not note.isVisible(), "still of others"
+    stand_in.say(ImagesInspected("/my/images.npz", 9, 2, 16, 16, alike=True), InspectionFinished())
+    assert note.text() == "9 images of 2 of 10 classes, 16 × 16 pixels"
+
+
+def test_what_was_seen_of_images_and_what_a_run_says_of_them_stand_together(
+    window: MainWindow, stand_in: StandInEngine
+) -> None:
     make_ready(window, stand_in, "t.pth")
     evaluation = window.setup.evaluation
     evaluation.choose_data("/my/images")
-    assert stand_in.jobs[-1].choices.data == "/my/images" and not evaluation._note.isVisible()
-    small = Finding("warning", "Evaluation images have another size", "The first one is 16 x 16 pixels.")
-    stand_in.say(inspected()[0], ImagesInspected("/my/images", 12_000, 10, 16, 16, (small,)))
-    assert evaluation._note.text() == "12,000 images of all 10 classes, 16 × 16 pixels"
-    assert "Evaluation images have another size" in [label.text() for label in evaluation.findChildren(QLabel)]
-    stand_in.say(ImagesInspected("/my/images", 9, 2, 16, 16), InspectionFinished())
-    assert evaluation._note.text() == "9 images of 2 of 10 classes, 16 × 16 pixels"
+    size, order = (Finding("warning", f"Evaluation images have another {what}", "Seen.") for what in ("size", "order"))
+    stand_in.say(ImagesInspected("/my/images", 9, 2, 16, 16, findings=(size, order)), InspectionFinished())
     window.distill()
-    assert evaluation._note.text().startswith("9 images"), "in the run, too"
+    assert evaluation._note.text().startswith("9 images") and {size.title, order.title} <= _titles(window)
+    stand_in.say(FindingMade(dataclasses.replace(size, detail="9 of 9 were resized.")))
+    assert {size.title, order.title, "9 of 9 were resized.", "Seen."} == _titles(window), "each once"
+    stand_in.say(AuditFailed("It failed.", "there", "because", "do this", 4))
+    assert {size.title, order.title} <= _titles(window)
+    stand_in.say(ImagesInspected("/my/images", 9, 2, 16, 16))
+    assert size.title in _titles(window) and order.title not in _titles(window)
 
 
 def test_images_that_cannot_be_used_are_said_to_be_so_at_once(window: MainWindow, stand_in: StandInEngine) -> None:
     make_ready(window, stand_in, "t.pth")
     evaluation = window.setup.evaluation
     evaluation.choose_data("/my/images")
-    refused = Finding("danger", "The folder of images has no class folders.", "Each class needs a sub-folder.")
-    stand_in.say(inspected()[0], ImagesInspected("/my/others", 5, 5, 8, 8), job=len(stand_in.jobs) - 1)
-    stand_in.say(ImagesInspected("/my/images", 0, 0, 0, 0, (refused,)), InspectionFinished())
-    titles = [label.text() for label in evaluation.findChildren(QLabel)]
-    assert refused.title in titles and not evaluation._note.isVisible() and window.session.can_start
+    refused = Finding("danger", "The labels run from 0 to 12.", "Count classes from 0; or correct --classes.")
+    told = ImagesInspected("/my/images", 0, 0, 0, 0, findings=(refused,))
+    stand_in.say(told, InspectionFinished())
+    assert refused.title in _titles(window) and not evaluation._note.isVisible() and window.session.can_start
+    assert "Count classes from 0; or correct “Teacher, classes”." in _titles(window)
+    evaluation.choose_data("/my/images")
+    assert refused.title not in _titles(window) and len(stand_in.jobs) == 3, "perhaps they are mended"
+    stand_in.say(told, InspectionFinished())
     evaluation.choose_data("")
-    assert evaluation._note.text().startswith("Without them")
-    assert refused.title not in [label.text() for label in evaluation.findChildren(QLabel) if label.isVisible()]
+    assert evaluation._note.text().startswith("Without them") and not _titles(window)
+
+
+def test_what_images_are_to_one_teacher_is_not_said_for_the_next(window: MainWindow, stand_in: StandInEngine) -> None:
+    make_ready(window, stand_in, "t.pth")
+    evaluation = window.setup.evaluation
+    evaluation.choose_data("/my/images")
+    small = Finding("warning", "Evaluation images have another size", "The first one is 16 x 16 pixels.")
+    stand_in.say(ImagesInspected("/my/images", 12_000, 10, 16, 16, findings=(small,)), InspectionFinished())
+    window.opening.open_file("/my/next.pth")
+    assert not evaluation._note.isVisible() and not _titles(window)
+    job = stand_in.jobs[-1]
+    assert isinstance(job, InspectJob) and job.choices.data == "/my/images", "they are looked at for it"
 
 
 def test_without_images_no_warning_of_a_run_is_about_them(

@@ -111,7 +111,7 @@ def _places() -> dict[str, str]:
     tr = QCoreApplication.translate
     effort, std = tr("wording", "Plan, effort"), tr("wording", "Teacher, mean and std")
     return {
-        "--arch": tr("wording", "Teacher, network"),
+        "--arch": tr("wording", "Teacher, architecture"),
         "--classes": tr("wording", "Teacher, classes"),
         "--size": tr("wording", "Teacher, image size"),
         "--mean": std,

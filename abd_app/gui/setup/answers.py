@@ -31,9 +31,9 @@ def fields_of_answer(fact: str, text: str) -> dict[str, Any]:
     numbers = tuple(float(part) for part in _NUMBER.findall(text))
     if len(numbers) not in (2, 6):
         raise UsageError(
-            f"Mean and standard deviation of each channel are 2 or 6 numbers, not {len(numbers)}.",
+            f"Mean and std of each channel are 2 or 6 numbers, not {len(numbers)}.",
             where="mean and std",
-            remedy="Give three means, then three deviations (one each for grey images).",
+            remedy="Give three means, then three stds (one each for grey images).",
         )
     half = len(numbers) // 2
     return {"mean": numbers[:half], "std": numbers[half:]}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSignalBlocker, Qt
+import dataclasses
+
+from PySide6.QtCore import QCoreApplication, QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
 
@@ -13,7 +15,7 @@ from abd_app.gui.look.card import Card, empty, icon_button, labelled
 from abd_app.gui.look.findings_list import FindingsList
 from abd_app.gui.look.labels import ElidedLabel, plain_label, set_role
 from abd_app.gui.look.number_box import WholeNumberBox
-from abd_app.gui.look.wording import count, file_name, trigger_name
+from abd_app.gui.look.wording import count, file_name, trigger_name, with_places
 from abd_app.gui.setup.draft import Draft
 from abd_app.gui.setup.trigger_row import TriggerRow
 from abd_app.plan import ALL_TO_ALL, BUILT_IN_TRIGGERS, TriggerSpec
@@ -25,6 +27,9 @@ _MOST_CLASSES = 100_000
 
 class EvaluationPanel(Card):
     """Edits ``data``, ``triggers`` and ``target_class`` of the draft."""
+
+    imagesChosen = Signal()
+    """By the user, perhaps the same once more: somebody is to look at them."""
 
     def __init__(self, draft: Draft, chooser: FileChooser) -> None:
         super().__init__(self.tr("Evaluation"), "images")
@@ -65,21 +70,26 @@ class EvaluationPanel(Card):
         self._class_names = card.class_names if card is not None else ()
         self._num_classes = card.num_classes if card is not None else None
         self._show_target()
+        if card is None:  # what was said of the images was said for another one
+            self._seen = None
+            self._show_images()
 
     def choose_data(self, path: str) -> None:
         """Uses labelled images: a folder per class, an ``.npz``, or "" for none."""
+        self._seen = None
         self._draft.choose(data=path or None)
         self._show_data()
+        self.imagesChosen.emit()
 
     def show_images(self, seen: ImagesInspected) -> None:
         """Says what the chosen images are, and what is the matter with them."""
         self._seen = seen
-        self._show_data()
+        self._show_images()
 
     def clear_warnings(self) -> None:
-        """Another run or other images: what was said about the last ones is over."""
+        """Another run or other images: what a run said about the last ones is over."""
         self._warnings, self._measured = (), False
-        self._findings.show_findings(())
+        self._show_images()
 
     def take(self, event: Event) -> None:
         """Shows the warnings of a run about its images; they come before it first measures on them."""
@@ -88,7 +98,7 @@ class EvaluationPanel(Card):
             self._measured = True
         elif isinstance(event, FindingMade) and event.finding.severity != "info" and about_images:
             self._warnings += (event.finding,)
-            self._findings.show_findings(self._warnings)
+            self._show_images()
 
     def add_triggers(self, *triggers: TriggerSpec) -> None:
         """Adds triggers that are not in the list yet; a variant of one that is there is another."""
@@ -163,27 +173,19 @@ class EvaluationPanel(Card):
         self.choose_images.setAccessibleName(self.tr("Choose labelled images"))
         self.choose_images.setToolTip(self.tr("Choose labelled images"))
         self._data_layout.setStretchFactor(self.choose_images, 0 if path else 1)
-        self._show_note(path)
 
-    def _show_note(self, path: str) -> None:
-        """What is known of the images, or what it means to have none."""
+    def _show_images(self) -> None:
+        """What is known of the images, or what it means to have none; what a run said goes before what was seen."""
+        path, seen = self._data(), self._seen
         note = self.tr("Without them, accuracy is estimated on synthetic images, and the result says so.")
         if path:
-            seen = self._seen if self._seen is not None and self._seen.path == path else None
-            note = self._described(seen) if seen is not None and seen.count else ""
-            self._findings.show_findings(seen.findings if seen is not None else ())
+            seen = seen if seen is not None and seen.path == path else None
+            note = _described(seen, self._num_classes) if seen is not None and seen.count else ""
+        said = {one.title for one in self._warnings}
+        before = [one for one in seen.findings if one.title not in said] if seen is not None and path else []
+        self._findings.show_findings(tuple(map(_placed, (*self._warnings, *before))))
         self._note.setText(note)
         self._note.setVisible(bool(note))
-
-    def _described(self, seen: ImagesInspected) -> str:
-        if seen.num_classes == self._num_classes:
-            classes = self.tr("all {number} classes").format(number=count(seen.num_classes))
-        else:
-            known = {"number": count(seen.num_classes), "all": count(self._num_classes or 0)}
-            classes = self.tr("{number} of {all} classes").format(**known)
-        return self.tr("{images} images of {classes}, {height} × {width} pixels").format(
-            images=count(seen.count), classes=classes, height=seen.height, width=seen.width
-        )
 
     def _show_triggers(self) -> None:
         empty(self._trigger_rows)
@@ -219,3 +221,20 @@ class EvaluationPanel(Card):
         set_role(self._target_name, "danger" if lacks else "muted")
         self._target_name.set_whole_text(name)
         self._target_name.setVisible(bool(name) and not self.all_to_all.isChecked())
+
+
+def _placed(finding: Finding) -> Finding:
+    """With the places of the window instead of options."""
+    return dataclasses.replace(finding, title=with_places(finding.title), detail=with_places(finding.detail))
+
+
+def _described(seen: ImagesInspected, num_classes: int | None) -> str:
+    tr = QCoreApplication.translate
+    of_all = seen.num_classes == num_classes
+    classes = tr("images", "all {all} classes") if of_all else tr("images", "{number} of {all} classes")
+    classes = classes.format(number=count(seen.num_classes), all=count(num_classes or seen.num_classes))
+    size = tr("images", "{height} × {width} pixels").format(height=seen.height, width=seen.width)
+    size = size if seen.alike else tr("images", "the first one {size}").format(size=size)
+    return tr("images", "{images} images of {classes}, {size}").format(
+        images=count(seen.count), classes=classes, size=size
+    )

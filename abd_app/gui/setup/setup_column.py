@@ -63,6 +63,7 @@ class SetupColumn(QWidget):
         session.cardChanged.connect(self._on_card_changed)
         session.costChanged.connect(self._on_cost_changed)
         session.devicesChanged.connect(self.plan.show_devices)
+        self.evaluation.imagesChosen.connect(session.look_at_images)
         session.imagesInspected.connect(self.evaluation.show_images)
         session.runStarted.connect(self.evaluation.clear_warnings)
         session.eventHappened.connect(self.evaluation.take)
@@ -121,7 +122,8 @@ class SetupColumn(QWidget):
 
     def _on_card_changed(self, card: TeacherCard | None) -> None:
         self.evaluation.show_card(card)
-        self._on_cost_changed(None)
+        if card is None:
+            self._on_cost_changed(None)
 
     def _on_cost_changed(self, cost: CostEstimated | None) -> None:
         self._cost_known = cost is not None and bool(cost.seconds)

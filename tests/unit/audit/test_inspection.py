@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from abd_app.audit import inspection, run_inspection
+from abd_app.audit import inspection, look_at_images, run_inspection
 from abd_app.distill.recipe import STEPS
 from abd_app.events import CostEstimated, ImagesInspected, TeacherInspected
 from abd_app.plan import EFFORTS, AuditPlan, TeacherFacts
@@ -44,7 +45,16 @@ def test_images_that_cannot_be_used_are_no_verdict_on_the_teacher(teacher_file: 
     _, seen, cost = run_inspection(teacher_file, FACTS, _on("cpu", data=str(tmp_path / "absent")))
     assert isinstance(seen, ImagesInspected) and isinstance(cost, CostEstimated) and seen.count == 0
     assert [(one.severity, one.title) for one in seen.findings] == [("danger", "There are no images at this path.")]
-    assert str(tmp_path / "absent") in seen.findings[0].detail
+    assert seen.findings[0].detail.startswith("The path does not exist. Give a folder"), "the path is known"
+
+
+def test_a_file_among_the_images_that_cannot_be_read_is_named(teacher_file: str, tmp_path: Path) -> None:
+    (tmp_path / "images" / "0").mkdir(parents=True)
+    broken = tmp_path / "images" / "0" / "broken.png"
+    broken.write_bytes(b"no picture")
+    card = next(iter(run_inspection(teacher_file, FACTS, _on("cpu")))).card  # type: ignore[attr-defined]
+    (seen,) = look_at_images(str(tmp_path / "images"), card)
+    assert isinstance(seen, ImagesInspected) and seen.findings[0].detail.startswith(f"{broken}: ")
 
 
 def test_what_is_chosen_is_what_a_run_is_expected_to_cost(teacher_file: str) -> None:
@@ -60,12 +70,13 @@ def test_what_is_chosen_is_what_a_run_is_expected_to_cost(teacher_file: str) -> 
     assert cost(student="purified").seconds == {}
 
 
-@pytest.mark.parametrize(("load", "busy"), [(0.7, False), (0.8, True)])
-def test_a_machine_that_is_busy_already_is_told(
-    teacher_file: str, monkeypatch: pytest.MonkeyPatch, load: float, busy: bool
+@pytest.mark.parametrize(("own_s", "busy"), [(8.1, False), (7.9, True)])
+def test_a_measurement_that_had_less_than_a_core_is_told(
+    teacher_file: str, monkeypatch: pytest.MonkeyPatch, own_s: float, busy: bool
 ) -> None:
-    monkeypatch.setattr(inspection.os, "cpu_count", lambda: 4)
-    monkeypatch.setattr(inspection.os, "getloadavg", lambda: (4 * load, 0.0, 0.0), raising=False)
+    walls, owns = iter((100.0, 110.0)), iter((5.0, 5.0 + own_s))
+    clock = SimpleNamespace(monotonic=lambda: next(walls), process_time=lambda: next(owns))
+    monkeypatch.setattr(inspection, "time", clock)
     monkeypatch.setattr(inspection, "seconds_by_effort", lambda *_: {})
     *_, cost = run_inspection(teacher_file, FACTS, _on("cpu"))
     assert isinstance(cost, CostEstimated) and cost.busy == busy

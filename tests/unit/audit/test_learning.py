@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from abd_app.audit import run_audit
 from abd_app.distill.sources import pictures
-from abd_app.events import FindingMade, PhaseAdvanced, PhaseStarted, StepDone
+from abd_app.events import CheckpointSaved, FindingMade, PhaseAdvanced, PhaseStarted, StepDone
 from abd_app.plan import AuditPlan
 
 
@@ -68,4 +69,20 @@ def test_whatever_takes_pictures_says_how_many_are_drawn(
         elif said:
             break
     run.close()
-    assert said == [(phase, 0.5), (phase, 1.0)] * sets and len(pictures._kept) == sets
+    shares = [(one + 1) / (2 * sets) for one in range(2 * sets)]
+    assert said == [(phase, share) for share in shares] and len(pictures._kept) == sets
+
+
+def test_a_run_that_goes_on_draws_nothing_that_only_the_search_takes(
+    make_plan: Callable[..., AuditPlan], data_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(method="zskt", defense="abd", data=data_file, steps=20)
+    monkeypatch.setattr(pictures, "PROCEDURAL_PICTURES", 2)
+    run = run_audit(plan, checkpoint_wanted=lambda: True)
+    assert next(event for event in run if isinstance(event, CheckpointSaved))
+    run.close()
+    monkeypatch.setattr(pictures, "_kept", {})
+    run = run_audit(replace(plan, resume=True))
+    assert next(event for event in run if isinstance(event, StepDone)).step > 0
+    run.close()
+    assert not pictures._kept

@@ -10,8 +10,8 @@ import torch
 from PIL import ExifTags, Image
 
 from abd_app.errors import UsageError
-from abd_app.measure import evaluation
-from abd_app.measure.evaluation import load_evaluation
+from abd_app.measure import fit
+from abd_app.measure.evaluation import check_there, load_evaluation
 from abd_app.pictures import open_picture
 from abd_app.teacher import ImageSpec
 
@@ -210,7 +210,7 @@ def test_sixteen_bit_grey_keeps_its_scale(tmp_path: Path) -> None:
 def test_a_set_beyond_the_memory_limit_is_sampled_evenly_and_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluation, "MAX_BYTES", 3 * 8 * 8 * 3)
+    monkeypatch.setattr(fit, "MAX_BYTES", 3 * 8 * 8 * 3)
     loaded = load_evaluation(_folder(tmp_path / "data", ["a", "b", "c"]), _spec())
     assert loaded.labels.tolist() == [0, 1, 2]
     assert "3 of 6" in loaded.findings[0].title
@@ -251,3 +251,15 @@ def test_files_that_are_no_evaluation_data_are_refused(tmp_path: Path) -> None:
     cut.write_bytes(cut.read_bytes()[:-60])
     with pytest.raises(UsageError, match="cannot be read"):
         load_evaluation(cut, _spec())
+
+
+def test_images_behind_a_closed_folder_are_refused_in_plain_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_dir", closed)  # root may look anywhere
+    with pytest.raises(UsageError, match="cannot be looked at") as refused:
+        check_there(tmp_path / "images")
+    assert refused.value.why == "Permission denied." and str(tmp_path / "images") in refused.value.where

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from abd_app.errors import UsageError
-from abd_app.measure import ImagesGlance, glance_at_images, load_evaluation
+from abd_app.measure import ImagesGlance, fit, glance_at_images, load_evaluation
 from abd_app.teacher import ImageSpec
 
 SPEC = ImageSpec(8, 8, 3, 3, (0.0,) * 3, (1.0,) * 3)
@@ -26,8 +26,8 @@ def _folder(root: Path, names: tuple[str, ...], *, mode: str = "RGB", size: tupl
 def test_images_that_fit_are_counted(tmp_path: Path) -> None:
     arrays = tmp_path / "set.npz"
     np.savez(arrays, images=np.zeros((5, 8, 8, 3), np.uint8), labels=np.array([0, 2, 2, 2, 0]))
-    assert glance_at_images(arrays, SPEC) == ImagesGlance(5, 2, 8, 8)
-    assert glance_at_images(_folder(tmp_path / "set", ("a", "b", "c")), SPEC) == ImagesGlance(6, 3, 8, 8)
+    assert glance_at_images(arrays, SPEC) == ImagesGlance(5, 2, 8, 8, alike=True)
+    assert glance_at_images(_folder(tmp_path / "set", ("a", "b", "c")), SPEC) == ImagesGlance(6, 3, 8, 8, alike=False)
 
 
 def test_another_size_and_other_colours_are_said_as_a_run_says_them(tmp_path: Path) -> None:
@@ -41,8 +41,17 @@ def test_another_size_and_other_colours_are_said_as_a_run_says_them(tmp_path: Pa
             f"{first} 6 x 5 pixels, resized and centre-cropped to 8 x 8.",
             f"{first} grey.",
         ]
-        said = [one.title.replace("were converted", "are converted") for one in load_evaluation(path, SPEC).findings]
-        assert [one.title for one in seen.findings] == said
+        assert [one.title for one in seen.findings] == [one.title for one in load_evaluation(path, SPEC).findings]
+
+
+def test_that_memory_holds_a_part_of_them_is_said_before_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit, "MAX_BYTES", 2 * 3 * 8 * 8)
+    folder = _folder(tmp_path / "set", ("a", "b", "c"))
+    seen = glance_at_images(folder, SPEC)
+    assert seen.count == 6 and [one.title for one in seen.findings] == ["2 of 6 evaluation images are used"]
+    assert seen.findings == load_evaluation(folder, SPEC).findings
 
 
 def test_what_leaves_classes_in_doubt_is_said_before_the_run(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from abd_app.errors import UsageError
-from abd_app.measure import evaluation
+from abd_app.measure import fit
 from abd_app.redteam import TeacherOrder
 from abd_app.redteam.images import load_images, mean_and_std
 from tests.unit.redteam.conftest import NAMES, coloured, save
@@ -51,7 +51,7 @@ def test_own_test_images_leave_all_others_to_the_training(data_file: str, tmp_pa
 def test_every_finding_says_which_images_it_is_about(
     data_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluation, "MAX_BYTES", 6 * 3 * 12 * 12)
+    monkeypatch.setattr(fit, "MAX_BYTES", 6 * 3 * 12 * 12)
     images, labels = coloured(9, seed=5)
     np.savez(tmp_path / "test.npz", images=images[..., 0], labels=labels, classes=np.array(["a", "b", "c"]))
     loaded = load_images(TeacherOrder(data_file, "out", test=str(tmp_path / "test.npz")))
@@ -59,7 +59,7 @@ def test_every_finding_says_which_images_it_is_about(
         "6 of 300 training images are used",
         "Test images name other classes than the teacher",
         "6 of 9 test images are used",
-        "Test images were converted to RGB",
+        "Test images are converted to RGB",
     ]
 
 

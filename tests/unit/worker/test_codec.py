@@ -16,6 +16,7 @@ from abd_app.events import (
     Event,
     FindingMade,
     ImagesDrawn,
+    ImagesInspected,
     Measured,
     PhaseAdvanced,
     StepDone,
@@ -24,7 +25,7 @@ from abd_app.events import (
 from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec
 from abd_app.teacher import DataFile, Finding, Question, TeacherCard
 from abd_app.worker.codec import CodecError, decode, encode
-from abd_app.worker.messages import AuditJob, Command, InspectJob, PauseChanged
+from abd_app.worker.messages import AuditJob, Command, ImagesJob, InspectJob, PauseChanged
 
 CARD = TeacherCard(
     file="модель \u202eevil\n\udcff.pth",
@@ -62,6 +63,8 @@ MESSAGES: list[Any] = [
     FindingMade(Finding("info", "t")),
     AuditFinished("out", {"teacher": {"asr": {"sig": 1.0}}, "findings": [], "twin": None}),
     InspectJob("t.pth", TeacherFacts()),
+    ImagesJob("images.npz", CARD),
+    ImagesInspected("images.npz", 9, 3, 8, 8, findings=(Finding("warning", "t", "d"),)),
     AuditJob(PLAN),
     AuditJob(dataclasses.replace(PLAN, target_class="all")),
     Command("cancel"),

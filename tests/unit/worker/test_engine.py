@@ -16,13 +16,14 @@ from abd_app.events import (
     AuditFinished,
     CostEstimated,
     DevicesListed,
+    ImagesInspected,
     Measured,
     StepDone,
     TeacherInspected,
 )
 from abd_app.plan import AuditPlan, TeacherFacts
 from abd_app.worker.engine import JOB_ENDS, EngineProcess
-from abd_app.worker.messages import InspectionFinished, InspectJob, PauseChanged
+from abd_app.worker.messages import ImagesJob, InspectionFinished, InspectJob, PauseChanged
 from tests.unit.worker.engines import ROOT, RUNNER, audit, drain, is_gone
 
 
@@ -34,6 +35,9 @@ def test_it_lists_devices_inspects_and_runs_with_one_end_each(engine: EngineProc
     inspected, cost, end = drain(engine)
     assert [type(event) for event in (inspected, end)] == [TeacherInspected, InspectionFinished]
     assert isinstance(cost, CostEstimated) and cost.method == "fast", "the device reaches the runner"
+    assert isinstance(inspected, TeacherInspected)
+    engine.submit(ImagesJob("images.npz", inspected.card))
+    assert drain(engine) == [ImagesInspected("images.npz", 12, 10, 32, 32, alike=True), InspectionFinished()]
     engine.submit(audit(tmp_path, steps=60))
     seen = drain(engine)
     assert [event for event in seen if isinstance(event, JOB_ENDS)] == [seen[-1]]
