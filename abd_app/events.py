@@ -238,9 +238,15 @@ class TargetSearched(Event):
 
 @dataclass(frozen=True)
 class FindingMade(Event):
-    """A finding during the run."""
+    """A finding during the run.
+
+    Attributes:
+        finding: What is to be known.
+        about_images: Whether it is about the labelled images.
+    """
 
     finding: Finding
+    about_images: bool = False
 
 
 @dataclass(frozen=True)

@@ -70,12 +70,12 @@ class OpenAudit:
         self.record.measured.append(measured)
         yield measured
 
-    def note(self, finding: Finding) -> list[FindingMade]:
+    def note(self, finding: Finding, *, about_images: bool = False) -> list[FindingMade]:
         """Keeps a finding for the report; the event that tells it, unless it is known, e.g. to a continued run."""
         if finding in self.record.findings:
             return []
         self.record.findings.append(finding)
-        return [FindingMade(finding)]
+        return [FindingMade(finding, about_images)]
 
 
 def open_audit(plan: AuditPlan, folder: RunFolder) -> Generator[Event, None, OpenAudit]:
@@ -114,7 +114,7 @@ def open_audit(plan: AuditPlan, folder: RunFolder) -> Generator[Event, None, Ope
     audit = OpenAudit(plan, compute, teacher, network, recipe, scorer, folder, record, checkpoint, started)
     yield from map(FindingMade, record.findings)  # which an earlier part of the run has made
     for finding in scorer.findings:
-        yield from audit.note(finding)
+        yield from audit.note(finding, about_images=True)
     if not scorer.estimated:  # an estimate needs a long search; the others say at once if the teacher is of any use
         yield from _glance(audit)
     return audit

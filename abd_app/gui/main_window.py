@@ -212,6 +212,7 @@ class MainWindow(QMainWindow):
         if not self.session.can_start:
             return
         try:
+            self.setup.evaluation.check_images()
             plan = self.draft.plan(self.session.file, self.session.facts)
         except AuditError as error:
             self._on_error(error)

@@ -13,6 +13,7 @@ from abd_app.gui.look.theme import Theme
 from abd_app.gui.look.wording import rates_text, trigger_name
 from abd_app.gui.main_window import MainWindow
 from abd_app.gui.setup.trigger_row import TriggerRow
+from abd_app.gui.states import State
 from abd_app.plan import BUILT_IN_TRIGGERS, POSITIONS, AuditPlan, TeacherFacts, TriggerSpec
 from abd_app.teacher import Finding
 from abd_app.worker.messages import ImagesJob, InspectionFinished, InspectJob
@@ -88,10 +89,9 @@ def test_a_warning_about_the_images_stands_beside_them_until_there_are_others(
     evaluation.choose_data(str(tmp_path / "images"))
     window.distill()
     stand_in.say(
-        FindingMade(Finding("warning", "Other classes", "In sorted order.")),
-        FindingMade(Finding("info", "3 of 6 are used")),
-        Measured("teacher", 0, 0.1, 3, {}, {}),
         FindingMade(Finding("warning", "Shuffling Vaccine is off")),
+        FindingMade(Finding("warning", "Other classes", "In sorted order."), about_images=True),
+        FindingMade(Finding("info", "3 of 6 are used"), about_images=True),
     )
     assert {"Other classes", "In sorted order."} < set(shown())
     title = next(label for label in evaluation.findChildren(QLabel) if label.text() == "Other classes")
@@ -140,7 +140,7 @@ def test_what_was_seen_of_images_and_what_a_run_says_of_them_stand_together(
     stand_in.say(ImagesInspected("/my/images", 9, 2, 16, 16, findings=(size, order)), InspectionFinished())
     window.distill()
     assert evaluation._note.text().startswith("9 images") and {size.title, order.title} <= _titles(window)
-    stand_in.say(FindingMade(dataclasses.replace(size, detail="9 of 9 were resized.")))
+    stand_in.say(FindingMade(dataclasses.replace(size, detail="9 of 9 were resized."), about_images=True))
     assert {size.title, order.title, "9 of 9 were resized.", "Seen."} == _titles(window), "each once"
     stand_in.say(AuditFailed("It failed.", "there", "because", "do this", 4))
     assert {size.title, order.title} <= _titles(window)
@@ -164,6 +164,26 @@ def test_images_that_cannot_be_used_are_said_to_be_so_at_once(window: MainWindow
     assert evaluation._note.text().startswith("Without them") and not _titles(window)
 
 
+def test_a_run_on_images_that_cannot_be_used_is_not_begun(
+    window: MainWindow, stand_in: StandInEngine, tmp_path: Path
+) -> None:
+    """It would fail, and what the last run has left would be gone from the screen."""
+    make_ready(window, stand_in, "t.pth")
+    window.distill()
+    stand_in.say(AuditFinished(str(tmp_path), {}))
+    window.setup.evaluation.choose_data("/my/images")
+    refused = Finding("danger", "The folder of images has no class folders.", "Each class needs a sub-folder.")
+    stand_in.say(ImagesInspected("/my/images", 0, 0, 0, 0, findings=(refused,)), InspectionFinished())
+    window.distill()
+    assert window.session.state is State.FINISHED and window.banner.isVisible()
+    said = " ".join(label.text() for label in window.banner.findChildren(QLabel))
+    assert refused.title in said and refused.detail in said and "Evaluation, labelled images: /my/images" in said
+    assert isinstance(stand_in.jobs[-1], ImagesJob), "it is looked again"
+    stand_in.say(ImagesInspected("/my/images", 9, 2, 16, 16), InspectionFinished())
+    window.distill()
+    assert window.session.running
+
+
 def test_what_images_are_to_one_teacher_is_not_said_for_the_next(window: MainWindow, stand_in: StandInEngine) -> None:
     make_ready(window, stand_in, "t.pth")
     evaluation = window.setup.evaluation
@@ -174,16 +194,6 @@ def test_what_images_are_to_one_teacher_is_not_said_for_the_next(window: MainWin
     assert not evaluation._note.isVisible() and not _titles(window)
     job = stand_in.jobs[-1]
     assert isinstance(job, InspectJob) and job.choices.data == "/my/images", "they are looked at for it"
-
-
-def test_without_images_no_warning_of_a_run_is_about_them(
-    window: MainWindow, stand_in: StandInEngine, tmp_path: Path
-) -> None:
-    make_ready(window, stand_in, str(tmp_path / "t.pth"))
-    window.distill()
-    stand_in.say(FindingMade(Finding("warning", "Class 3 is probably the target of a backdoor")))
-    labels = [label.text() for label in window.setup.evaluation.findChildren(QLabel)]
-    assert not [text for text in labels if "Class 3" in text]
 
 
 def test_a_plan_with_all_to_all_is_shown_as_it_is(window: MainWindow, stand_in: StandInEngine) -> None:

@@ -8,7 +8,8 @@ from PySide6.QtCore import QCoreApplication, QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
 
-from abd_app.events import Event, FindingMade, ImagesInspected, Measured
+from abd_app.errors import UsageError
+from abd_app.events import Event, FindingMade, ImagesInspected
 from abd_app.gui.file_chooser import FileChooser
 from abd_app.gui.look import icons
 from abd_app.gui.look.card import Card, empty, icon_button, labelled
@@ -41,7 +42,6 @@ class EvaluationPanel(Card):
         self._note = plain_label(role="small", wrap=True)
         self.body.addWidget(self._note)
         self._warnings: tuple[Finding, ...] = ()
-        self._measured = False
         self._seen: ImagesInspected | None = None
         self._findings = FindingsList()
         self.body.addWidget(self._findings)
@@ -86,17 +86,26 @@ class EvaluationPanel(Card):
         self._seen = seen
         self._show_images()
 
+    def check_images(self) -> None:
+        """Refuses images that are known to be of no use; they are looked at again: perhaps they have been mended.
+
+        Raises:
+            UsageError: They cannot be used.
+        """
+        seen = self._seen
+        if seen is not None and seen.path == self._data() and not seen.count:
+            self.imagesChosen.emit()
+            (refused,) = seen.findings
+            raise UsageError(refused.title, where=f"--data {seen.path}", why=refused.detail)
+
     def clear_warnings(self) -> None:
         """Another run or other images: what a run said about the last ones is over."""
-        self._warnings, self._measured = (), False
+        self._warnings = ()
         self._show_images()
 
     def take(self, event: Event) -> None:
-        """Shows the warnings of a run about its images; they come before it first measures on them."""
-        about_images = bool(self._data()) and not self._measured
-        if isinstance(event, Measured):
-            self._measured = True
-        elif isinstance(event, FindingMade) and event.finding.severity != "info" and about_images:
+        """Shows the warnings of a run about its images."""
+        if isinstance(event, FindingMade) and event.about_images and event.finding.severity != "info":
             self._warnings += (event.finding,)
             self._show_images()
 

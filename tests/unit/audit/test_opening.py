@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -21,11 +22,11 @@ from abd_app.bench import make_subject
 from abd_app.distill.compute.device import Compute
 from abd_app.distill.recipe import STEPS
 from abd_app.errors import MissingFactsError, UsageError
-from abd_app.events import Event, Measured, MethodChosen, PhaseStarted, RunBegan, TeacherInspected
+from abd_app.events import Event, FindingMade, Measured, MethodChosen, PhaseStarted, RunBegan, TeacherInspected
 from abd_app.intake import OneByOne, open_teacher
 from abd_app.intake.onnx_network import OnnxNetwork
 from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec
-from abd_app.teacher import ImageSpec, Teacher, TeacherCard
+from abd_app.teacher import Finding, ImageSpec, Teacher, TeacherCard
 
 FACTS = TeacherFacts(input_size=(8, 8), mean=(0.5,) * 3, std=(0.25,) * 3)
 MakePlan = Callable[..., AuditPlan]
@@ -164,6 +165,16 @@ def test_the_teacher_is_seen_on_a_few_images_first_and_on_all_before_the_student
     assert seen == [("teacher", 12), ("student", 12), ("teacher", 40), ("student", 40), ("twin", 40)]
     kept = [(one.role, one.images) for one in audit.record.measured]
     assert kept == [("student", 12), ("teacher", 40), ("student", 40), ("twin", 40)], "of the teacher the closest"
+
+
+def test_a_finding_tells_whether_it_is_about_the_images(make_plan: MakePlan, tmp_path: Path) -> None:
+    images = tmp_path / "images.npz"
+    np.savez(images, images=np.zeros((40, 9, 8, 3), np.uint8), labels=np.arange(40) % 4)
+    events, audit = _until_the_teacher_is_told(make_plan(data=str(images)))
+    told = {event.finding.title: event.about_images for event in events if isinstance(event, FindingMade)}
+    assert told.pop("Evaluation images have another size than the teacher's input")
+    assert told and not any(told.values()), "of an untrained teacher there is more to tell"
+    assert not audit.note(Finding("warning", "Another"))[0].about_images
 
 
 def test_an_estimate_is_not_waited_for_before_the_student_begins(make_plan: MakePlan) -> None:
