@@ -217,8 +217,7 @@ class MainWindow(QMainWindow):
             self._on_error(error)
             return
         self.banner.hide()
-        self.session.start(plan, None if plan.resume else self.setup.expected_seconds())
-        self.draft.choose(out="" if plan.resume else self.draft["out"], resume=False)
+        self.session.start(plan, self.setup.expected_seconds())
         self.live.setFocus()
 
     def _on_copy_wanted(self) -> None:
