@@ -265,6 +265,10 @@ class MainWindow(QMainWindow):
         if event.key() == Qt.Key.Key_Space and self.session.running:
             if not event.isAutoRepeat():
                 self.session.pause_or_resume()
+        elif event.key() == Qt.Key.Key_Escape and self.session.running:
+            self.run_bar.stop_asking()
+            self.closing.stop_asking()
+            self.live.setFocus()  # as when the run began
         else:
             super().keyPressEvent(event)
 
