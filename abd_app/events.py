@@ -108,6 +108,7 @@ class RunBegan(Event):
         role: Which network learns first; of a run that goes on, in its last checkpoint.
         step: Of that network; 0 also where an earlier part left no checkpoint.
         checkpoints: Whether it writes any.
+        measured: The curves of a run that goes on, up to that checkpoint; without the teacher, which is measured anew.
     """
 
     folder: str
@@ -115,6 +116,7 @@ class RunBegan(Event):
     role: Role = "student"
     step: int = 0
     checkpoints: bool = True
+    measured: tuple[Measured, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,8 @@ def _began(plan: AuditPlan, checkpoint: dict[str, Any] | None) -> RunBegan:
     if checkpoint is None:
         checkpoints = plan.student != PURIFIED
         return RunBegan(plan.out, "resumed" if plan.resume else "new", checkpoints=checkpoints)
-    return RunBegan(plan.out, "resumed", checkpoint["role"], checkpoint["distillation"]["step"])
+    measured = tuple(Measured(**one) for one in checkpoint["record"]["measured"])
+    return RunBegan(plan.out, "resumed", checkpoint["role"], checkpoint["distillation"]["step"], measured=measured)
 
 
 def _method(

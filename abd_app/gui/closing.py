@@ -58,7 +58,14 @@ class Closing(QObject):
         if session.state in (State.STOPPING, State.CANCELLING):
             text = self.tr("It is ending.")
         title = self.tr("A run is still in progress.")
-        self._banner.show_message("warning", title, text, {**buttons, stay: self._banner.hide})
+        self._banner.show_message("warning", title, text, {**buttons, stay: self.stop_asking})
+        self._banner.buttons()[stay].setFocus()
+
+    def stop_asking(self) -> None:
+        """The window stays, and the run."""
+        if self._asks:
+            self._asks = False
+            self._banner.hide()
 
     def _close_after(self, end_run: Callable[[], None]) -> None:
         self._closes = True
@@ -72,8 +79,6 @@ class Closing(QObject):
     def _on_state_changed(self) -> None:
         if self._session.running:
             return
-        if self._asks:
-            self._asks = False
-            self._banner.hide()
+        self.stop_asking()
         if self._closes:
             self.closeWanted.emit()

@@ -103,6 +103,7 @@ class HelpDialog(QDialog):
             ("Ctrl+O", self.tr("Open a teacher")),
             ("Ctrl+Return", self.tr("Distill safely")),
             ("Space", self.tr("Pause or resume")),
+            ("Esc", self.tr("No: the run goes on, where it is asked how to end it")),
             ("Ctrl+E", self.tr("Export ONNX")),
             ("Ctrl+H", self.tr("History: earlier runs")),
             ("Ctrl+,", self.tr("Settings")),

@@ -218,8 +218,7 @@ class MainWindow(QMainWindow):
             self._on_error(error)
             return
         self.banner.hide()
-        self.session.start(plan, None if plan.resume else self.setup.expected_seconds())
-        self.draft.choose(out="" if plan.resume else self.draft["out"], resume=False)
+        self.session.start(plan, self.setup.expected_seconds())
         self.live.setFocus()
 
     def _on_copy_wanted(self) -> None:
@@ -267,6 +266,10 @@ class MainWindow(QMainWindow):
         if event.key() == Qt.Key.Key_Space and self.session.running:
             if not event.isAutoRepeat():
                 self.session.pause_or_resume()
+        elif event.key() == Qt.Key.Key_Escape and self.session.running:
+            self.run_bar.stop_asking()
+            self.closing.stop_asking()
+            self.live.setFocus()  # as when the run began
         else:
             super().keyPressEvent(event)
 

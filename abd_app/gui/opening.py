@@ -7,7 +7,8 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from abd_app.errors import AuditError
+from abd_app.errors import AuditError, UsageError
+from abd_app.events import Event, RunBegan
 from abd_app.gui.session import Session
 from abd_app.gui.settings import Settings
 from abd_app.gui.setup.draft import Draft
@@ -43,6 +44,8 @@ class Opening(QObject):
         self._chosen = ""
         session.stateChanged.connect(self._on_state_changed)
         session.cardChanged.connect(self._on_card_changed)
+        session.eventHappened.connect(self._on_event)
+        session.runCancelled.connect(self._forget_run)
 
     def open_file(self, file: str) -> None:
         """Looks into a teacher file."""
@@ -98,5 +101,23 @@ class Opening(QObject):
         self._starts_when_ready = False
         if state is State.READY:
             QTimer.singleShot(0, self.startWanted.emit)  # when all have seen that it is ready
-        else:
-            self._draft.choose(out="", resume=False)  # what the user makes of it is another run
+            return
+        self._forget_run()  # what the user makes of it is another run
+        if state is State.ASKING:
+            self.failed.emit(
+                UsageError(
+                    self.tr("The run could not go on."),
+                    where=self._session.file,
+                    why=self.tr("It is not the file that the run began with: it leaves questions open."),
+                    remedy=self.tr("Put the right file back and choose Continue in the history again."),
+                )
+            )
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, RunBegan):
+            self._forget_run()
+
+    def _forget_run(self) -> None:
+        """The next run is another one; one that failed before it went on can be tried again."""
+        if self._draft["resume"]:
+            self._draft.choose(out="", resume=False)

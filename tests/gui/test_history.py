@@ -15,7 +15,7 @@ from pytestqt.qtbot import QtBot
 
 from abd_app import history
 from abd_app.errors import AuditError
-from abd_app.events import AuditFailed, RunBegan
+from abd_app.events import RunBegan
 from abd_app.gui.main_window import MainWindow
 from abd_app.gui.results import history_dialog
 from abd_app.gui.results.history_dialog import HistoryDialog
@@ -119,43 +119,6 @@ def test_the_same_plan_is_run_again_into_a_folder_of_its_own(
     job = stand_in.jobs[-1]
     assert isinstance(job, AuditJob)
     assert job.plan == replace(plan, out=job.plan.out) and Path(job.plan.out).parent == tmp_path / "runs"
-
-
-def test_an_interrupted_run_goes_on_by_itself_in_its_folder(
-    window: MainWindow, stand_in: StandInEngine, tmp_path: Path, qtbot: QtBot
-) -> None:
-    plan = _left(tmp_path / "cut off", finished=False)
-    dialog = _opened(window)
-    assert _enabled(dialog) == [False, True, True, True, True]
-    dialog.resume.click()
-    say_ready(stand_in, plan.teacher_file, FACTS)
-    qtbot.waitUntil(lambda: window.session.state is State.RUNNING)
-    assert stand_in.jobs[-1] == AuditJob(replace(plan, resume=True))
-    assert (window.draft["out"], window.draft["resume"]) == ("", False), "the next run is another one"
-
-
-def test_a_run_whose_teacher_is_refused_does_not_go_on_later_by_itself(
-    window: MainWindow, stand_in: StandInEngine, tmp_path: Path, qtbot: QtBot
-) -> None:
-    _left(tmp_path / "cut off", finished=False)
-    _opened(window).resume.click()
-    stand_in.say(AuditFailed("It is gone.", "", "", "", 2))
-    assert window.session.state is State.REFUSED
-    assert (window.draft["out"], window.draft["resume"]) == ("", False)
-    make_ready(window, stand_in, str(tmp_path / "another.pth"))
-    qtbot.wait(50)
-    assert window.session.state is State.READY
-
-
-def test_another_file_that_is_opened_meanwhile_is_not_started(
-    window: MainWindow, stand_in: StandInEngine, tmp_path: Path, qtbot: QtBot
-) -> None:
-    _left(tmp_path / "cut off", finished=False)
-    _opened(window).resume.click()
-    make_ready(window, stand_in, str(tmp_path / "another.pth"))
-    qtbot.wait(50)
-    assert window.session.state is State.READY
-    assert (window.draft["out"], window.draft["resume"]) == ("", False)
 
 
 def test_what_was_chosen_stays_chosen_when_the_history_is_read_anew(window: MainWindow, tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ import pytest
 from PySide6.QtGui import QImageWriter
 from PySide6.QtWidgets import QApplication
 
-from abd_app.events import AuditFailed, AuditFinished, Measured
+from abd_app.events import AuditFailed, AuditFinished, Measured, RunBegan
 from abd_app.gui.main_window import MainWindow
+from abd_app.metrics_file import metrics_from_csv
 from tests.gui.conftest import AnsweredChooser, StandInEngine
 from tests.gui.test_window import make_ready
 
@@ -44,6 +45,30 @@ def test_curves_are_saved_as_picture_drawing_and_table(
         assert (tmp_path / name).read_bytes().startswith(start)
         assert running.banner.isVisible() and f"Saved {name}" in running.banner.text
     assert len(list(tmp_path.glob("*curves*"))) == len(list(tmp_path.glob(".*curves*"))) + 3 == 3
+
+
+def test_the_curves_of_a_run_that_goes_on_begin_where_it_began(
+    running: MainWindow, stand_in: StandInEngine, tmp_path: Path
+) -> None:
+    """Also where its twin learns by now, and as estimates where they are such."""
+    before = tuple(Measured("student", step, 0.2 * step, 100, {"sig": 0.1}, {"sig": 90}, True) for step in (1, 2, 3))
+    twin = Measured("twin", 1, 0.2, 100, {"sig": 0.7}, {"sig": 90}, True)
+    assert not running.live.save_curves.isEnabled()
+    stand_in.say(RunBegan("out", "resumed", "twin", 0, measured=before))
+    assert running.live.save_curves.isEnabled()
+    stand_in.say(twin)
+    running.live.curves.refresh()
+    assert running.live.curves.estimated.isVisible()
+    assert "Student: accuracy 40.0 %" in running.live.curves.values_at(2)
+    running.live.save(tmp_path / "curves.csv", "csv")
+    saved = metrics_from_csv((tmp_path / "curves.csv").read_text())
+    assert [(one.role, one.step, one.estimated) for one in saved] == [
+        ("student", 1, True),
+        ("student", 2, True),
+        ("student", 3, True),
+        ("twin", 1, True),
+    ]
+    stand_in.say(AuditFailed("", "", "", "", 4))
 
 
 @pytest.mark.parametrize("kind", ["png", "svg", "csv"])

@@ -151,6 +151,22 @@ def test_cancel_asks_in_place(window: MainWindow, stand_in: StandInEngine, qtbot
     stand_in.say(AuditFailed("", "", "", "", 4))
 
 
+def test_a_question_that_is_not_asked_takes_no_room_from_what_is_told_of_the_run(
+    window: MainWindow, stand_in: StandInEngine
+) -> None:
+    """That of a run that goes on is long."""
+    widths = []
+    for resume in (False, True):
+        make_ready(window, stand_in)
+        window.draft.choose(out="out" if resume else "", resume=resume)
+        window.distill()
+        stand_in.say(StepDone("student", 1, 63, 1 / 63))
+        QGuiApplication.processEvents()
+        widths.append(window.run_bar.facts.width())
+        stand_in.say(AuditFinished("out", {}))
+    assert widths[0] == widths[1]
+
+
 def test_space_pauses_but_does_not_take_space_from_buttons(
     window: MainWindow, stand_in: StandInEngine, qtbot: QtBot
 ) -> None:

@@ -19,6 +19,7 @@ from abd_app.events import (
     AuditFinished,
     CheckpointSaved,
     Event,
+    Measured,
     PhaseStarted,
     RunBegan,
     StepDone,
@@ -108,14 +109,22 @@ def test_an_interrupted_run_goes_on_from_the_very_step(
     monkeypatch.setattr(learning, "CHECKPOINT_EVERY_S", 1e9)
     plan = tiny_plan()
     wanted = threading.Event()
-    run = run_audit(plan, checkpoint_wanted=wanted.is_set)
-    next(event for event in run if isinstance(event, StepDone) and event.step == 11)
-    wanted.set()
-    assert next(event for event in run if isinstance(event, CheckpointSaved)) == CheckpointSaved("student", 11)
+    run, first = run_audit(plan, checkpoint_wanted=wanted.is_set), list[Event]()
+    for event in run:
+        first.append(event)
+        if isinstance(event, StepDone) and event.step == 11:
+            wanted.set()
+        if isinstance(event, CheckpointSaved):
+            break
+    assert first[-1] == CheckpointSaved("student", 11)
     run.close()
     assert files_in(plan.out) == {"plan.json", "checkpoint"}
     last = list(run_audit(replace(plan, resume=True)))
-    assert [event for event in last if isinstance(event, RunBegan)] == [RunBegan(plan.out, "resumed", "student", 11)]
+    curves = tuple(event for event in first if isinstance(event, Measured) and event.role == "student")
+    assert [one.step for one in curves] == list(range(1, 12))
+    began = RunBegan(plan.out, "resumed", "student", 11, measured=curves)
+    assert [event for event in last if isinstance(event, RunBegan)] == [began]
+    assert not any(isinstance(event, Measured) and event.role == "student" and event.step < 12 for event in last)
     assert steps_of(last, "student")[0] == 12
     assert_same_student(plan.out, whole_run[0].out)
 

@@ -8,7 +8,7 @@ from PySide6.QtGui import QAction, QPen
 from PySide6.QtWidgets import QHBoxLayout, QStackedLayout, QVBoxLayout, QWidget
 
 from abd_app.command import trigger_label, trigger_labels
-from abd_app.events import Event, Measured, PhaseStarted, StepDone
+from abd_app.events import Event, Measured, PhaseStarted, RunBegan, StepDone
 from abd_app.gui.live import plotting
 from abd_app.gui.live.curves import ACCURACY, CurveKey, CurveStore
 from abd_app.gui.live.legend import Legend
@@ -87,6 +87,9 @@ class CurvesView(QWidget):
             if event.role == "student":
                 self._student_step = event.step
             self._dirty = True
+        elif isinstance(event, RunBegan):
+            for one in event.measured:
+                self.take(one)
         elif isinstance(event, PhaseStarted):
             self._bands.take(event)
             self._dirty = True

@@ -10,7 +10,16 @@ from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QPlainTextEdit, QSizePolicy, QTabWidget, QToolButton, QWidget
 
 from abd_app.errors import AuditError, RunFailedError
-from abd_app.events import AuditFinished, Event, FindingMade, ImagesDrawn, Measured, StepDone, TeacherInspected
+from abd_app.events import (
+    AuditFinished,
+    Event,
+    FindingMade,
+    ImagesDrawn,
+    Measured,
+    RunBegan,
+    StepDone,
+    TeacherInspected,
+)
 from abd_app.gui.file_chooser import FileChooser
 from abd_app.gui.live.classes_view import ClassesView
 from abd_app.gui.live.curves_view import CurvesView
@@ -134,7 +143,7 @@ class LiveView(QTabWidget):
 
     def _on_event(self, event: Event) -> None:
         self.curves.take(event)
-        if isinstance(event, Measured):
+        if isinstance(event, Measured | RunBegan):
             self._offer_to_save()
         elif isinstance(event, StepDone):
             self.losses.take(event)

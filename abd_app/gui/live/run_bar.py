@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QPushButton, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from abd_app.events import DevicesListed, Event
 from abd_app.gui.live.live_view import REDRAW_INTERVAL_MS
@@ -48,11 +48,10 @@ class RunBar(QFrame):
         self.discard.setProperty("role", "danger")
         self.discard.clicked.connect(session.cancel)
         self.keep_running = QPushButton(self.tr("Keep running"))
-        self.keep_running.clicked.connect(self._stop_asking)
-        self._buttons = QStackedWidget()
-        self._buttons.addWidget(_row(self.pause, self.stop, self.cancel))
+        self.keep_running.clicked.connect(self.stop_asking)
+        self._buttons = _row(self.pause, self.stop, self.cancel)
         self.question = plain_label(role="strong")
-        self._buttons.addWidget(_row(self.question, self.keep_running, self.discard))
+        self._answers = _row(self.question, self.keep_running, self.discard)
         self._build()
         self._timer = QTimer(self)
         self._timer.setInterval(REDRAW_INTERVAL_MS)
@@ -76,6 +75,7 @@ class RunBar(QFrame):
         layout.setSpacing(20)
         layout.addLayout(left, 1)
         layout.addWidget(self._buttons)
+        layout.addWidget(self._answers)
 
     def _button(self, meaning: str, text: str, action: object) -> QPushButton:
         button = QPushButton(text)
@@ -94,11 +94,14 @@ class RunBar(QFrame):
 
     def ask_to_cancel(self) -> None:
         """Asks in place whether to drop the run."""
-        self._buttons.setCurrentIndex(1)
+        self._buttons.hide()
+        self._answers.show()
         self.keep_running.setFocus()
 
-    def _stop_asking(self) -> None:
-        self._buttons.setCurrentIndex(0)
+    def stop_asking(self) -> None:
+        """The run stays."""
+        self._answers.hide()  # hidden, the question takes no room from what is told of the run
+        self._buttons.setVisible(self._session.running)
 
     def _on_run_started(self, plan: AuditPlan) -> None:
         self._clock = RunClock(2 if plan.compare else 1, self._session.expected_s, self._time)
@@ -123,8 +126,8 @@ class RunBar(QFrame):
         running = self._session.running
         self._clock.pause(state is State.PAUSED)
         if state not in (State.RUNNING, State.PAUSED):  # else a pause that comes late would take the question away
-            self._stop_asking()
-        self._buttons.setVisible(running)
+            self._answers.hide()
+        self._buttons.setVisible(running and self._answers.isHidden())
         self.progress.setVisible(running)
         paused = state is State.PAUSED
         self.pause.setText(self.tr("Resume") if paused else self.tr("Pause"))

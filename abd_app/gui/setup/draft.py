@@ -33,7 +33,9 @@ class Draft(QObject):
         return self._values[name]
 
     def choose(self, **choices: Any) -> None:
-        """Sets choices by the names of :class:`AuditPlan`."""
+        """Sets choices by the names of :class:`AuditPlan`; in another folder no run goes on."""
+        if choices.get("out", self._values["out"]) != self._values["out"]:
+            choices = {"resume": False, **choices}
         unknown = set(choices) - set(self._values)
         if unknown:
             raise KeyError(f"no such choice: {sorted(unknown)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QFrame, QPushButton, QVBoxLayout
+from PySide6.QtWidgets import QFrame, QLineEdit, QPushButton, QVBoxLayout
 
 from abd_app.errors import UsageError
 from abd_app.gui.look.card import empty
@@ -55,6 +55,11 @@ class QuestionForm(QFrame):
     def field(self, fact: str) -> AnswerField:
         """The field that answers ``fact``."""
         return self._fields[fact]
+
+    @property
+    def lines(self) -> list[QLineEdit]:
+        """Where the answers are typed, from above."""
+        return [line for field in self._fields.values() for line in field.lines]
 
     def focus_first(self) -> None:
         """Puts the cursor into the first field that still needs an answer."""

@@ -70,13 +70,14 @@ class SetupColumn(QWidget):
         for signal in (draft.changed, draft.replaced):
             signal.connect(self._consider)
             signal.connect(self._show_estimate)
+            signal.connect(self._name_button)
         self._on_state_changed(session.state)
         self._fit_to_font()
 
     def expected_seconds(self) -> float | None:
-        """How long a run as it is chosen now will take, its twin included; ``None``: nobody has measured."""
+        """How long a run as it is chosen now will take, its twin included; ``None``: nobody knows."""
         seconds = self.plan.budget.seconds()
-        return None if seconds is None else seconds * (2 if self._draft["compare"] else 1)
+        return None if seconds is None or self._draft["resume"] else seconds * (2 if self._draft["compare"] else 1)
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
@@ -134,6 +135,9 @@ class SetupColumn(QWidget):
     def _consider(self) -> None:
         with contextlib.suppress(UsageError):  # "Distill safely" says what excludes each other
             self._session.consider(self._draft.choices())
+
+    def _name_button(self) -> None:
+        self.distill.setText(self.tr("Continue the run") if self._draft["resume"] else self.tr("Distill safely"))
 
     def _show_estimate(self) -> None:
         text = self.distill.toolTip()

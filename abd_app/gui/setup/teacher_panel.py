@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QApplication, QGridLayout, QProgressBar, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QGridLayout, QProgressBar, QToolButton, QVBoxLayout, QWidget
 
 from abd_app.events import AuditFailed
 from abd_app.gui.look.card import Card, empty, icon_button
@@ -83,6 +85,9 @@ class TeacherPanel(Card):
         self._findings.show_findings(card.findings if card is not None else ())
         if card is not None:
             self._facts.show_card(card)
+            order = (self.change, *self.questions.lines, self.questions.confirm, self._facts.copy)
+            for before, after in pairwise(order):  # as they stand; what is new would be reached last of all
+                QWidget.setTabOrder(before, after)
 
 
 class _FactGrid(QWidget):
@@ -95,6 +100,8 @@ class _FactGrid(QWidget):
         self._grid.setHorizontalSpacing(12)
         self._grid.setVerticalSpacing(5)
         self._grid.setColumnStretch(1, 1)
+        self.copy: QToolButton
+        """Copies the SHA-256; there once a card is."""
 
     def show_card(self, card: TeacherCard) -> None:
         """Replaces the facts shown."""
@@ -105,10 +112,10 @@ class _FactGrid(QWidget):
             self._grid.addWidget(plain_label(name, "muted"), row, 0)
             self._grid.addWidget(label, row, 1, 1, 1 if name == "SHA-256" else 2)
             if name == "SHA-256":
-                copy = icon_button("copy", self.tr("Copy the SHA-256"))
-                copy.setObjectName("small")
-                copy.clicked.connect(lambda: QApplication.clipboard().setText(card.sha256))
-                self._grid.addWidget(copy, row, 2)
+                self.copy = icon_button("copy", self.tr("Copy the SHA-256"))
+                self.copy.setObjectName("small")
+                self.copy.clicked.connect(lambda: QApplication.clipboard().setText(card.sha256))
+                self._grid.addWidget(self.copy, row, 2)
 
     def _facts_of(self, card: TeacherCard) -> list[tuple[str, str]]:
         size = f"{card.input_size[0]} × {card.input_size[1]}" if card.input_size else ""
