@@ -240,12 +240,7 @@ class TargetSearched(Event):
 
 @dataclass(frozen=True)
 class FindingMade(Event):
-    """A finding during the run.
-
-    Attributes:
-        finding: What is to be known.
-        about_images: Whether it is about the labelled images.
-    """
+    """A finding during the run; ``about_images``: about the labelled ones."""
 
     finding: Finding
     about_images: bool = False
