@@ -76,6 +76,20 @@ def test_results_and_what_was_different_are_told(two_runs: tuple[Path, Path]) ->
     assert [name.split(",")[0] for name in comparison.names] == ["teacher.pth", "teacher.pth"]
 
 
+def test_pictures_of_one_name_are_told_apart_over_both_runs(two_runs: tuple[Path, Path]) -> None:
+    one, two, other = "/r/one/patch.png", "/r/two/patch.png", "/r/two/spot.png"
+    for folder, asr in zip(two_runs, ({one: 0.97, two: 0.02}, {two: 0.03, other: 0.5}), strict=True):
+        report = json.loads((folder / "report.json").read_text())
+        report["student"] |= {"asr": asr, "asr_images": dict.fromkeys(asr, 90)}
+        (folder / "report.json").write_text(json.dumps(report))
+    comparison = comparison_of(*sorted(history.past_runs(), key=lambda run: run.folder))
+    assert [row._replace(name=row.name.replace("\\", "/")) for row in comparison.results[1:-1]] == [
+        Row("ASR one/patch.png", "97.0 % of 90", "–"),
+        Row("ASR two/patch.png", "2.0 % of 90", "3.0 % of 90"),
+        Row("ASR spot.png", "–", "50.0 % of 90"),
+    ]
+
+
 def test_two_finished_runs_are_chosen_and_their_curves_drawn(
     window: MainWindow, stand_in: StandInEngine, two_runs: tuple[Path, Path], qtbot: QtBot
 ) -> None:
