@@ -8,17 +8,22 @@ from PySide6.QtWidgets import QSizePolicy, QToolButton, QWidget
 
 from abd_app.gui.live.plotting import SAMPLE_SIZE, line_sample
 from abd_app.gui.look.flow_layout import FlowLayout
-from abd_app.gui.look.wording import tooltip
+from abd_app.gui.look.wording import shortened, tooltip
 from abd_app.text import visible
 
 
 class Legend(QWidget):
-    """One chip per role and, where there are several, per trigger."""
+    """One chip per role and, where there are several, per trigger.
+
+    Args:
+        most_chars: Of a longer name the middle is left out; the tooltip has the whole.
+    """
 
     toggled = Signal()
 
-    def __init__(self) -> None:
+    def __init__(self, most_chars: int = 30) -> None:
         super().__init__()
+        self._most_chars = most_chars
         self._layout = FlowLayout()
         self.setLayout(self._layout)
         policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
@@ -34,7 +39,7 @@ class Legend(QWidget):
             chip.deleteLater()
         for key, (name, pen) in entries.items():
             chip = self._chips.get(key) or self._add(key)
-            chip.setText(visible(name))
+            chip.setText(shortened(visible(name), self._most_chars).replace("&", "&&"))  # an ampersand is not a key
             chip.setAccessibleName(self.tr("Show {curve}").format(curve=visible(name)))
             chip.setToolTip(tooltip(self.tr("Show or hide: {curve}").format(curve=visible(name))))
             chip.setIcon(QIcon(line_sample(pen)))

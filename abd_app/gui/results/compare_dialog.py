@@ -19,6 +19,8 @@ from abd_app.gui.results.comparison import Comparison, Row
 
 _SIZE_PX = (860, 680)
 _RUNS = ("A", "B")
+_NAME_CHARS = 50
+"""Of a run: its teacher, and when it was begun."""
 
 
 class CompareDialog(QDialog):
@@ -37,7 +39,7 @@ class CompareDialog(QDialog):
         self._comparison, self._theme = comparison, theme
         named = (trigger for curves in comparison.curves for trigger in curves.triggers)
         self._triggers = list(dict.fromkeys(named))
-        self.legend = Legend()
+        self.legend = Legend(_NAME_CHARS)
         self.legend.toggled.connect(self._draw)
         self._plots = RatePlots(theme, self.tr("Curves of two runs"), self)
         self._plots.hovered.connect(self._on_hovered)
