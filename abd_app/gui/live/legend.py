@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QIcon, QPen
+from PySide6.QtGui import QIcon, QPen, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QToolButton, QWidget
 
 from abd_app.gui.live.plotting import SAMPLE_SIZE, line_sample
@@ -43,6 +43,15 @@ class Legend(QWidget):
             chip.setAccessibleName(self.tr("Show {curve}").format(curve=visible(name)))
             chip.setToolTip(tooltip(self.tr("Show or hide: {curve}").format(curve=visible(name))))
             chip.setIcon(QIcon(line_sample(pen)))
+        self._fit()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        """No lower than its rows: they are not to be taken from the plots below."""
+        self.setMinimumHeight(self._layout.heightForWidth(self.width()))
 
     def shows(self, key: str) -> bool:
         """True unless the user has hidden ``key``."""

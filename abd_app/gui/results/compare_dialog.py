@@ -6,7 +6,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QFont, QPen
 from PySide6.QtWidgets import QDialog, QHeaderView, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
 
-from abd_app.command import trigger_label, trigger_labels
+from abd_app.command import trigger_labels
 from abd_app.gui.dialogs import close_button
 from abd_app.gui.live import plotting
 from abd_app.gui.live.curves import ACCURACY, CurveKey
@@ -87,9 +87,7 @@ class CompareDialog(QDialog):
         self._show_legend()
         estimated = any(curves.estimated for curves in self._comparison.curves)
         accuracy = self.tr("Accuracy, or agreement with the teacher") if estimated else self.tr("Clean accuracy")
-        one = f": {trigger_label(self._triggers[0])}" if len(self._triggers) == 1 else ""
-        asr = self.tr("Attack success rate (ASR)") + one if self._triggers else ""
-        self._plots.show_axes(accuracy, asr, (0, self._last_step()))
+        self._plots.show_axes(accuracy, self._triggers, (0, self._last_step()))
         for run, curves in zip(_RUNS, self._comparison.curves, strict=True):
             for role, trigger in curves.curves:
                 if role == "student":
