@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QFont, QPen
+from PySide6.QtGui import QFont, QPen, QResizeEvent
 from PySide6.QtWidgets import QDialog, QHeaderView, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
 
 from abd_app.command import trigger_labels
@@ -18,9 +18,18 @@ from abd_app.gui.look.wording import count, rates_text, tooltip
 from abd_app.gui.results.comparison import Comparison, Row
 
 _SIZE_PX = (860, 680)
-_RUNS = ("A", "B")
+_RUNS, _NAMES_PART = ("A", "B"), 0.4
 _NAME_CHARS = 50
 """Of a run: its teacher, and when it was begun."""
+
+
+class _Table(QTableWidget):
+    """Its first column has names: it is as wide as they are, but leaves most of the room to what is beside it."""
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        most_px = round(_NAMES_PART * self.viewport().width())
+        self.horizontalHeader().resizeSection(0, min(self.sizeHintForColumn(0), most_px))
 
 
 class CompareDialog(QDialog):
@@ -62,7 +71,7 @@ class CompareDialog(QDialog):
         heading = self.tr("What was different") if self._comparison.differences else self.tr("Nothing was different")
         parts = {0, len(rows)}
         rows += [Row(heading, "", ""), *self._comparison.differences]
-        table = QTableWidget(len(rows), 3)
+        table = _Table(len(rows), 3)
         table.setAccessibleName(self.tr("Results and differences"))
         bold = QFont(self.font())
         bold.setBold(True)
@@ -76,7 +85,8 @@ class CompareDialog(QDialog):
         header = table.horizontalHeader()
         header.hide()
         header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Fixed)
+        table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
         table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
         table.setShowGrid(False)
