@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import PurePath
 
 from abd_app.errors import UsageError
 from abd_app.plan import ALL_TO_ALL, AuditPlan, Target, TeacherFacts, TriggerSpec
-from abd_app.text import visible
+from abd_app.text import distinct_file_names, visible
 
 _TRIGGER_OPTIONS = ("position", "opacity", "scale", "mask")
 _MISSPELT_OPTION = re.compile(r",([a-z]+)=(?!.*\.[a-z]+$)", re.IGNORECASE)
@@ -58,16 +58,30 @@ def trigger_keys(triggers: Sequence[TriggerSpec]) -> list[str]:
 
 def trigger_label(key: str) -> str:
     """A trigger's key for people: of a picture, and of its mask, the file's name instead of the path."""
-    name, *options = _NEXT_TRIGGER_OPTION.split(key)
-    shown = [f"mask={PurePath(option).name}" if option.startswith("mask=") else option for option in options]
-    return visible(",".join([PurePath(name).name or name, *shown]))
+    return visible(_with_files(key, lambda path: PurePath(path).name or path))
 
 
 def trigger_labels(keys: Iterable[str]) -> dict[str, str]:
-    """The labels of several triggers by key; where two would have the same, it is the key itself."""
+    """The labels of several triggers by key; where two would have the same, with the folders that tell them apart."""
     labels = {key: trigger_label(key) for key in keys}
-    shared = Counter(labels.values())
-    return {key: visible(key) if shared[label] > 1 else label for key, label in labels.items()}
+    times = Counter(labels.values())
+    shared = [key for key, label in labels.items() if times[label] > 1]
+    paths = list(dict.fromkeys(path for key in shared for path in _files(key)))
+    names = dict(zip(paths, distinct_file_names(paths), strict=True))
+    return labels | {key: visible(_with_files(key, names.__getitem__)) for key in shared}
+
+
+def _files(key: str) -> list[str]:
+    """A trigger's picture, or name, and its mask."""
+    name, *options = _NEXT_TRIGGER_OPTION.split(key)
+    return [name, *(option.removeprefix("mask=") for option in options if option.startswith("mask="))]
+
+
+def _with_files(key: str, called: Callable[[str], str]) -> str:
+    """A trigger's key with its files as they are called."""
+    name, *options = _NEXT_TRIGGER_OPTION.split(key)
+    shown = [f"mask={called(one.removeprefix('mask='))}" if one.startswith("mask=") else one for one in options]
+    return ",".join([called(name), *shown])
 
 
 def target_from_text(text: str) -> Target:

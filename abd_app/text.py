@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
+from pathlib import PurePath
 
 _ACTING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
@@ -13,6 +15,17 @@ def visible(text: str) -> str:
     These are control, format (such as the direction of writing) and separator characters and lone surrogates.
     """
     return "".join(char if unicodedata.category(char) not in _ACTING else ascii(char)[1:-1] for char in text)
+
+
+def distinct_file_names(paths: Sequence[str]) -> list[str]:
+    """The last part of each path, with as many folders before it as tell it from the others; safe to show."""
+    parts = [PurePath(path).parts for path in paths]
+    names = []
+    for path, own in zip(paths, parts, strict=True):
+        alone = (depth for depth in range(1, len(own)) if sum(one[-depth:] == own[-depth:] for one in parts) == 1)
+        depth = next(alone, len(own))
+        names.append(visible(str(PurePath(*own[-depth:])) if own else path))
+    return names
 
 
 def percent(rate: float, digits: int = 1) -> str:

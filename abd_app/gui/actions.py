@@ -10,10 +10,10 @@ from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QMainWindow, QMenu
 
 from abd_app.gui.look import icons
-from abd_app.gui.look.wording import distinct_file_names, tooltip
+from abd_app.gui.look.wording import tooltip
 from abd_app.gui.session import Session
 from abd_app.gui.states import State
-from abd_app.text import visible
+from abd_app.text import distinct_file_names, visible
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,16 @@ from PySide6.QtGui import (
     QGuiApplication,
     QKeyEvent,
 )
-from PySide6.QtWidgets import QMainWindow, QScrollArea, QSplitter, QStackedWidget, QToolTip, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QMainWindow,
+    QScrollArea,
+    QSizePolicy,
+    QSplitter,
+    QStackedWidget,
+    QToolTip,
+    QVBoxLayout,
+    QWidget,
+)
 
 from abd_app.errors import AuditError
 from abd_app.events import AuditFailed, AuditFinished
@@ -127,6 +136,8 @@ class MainWindow(QMainWindow):
         column.setSpacing(12)
         column.addWidget(self.result)
         column.addWidget(self.live, 1)
+        # It is as high as it is at its width, not as it would be at its least.
+        page.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Ignored)
         return scrolled(page)
 
     def _make_columns(self) -> QSplitter:

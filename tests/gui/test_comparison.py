@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QItemSelectionModel
+from PySide6.QtCore import QItemSelectionModel, Qt
+from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
 from abd_app import history
 from abd_app.errors import AuditError
 from abd_app.events import AuditFinished, Measured
+from abd_app.gui.live.curves import CurveStore
+from abd_app.gui.look.theme import Theme
 from abd_app.gui.main_window import MainWindow
 from abd_app.gui.results.compare_dialog import CompareDialog
-from abd_app.gui.results.comparison import Row, comparison_of
+from abd_app.gui.results.comparison import Comparison, Row, comparison_of
 from abd_app.gui.results.history_dialog import HistoryDialog
 from abd_app.metrics_file import metrics_to_csv
 from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec
@@ -76,6 +79,20 @@ def test_results_and_what_was_different_are_told(two_runs: tuple[Path, Path]) ->
     assert [name.split(",")[0] for name in comparison.names] == ["teacher.pth", "teacher.pth"]
 
 
+def test_pictures_of_one_name_are_told_apart_over_both_runs(two_runs: tuple[Path, Path]) -> None:
+    one, two, other = "/r/one/patch.png", "/r/two/patch.png", "/r/two/spot.png"
+    for folder, asr in zip(two_runs, ({one: 0.97, two: 0.02}, {two: 0.03, other: 0.5}), strict=True):
+        report = json.loads((folder / "report.json").read_text())
+        report["student"] |= {"asr": asr, "asr_images": dict.fromkeys(asr, 90)}
+        (folder / "report.json").write_text(json.dumps(report))
+    comparison = comparison_of(*sorted(history.past_runs(), key=lambda run: run.folder))
+    assert [row._replace(name=row.name.replace("\\", "/")) for row in comparison.results[1:-1]] == [
+        Row("ASR one/patch.png", "97.0 % of 90", "–"),
+        Row("ASR two/patch.png", "2.0 % of 90", "3.0 % of 90"),
+        Row("ASR spot.png", "–", "50.0 % of 90"),
+    ]
+
+
 def test_two_finished_runs_are_chosen_and_their_curves_drawn(
     window: MainWindow, stand_in: StandInEngine, two_runs: tuple[Path, Path], qtbot: QtBot
 ) -> None:
@@ -107,6 +124,22 @@ def test_two_finished_runs_are_chosen_and_their_curves_drawn(
     before = shown.grab().toImage()
     shown.legend._chips["B"].click()
     assert shown.grab().toImage() != before
+
+
+def test_a_long_name_of_a_trigger_leaves_room_for_the_numbers(theme: Theme, qtbot: QtBot) -> None:
+    name, value = "ASR " + 30 * "long-name-" + ".png", "99.0 % of 1,080"
+    curves = CurveStore()
+    curves.take(Measured("student", 1, 0.5, 100, {"sig": 0.1}, {"sig": 90}))
+    parent = QWidget()
+    qtbot.addWidget(parent)
+    dialog = CompareDialog(Comparison(("one", "two"), (curves, curves), (Row(name, value, value),), ()), theme, parent)
+    dialog.show()
+    table = dialog.table
+    widths = [table.columnWidth(column) for column in range(3)]
+    assert widths[0] <= 0.4 * table.viewport().width() + 1 and sum(widths) <= table.viewport().width()
+    assert min(widths[1:]) > table.sizeHintForColumn(1) and table.textElideMode() == Qt.TextElideMode.ElideMiddle
+    cell = table.item(1, 0)
+    assert cell is not None and name in cell.toolTip()
 
 
 def test_a_run_that_is_not_finished_is_not_compared(window: MainWindow, two_runs: tuple[Path, Path]) -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from PySide6.QtGui import QImageWriter
+from PySide6.QtGui import QImage, QImageWriter, QPainter
+from PySide6.QtSvg import QSvgRenderer
 from PySide6.QtWidgets import QApplication
 
 from abd_app.events import AuditFailed, AuditFinished, Measured, RunBegan
+from abd_app.gui.look.wording import role_name
 from abd_app.gui.main_window import MainWindow
 from abd_app.metrics_file import metrics_from_csv
 from tests.gui.conftest import AnsweredChooser, StandInEngine
 from tests.gui.test_window import make_ready
+
+ROLES = ("teacher", "twin", "student")
 
 
 @pytest.fixture
@@ -137,3 +141,50 @@ def test_there_is_nothing_to_save_before_the_first_measurement(running: MainWind
     running.distill()
     assert not button.isEnabled()
     stand_in.say(AuditFailed("", "", "", "", 4))
+
+
+def _svg(window: MainWindow) -> str:
+    return window.live.curves.picture("svg").decode()
+
+
+def test_a_picture_has_a_legend_and_whole_titles_and_one_size_whatever_the_window_has(
+    running: MainWindow, stand_in: StandInEngine, qapp: QApplication
+) -> None:
+    long = "/r/" + 8 * "long-name-" + ".png"
+    stand_in.say(*(Measured(role, step, 0.5, 100, {long: 0.1}, {long: 90}) for role in ROLES for step in (1, 2)))
+    sizes = set()
+    for window_px in ((1300, 900), (940, 620)):
+        running.resize(*window_px)
+        qapp.processEvents()
+        before = running.live.curves.grab().toImage()
+        sizes.add(QImage.fromData(running.live.curves.picture("png")).size().toTuple())
+        drawing = _svg(running)
+        assert f"(ASR): {Path(long).name}" in drawing
+        assert all(role_name(role) in drawing for role in ROLES)
+        assert running.live.curves.grab().toImage() == before, "what is on the screen stays"
+    assert sizes == {(2400, 1600)}
+    running.live.curves.legend._chips["teacher"].click()
+    assert role_name("teacher") not in _svg(running), "what is hidden is not there"
+    stand_in.say(AuditFailed("", "", "", "", 4))
+
+
+def test_a_drawing_and_a_picture_have_the_same_axes(running: MainWindow, stand_in: StandInEngine) -> None:
+    _measure(stand_in, 1, 2, 3)
+    picture = QImage.fromData(running.live.curves.picture("png")).scaled(1200, 800)
+    drawing = QImage(1200, 800, QImage.Format.Format_RGB32)
+    painter = QPainter(drawing)
+    QSvgRenderer(running.live.curves.picture("svg")).render(painter)
+    painter.end()
+    assert abs(_inked(picture, 500) - _inked(drawing, 500)) <= 2
+    stand_in.say(AuditFailed("", "", "", "", 4))
+
+
+def _inked(image: QImage, from_px: int) -> int:
+    """The lowest row with a number beside the axis of ASR."""
+    paper = image.pixelColor(2, 2).lightness()
+    rows = [
+        y
+        for y in range(from_px, image.height())
+        if any(abs(image.pixelColor(x, y).lightness() - paper) > 60 for x in range(20, 50))
+    ]
+    return rows[-1]

@@ -9,10 +9,10 @@ from PySide6.QtWidgets import QApplication, QLabel
 from pytestqt.qtbot import QtBot
 
 from abd_app.gui.look.labels import ElidedLabel
-from abd_app.gui.look.wording import distinct_file_names
 from abd_app.gui.main_window import MainWindow
 from abd_app.gui.settings import Settings
 from abd_app.plan import TriggerSpec
+from abd_app.text import distinct_file_names
 from tests.gui.conftest import StandInEngine, teacher_file
 from tests.gui.test_window import make_ready
 

@@ -55,8 +55,14 @@ def test_a_trigger_is_shown_without_folders() -> None:
 
 
 def test_pictures_of_one_name_are_told_apart_by_their_folders() -> None:
-    labels = trigger_labels(["sig", "/one/a.png", "/two/a.png", "/one/b.png"])
-    assert list(labels.values()) == ["sig", "/one/a.png", "/two/a.png", "b.png"]
+    labels = trigger_labels(["sig", "/r/one/a.png", "/r/two/a.png", "/r/one/b.png"])
+    assert [label.replace("\\", "/") for label in labels.values()] == ["sig", "one/a.png", "two/a.png", "b.png"]
+
+
+def test_triggers_of_one_picture_are_told_apart_by_the_folders_of_their_masks() -> None:
+    labels = trigger_labels(["/r/a.png,mask=/r/one/m.png", "/r/a.png,mask=/r/two/m.png", "b.png,mask=m.png"])
+    shown = [label.replace("\\", "/") for label in labels.values()]
+    assert shown == ["a.png,mask=one/m.png", "a.png,mask=two/m.png", "b.png,mask=m.png"]
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction, QPen
 from PySide6.QtWidgets import QHBoxLayout, QStackedLayout, QVBoxLayout, QWidget
 
-from abd_app.command import trigger_label, trigger_labels
+from abd_app.command import trigger_labels
 from abd_app.events import Event, Measured, PhaseStarted, RunBegan, StepDone
 from abd_app.gui.live import plotting
 from abd_app.gui.live.curves import ACCURACY, CurveKey, CurveStore
+from abd_app.gui.live.curves_picture import curves_picture
 from abd_app.gui.live.legend import Legend
 from abd_app.gui.live.phase_bands import PhaseBands
 from abd_app.gui.live.rate_plots import RatePlots
@@ -108,9 +109,18 @@ class CurvesView(QWidget):
         Raises:
             RunFailedError: They could not be drawn.
         """
-        self.refresh()
-        self.grab()  # lays out what has not been on the screen since
-        return plotting.picture_of(self.canvas, kind)
+        plots = RatePlots(self._theme, "", self)
+        bands = PhaseBands(plots.plots)
+        bands.bands = self._bands.bands
+        plots.plots[1 if self.store.triggers else 0].setLabel("bottom", self.tr("step"))
+        plots.plots[0].getViewBox().sigResized.connect(lambda: bands.draw(self._student_step, self._theme.colours))
+        self._draw_on(plots)
+        shown = [entry for key, entry in self._legend_entries().items() if self.legend.shows(key)]
+        try:
+            return curves_picture(plots.canvas, shown, self._theme.colours, kind)
+        finally:
+            plots.canvas.deleteLater()
+            plots.deleteLater()
 
     def _redraw(self) -> None:
         self._dirty = False
@@ -121,47 +131,42 @@ class CurvesView(QWidget):
         self.readout.set_whole_text(self._hint() if measured else "")
         if not measured:
             return
-        self._show_legend()
+        self.legend.show_entries(self._legend_entries())
+        self._draw_on(self._plots)
+        self._draw_bands()
+
+    def _draw_on(self, plots: RatePlots) -> None:
         end = max(self._total_steps, self._last_step, 1)
         start = end * (1 - _LAST_PART) if self.last_part.isChecked() else 0
-        self._plots.show_axes(*self._titles(), (start, end), logarithmic=self.logarithmic.isChecked())
+        accuracy = self.tr("Agreement with the teacher") if self.store.estimated else self.tr("Clean accuracy")
+        plots.show_axes(accuracy, self.store.triggers, (start, end), logarithmic=self.logarithmic.isChecked())
         for key in self.store.curves:
-            self._draw(key, end)
-        self._draw_bands()
+            self._draw(plots, key, end)
 
     def _draw_bands(self) -> None:
         self._bands.draw(self._student_step, self._theme.colours)
 
-    def _draw(self, key: CurveKey, end: float) -> None:
+    def _draw(self, plots: RatePlots, key: CurveKey, end: float) -> None:
         if not (self.legend.shows(key.role) and self.legend.shows(f"trigger {key.trigger}")):
-            self._plots.hide(key)
+            plots.hide(key)
             return
         x, y = self.store.curves[key].drawn(smooth=self.smooth.isChecked())
         if key.role == "teacher":  # one point: a line to compare with, all along
             x, y = np.array([0.0, end]), y.repeat(2)
-        self._plots.draw(key, x, y, self._pen(key))
+        plots.draw(key, x, y, self._pen(key))
 
     def _pen(self, key: CurveKey) -> QPen:
         triggers = self.store.triggers
         several = key.trigger != ACCURACY and len(triggers) > 1
         return plotting.role_pen(key.role, self._theme.colours, triggers.index(key.trigger) if several else None)
 
-    def _titles(self) -> tuple[str, str]:
-        """Above accuracy and ASR; the latter is empty where no trigger was measured."""
-        accuracy = self.tr("Agreement with the teacher") if self.store.estimated else self.tr("Clean accuracy")
-        if not self.store.triggers:
-            return accuracy, ""
-        asr = self.tr("Attack success rate (ASR)")
-        one = f": {trigger_label(self.store.triggers[0])}" if len(self.store.triggers) == 1 else ""
-        return accuracy, asr + one
-
-    def _show_legend(self) -> None:
+    def _legend_entries(self) -> dict[str, tuple[str, QPen]]:
         colours = self._theme.colours
         entries = {role: (role_name(role), plotting.role_pen(role, colours)) for role in self.store.roles}
         if len(self.store.triggers) > 1:
             for index, (trigger, label) in enumerate(trigger_labels(self.store.triggers).items()):
                 entries[f"trigger {trigger}"] = (label, plotting.role_pen("student", colours, index))
-        self.legend.show_entries(entries)
+        return entries
 
     def _on_hovered(self, step: float | None) -> None:
         self.readout.set_whole_text(self._hint() if step is None else self.values_at(step))

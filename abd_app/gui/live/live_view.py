@@ -71,7 +71,6 @@ class LiveView(QTabWidget):
         self.setDocumentMode(False)
         self.setCornerWidget(self._make_corner())
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
-        self._fit_to_font()
         self._timer = QTimer(self)
         self._timer.setInterval(REDRAW_INTERVAL_MS)
         self._timer.timeout.connect(self._on_tick)
@@ -120,19 +119,20 @@ class LiveView(QTabWidget):
 
     def sizeHint(self) -> QSize:
         """No higher than it must be: it takes what room there is, and the page is as high as what is above it needs."""
-        return QSize(super().sizeHint().width(), self.minimumHeight())
+        return QSize(super().sizeHint().width(), self.minimumSizeHint().height())
+
+    def minimumSizeHint(self) -> QSize:
+        """Lower, its curves could not be read."""
+        return super().minimumSizeHint().expandedTo(QSize(0, self.fontMetrics().height() * _LEAST_LINES))
+
+    def event(self, event: QEvent) -> bool:
+        """Passes on that a page asks for another height: by itself, a tab widget does not."""
+        if event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return super().event(event)
 
     def hasHeightForWidth(self) -> bool:
         return False  # of its pages none asks for a height
-
-    def changeEvent(self, event: QEvent) -> None:
-        super().changeEvent(event)
-        if event.type() == QEvent.Type.FontChange:
-            self._fit_to_font()
-
-    def _fit_to_font(self) -> None:
-        """Lower, its curves could not be read."""
-        self.setMinimumHeight(self.fontMetrics().height() * _LEAST_LINES)
 
     def _on_run_started(self) -> None:
         for view in (self.curves, self.findings, self.classes, self.images, self.losses):

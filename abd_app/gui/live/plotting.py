@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pyqtgraph as pg
-from PySide6.QtCore import QBuffer, QByteArray, QCoreApplication, QPoint, QRect, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QFont, QFontMetricsF, QImage, QImageWriter, QPainter, QPen, QPixmap
-from PySide6.QtSvg import QSvgGenerator
+from PySide6.QtCore import QRectF, QSize, Qt
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPen, QPixmap
 from PySide6.QtWidgets import QApplication
 
-from abd_app.errors import RunFailedError
 from abd_app.gui.look.theme import TRIGGER_COLOURS, Colours
 
 DASHES = {"teacher": Qt.PenStyle.DashLine, "student": Qt.PenStyle.SolidLine, "twin": Qt.PenStyle.DotLine}
@@ -34,6 +33,13 @@ class PercentAxis(pg.AxisItem):
     def boundingRect(self) -> QRectF:
         margin = QFontMetricsF(self.style["tickFont"] or QApplication.font()).height() / 2
         return super().boundingRect().adjusted(0, -margin, 0, margin)
+
+
+class StepAxis(pg.AxisItem):
+    """A bottom axis that numbers whole steps, however few there are."""
+
+    def tickSpacing(self, *span: float) -> list[tuple[float, float]]:
+        return [(max(1.0, spacing), offset) for spacing, offset in super().tickSpacing(*span)]
 
 
 def role_pen(role: str, colours: Colours, trigger_index: int | None = None) -> QPen:
@@ -80,7 +86,8 @@ def plot_canvas() -> Any:
 
 def add_plot(canvas: Any, row: int, *, rates: bool) -> Any:
     """A plot with quiet axes; ``rates`` fixes y to 0 to 100 %."""
-    plot = canvas.addPlot(row=row, col=0, axisItems={"left": PercentAxis("left")} if rates else None)
+    left = {"left": PercentAxis("left")} if rates else {}
+    plot = canvas.addPlot(row=row, col=0, axisItems={"bottom": StepAxis("bottom"), **left})
     plot.hideButtons()
     plot.setMenuEnabled(False)
     plot.setMouseEnabled(x=False, y=False)
@@ -118,51 +125,13 @@ def recolour(canvas: Any, plots: list[Any], colours: Colours) -> None:
             axis.setStyle(tickFont=font, tickLength=-4)
 
 
-def set_title(plot: Any, text: str, colours: Colours, *, width_px: float) -> None:
-    """A heading above a plot that is so wide, at its left; what does not fit is left out in its middle."""
+def set_title(plot: Any, forms: Sequence[str], colours: Colours, *, width_px: float) -> None:
+    """A heading at the left above a plot that is so wide: the first form that fits, or the last without its middle."""
     font = QFont(QApplication.font())
     font.setBold(True)
     room_px = max(0, width_px - _AXIS_WIDTH_PX - _TITLE_MARGIN_PX)
-    text = QFontMetricsF(font).elidedText(text, Qt.TextElideMode.ElideMiddle, room_px)
+    metrics = QFontMetricsF(font)
+    text = next((form for form in forms if metrics.horizontalAdvance(form) <= room_px), forms[-1])
+    text = metrics.elidedText(text, Qt.TextElideMode.ElideMiddle, room_px)
     points = font.pointSizeF()
     plot.setTitle(text, color=colours.text, size=f"{points:.1f}pt", justify="left", bold=True)
-
-
-def picture_of(canvas: Any, kind: str) -> bytes:
-    """A canvas as the content of a file: ``png``, twice as fine as on the screen, or ``svg``.
-
-    Raises:
-        RunFailedError: It could not be drawn.
-    """
-    content = QBuffer()
-    content.open(QBuffer.OpenModeFlag.WriteOnly)
-    drawn = _draw_svg(canvas, content) if kind == "svg" else _draw_png(canvas, content)
-    if not drawn:
-        what = QCoreApplication.translate("plotting", "The curves could not be drawn as {kind}.")
-        remedy = QCoreApplication.translate("plotting", "Save them in another format.")
-        raise RunFailedError(what.format(kind=kind.upper()), remedy=remedy)
-    return bytes(content.data().data())
-
-
-def _draw_svg(canvas: Any, content: QBuffer) -> bool:
-    size = canvas.size()
-    drawing = QSvgGenerator()
-    drawing.setOutputDevice(content)
-    drawing.setSize(size)
-    drawing.setViewBox(QRect(QPoint(0, 0), size))
-    return _draw(canvas, QPainter(drawing))
-
-
-def _draw_png(canvas: Any, content: QBuffer) -> bool:
-    picture = QImage(canvas.size() * 2, QImage.Format.Format_RGB32)
-    picture.setDevicePixelRatio(2)
-    return _draw(canvas, QPainter(picture)) and QImageWriter(content, QByteArray(b"png")).write(picture)
-
-
-def _draw(canvas: Any, painter: QPainter) -> bool:
-    if not painter.isActive():
-        return False
-    area = QRect(QPoint(0, 0), canvas.size())
-    painter.fillRect(area, canvas.backgroundBrush())
-    canvas.render(painter, area, area)
-    return painter.end()

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QEvent, QObject, QPointF, Signal
-from PySide6.QtGui import QPen
-from PySide6.QtWidgets import QWidget
+from PySide6.QtGui import QFontMetrics, QPen
+from PySide6.QtWidgets import QApplication, QWidget
 
+from abd_app.command import trigger_label
 from abd_app.gui.live import plotting
 from abd_app.gui.live.curves import ACCURACY, Array, CurveKey
 from abd_app.gui.look.theme import Theme
 
-_LOW_PX, _WIDE_PX = 270, 520
+_LOW_PX, _WIDE_PX = 270, 440
+_LEAST_PX, _LINES_BESIDE = 110, 4
+"""Of a plot, and what title and numbers of steps take."""
 
 
 class RatePlots(QObject):
@@ -40,7 +44,7 @@ class RatePlots(QObject):
         self.canvas.setAccessibleName(name)
         self.plots = [plotting.add_plot(self.canvas, row, rates=True) for row in (0, 1)]
         self.plots[1].setXLink(self.plots[0])
-        self._beside, self._titles = False, ("", "")
+        self._beside, self._titles = False, ([""], [""])
         self.canvas.installEventFilter(self)
         self._cursors = [pg.InfiniteLine(angle=90, movable=False) for _ in self.plots]
         for plot, cursor in zip(self.plots, self._cursors, strict=True):
@@ -56,10 +60,12 @@ class RatePlots(QObject):
             self._plot_of(key).removeItem(line)
         self._lines = {}
 
-    def show_axes(self, accuracy: str, asr: str, steps: tuple[float, float], *, logarithmic: bool = False) -> None:
-        """Titles, the steps from and to, and the scale of ASR; an empty title of ASR hides its plot."""
-        self._logarithmic, self._titles = logarithmic, (accuracy, asr)
-        self.plots[1].setVisible(bool(asr))
+    def show_axes(
+        self, accuracy: str, triggers: Sequence[str], steps: tuple[float, float], *, logarithmic: bool = False
+    ) -> None:
+        """The title of accuracy, the steps from and to, and the scale of ASR; without triggers it has no plot."""
+        self._logarithmic, self._titles = logarithmic, ([accuracy], self._asr_titles(triggers))
+        self.plots[1].setVisible(bool(triggers))
         self._arrange()
         plotting.scale_rates(self.plots[1], logarithmic=logarithmic)
         self.plots[0].setXRange(*steps, padding=0.01)
@@ -80,6 +86,11 @@ class RatePlots(QObject):
         """Hides a line, if it is there."""
         if (line := self._lines.get(key)) is not None:
             line.setVisible(False)
+
+    def _asr_titles(self, triggers: Sequence[str]) -> list[str]:
+        """In full and short; a single trigger is named."""
+        one = f": {trigger_label(triggers[0])}" if len(triggers) == 1 else ""
+        return [self.tr("Attack success rate (ASR)") + one, self.tr("ASR") + one]
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Lays the plots out anew when the canvas has another size."""
@@ -103,8 +114,8 @@ class RatePlots(QObject):
         first_px = (room_px - layout.horizontalSpacing()) / 2 if beside else room_px
         layout.setColumnFixedWidth(0, max(0, first_px))
         layout.setColumnFixedWidth(1, first_px if beside else 0)
-        for plot, title in zip(self.plots, self._titles, strict=True):
-            plotting.set_title(plot, title, self._theme.colours, width_px=first_px)
+        for plot, forms in zip(self.plots, self._titles, strict=True):
+            plotting.set_title(plot, forms, self._theme.colours, width_px=first_px)
 
     def _plot_of(self, key: CurveKey) -> Any:
         return self.plots[key.trigger != ACCURACY]
@@ -121,5 +132,7 @@ class RatePlots(QObject):
 
     def _recolour(self) -> None:
         plotting.recolour(self.canvas, self.plots, self._theme.colours)
+        line_px = QFontMetrics(QApplication.font()).height()
+        self.canvas.setMinimumHeight(_LEAST_PX + _LINES_BESIDE * line_px)
         for cursor in self._cursors:
             cursor.setPen(pg.mkPen(self._theme.colours.muted, width=1))

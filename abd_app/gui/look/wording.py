@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterable
 from pathlib import PurePath
 
 from PySide6.QtCore import QCoreApplication
 
-from abd_app.command import trigger_label, trigger_labels
+from abd_app.command import trigger_labels
 from abd_app.text import percent, visible
 
 _OPTION = re.compile(r"(?<![^\s(])--[a-z]+(?![\w/\\-]|\.\w)")
@@ -56,15 +57,12 @@ def file_name(path: str) -> str:
     return visible(PurePath(path).name or path)
 
 
-def distinct_file_names(paths: list[str]) -> list[str]:
-    """The last part of each path, with as many folders before it as tell it from the others; safe to show."""
-    parts = [PurePath(path).parts for path in paths]
-    names = []
-    for path, own in zip(paths, parts, strict=True):
-        alone = (depth for depth in range(1, len(own)) if sum(one[-depth:] == own[-depth:] for one in parts) == 1)
-        depth = next(alone, len(own))
-        names.append(visible(str(PurePath(*own[-depth:])) if own else path))
-    return names
+def shortened(text: str, most_chars: int) -> str:
+    """A text of so many characters at most; of a longer one the middle is left out."""
+    if len(text) <= most_chars:
+        return text
+    end = most_chars // 2
+    return f"{text[: most_chars - 1 - end]}…{text[-end:]}"
 
 
 def tooltip(text: str) -> str:
@@ -138,6 +136,11 @@ def _places() -> dict[str, str]:
 
 def trigger_name(key: str) -> str:
     """A trigger as people know it; a built-in one with the name that curves and report call it by."""
+    return trigger_names([key])[key]
+
+
+def trigger_names(keys: Iterable[str]) -> dict[str, str]:
+    """The names of several triggers by key, told apart as their labels are."""
     tr = QCoreApplication.translate
     names = {
         "badnets-grid": tr("wording", "BadNets grid"),
@@ -154,8 +157,11 @@ def trigger_name(key: str) -> str:
         "l2-invisible": tr("wording", "Faint waves"),
         "warp": tr("wording", "Warp"),
     }
-    name, label = key.partition(",")[0], trigger_label(key)
-    return f"{names[name]} ({label})" if name in names else label
+    found = {}
+    for key, label in trigger_labels(keys).items():
+        known = names.get(key.partition(",")[0])
+        found[key] = f"{known} ({label})" if known else label
+    return found
 
 
 def caution_words(caution: str) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QFont, QPen
+from PySide6.QtGui import QFont, QPen, QResizeEvent
 from PySide6.QtWidgets import QDialog, QHeaderView, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
 
-from abd_app.command import trigger_label, trigger_labels
+from abd_app.command import trigger_labels
 from abd_app.gui.dialogs import close_button
 from abd_app.gui.live import plotting
 from abd_app.gui.live.curves import ACCURACY, CurveKey
@@ -18,7 +18,18 @@ from abd_app.gui.look.wording import count, rates_text, tooltip
 from abd_app.gui.results.comparison import Comparison, Row
 
 _SIZE_PX = (860, 680)
-_RUNS = ("A", "B")
+_RUNS, _NAMES_PART = ("A", "B"), 0.4
+_NAME_CHARS = 50
+"""Of a run: its teacher, and when it was begun."""
+
+
+class _Table(QTableWidget):
+    """Its first column has names: it is as wide as they are, but leaves most of the room to what is beside it."""
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        most_px = round(_NAMES_PART * self.viewport().width())
+        self.horizontalHeader().resizeSection(0, min(self.sizeHintForColumn(0), most_px))
 
 
 class CompareDialog(QDialog):
@@ -37,7 +48,7 @@ class CompareDialog(QDialog):
         self._comparison, self._theme = comparison, theme
         named = (trigger for curves in comparison.curves for trigger in curves.triggers)
         self._triggers = list(dict.fromkeys(named))
-        self.legend = Legend()
+        self.legend = Legend(_NAME_CHARS)
         self.legend.toggled.connect(self._draw)
         self._plots = RatePlots(theme, self.tr("Curves of two runs"), self)
         self._plots.hovered.connect(self._on_hovered)
@@ -60,7 +71,7 @@ class CompareDialog(QDialog):
         heading = self.tr("What was different") if self._comparison.differences else self.tr("Nothing was different")
         parts = {0, len(rows)}
         rows += [Row(heading, "", ""), *self._comparison.differences]
-        table = QTableWidget(len(rows), 3)
+        table = _Table(len(rows), 3)
         table.setAccessibleName(self.tr("Results and differences"))
         bold = QFont(self.font())
         bold.setBold(True)
@@ -74,7 +85,8 @@ class CompareDialog(QDialog):
         header = table.horizontalHeader()
         header.hide()
         header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Fixed)
+        table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
         table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
         table.setShowGrid(False)
@@ -85,9 +97,7 @@ class CompareDialog(QDialog):
         self._show_legend()
         estimated = any(curves.estimated for curves in self._comparison.curves)
         accuracy = self.tr("Accuracy, or agreement with the teacher") if estimated else self.tr("Clean accuracy")
-        one = f": {trigger_label(self._triggers[0])}" if len(self._triggers) == 1 else ""
-        asr = self.tr("Attack success rate (ASR)") + one if self._triggers else ""
-        self._plots.show_axes(accuracy, asr, (0, self._last_step()))
+        self._plots.show_axes(accuracy, self._triggers, (0, self._last_step()))
         for run, curves in zip(_RUNS, self._comparison.curves, strict=True):
             for role, trigger in curves.curves:
                 if role == "student":

@@ -11,7 +11,7 @@ from PySide6.QtCore import QCoreApplication
 
 from abd_app.errors import AuditError, RunFailedError
 from abd_app.gui.live.curves import ACCURACY, CurveStore
-from abd_app.gui.look.wording import count, duration, trigger_name
+from abd_app.gui.look.wording import count, duration, trigger_names
 from abd_app.gui.results.outcome import outcome_of
 from abd_app.history import PastRun
 from abd_app.metrics_file import metrics_from_csv
@@ -54,12 +54,12 @@ def comparison_of(first: PastRun, second: PastRun) -> Comparison:
         AuditError: The curves or the plan of one of them cannot be read.
     """
     curves = (_curves_of(first), _curves_of(second))
-    results = _joined(*(_read(_results_of, run, store) for run, store in zip((first, second), curves, strict=True)))
+    rates = _joined(*(_read(_rates_of, run, store) for run, store in zip((first, second), curves, strict=True)))
     circumstances = _joined(*(_read(_circumstances_of, run, _plan_of(run)) for run in (first, second)))
     return Comparison(
         names=(_name_of(first), _name_of(second)),
         curves=curves,
-        results=results,
+        results=(*_named(rates), Row(_tr("Time"), _time_of(first), _time_of(second))),
         differences=tuple(row for row in circumstances if row.first != row.second),
     )
 
@@ -96,17 +96,26 @@ def _read(read: Callable[[PastRun, Any], dict[str, str]], run: PastRun, more: Cu
         ) from error
 
 
-def _results_of(run: PastRun, measured: CurveStore) -> dict[str, str]:
-    """The student's rates and the time, by what they are called."""
-    report = run.result or {}
-    outcome = outcome_of(report, measured)
+def _rates_of(run: PastRun, measured: CurveStore) -> dict[str, str]:
+    """The student's accuracy, and its rates by trigger."""
+    outcome = outcome_of(run.result or {}, measured)
     about = "≈ " if outcome.estimated else ""
     found = {}
     for column, rate in zip(outcome.columns, outcome.rows["student"], strict=True):
-        name = _tr("Accuracy") if column == ACCURACY else f"ASR {trigger_name(column)}"
-        found[name] = NOT_KNOWN if rate is None else f"{about}{rate.value} {rate.images}".strip()
-    wall_s = report.get("wall_s")
-    return found | {_tr("Time"): duration(wall_s) if isinstance(wall_s, int | float) else NOT_KNOWN}
+        found[column] = NOT_KNOWN if rate is None else f"{about}{rate.value} {rate.images}".strip()
+    return found
+
+
+def _named(rates: tuple[Row, ...]) -> tuple[Row, ...]:
+    """Rates called as people know them; triggers of one run are told apart from those of the other, too."""
+    triggers = trigger_names(row.name for row in rates if row.name != ACCURACY)
+    names = {trigger: f"ASR {name}" for trigger, name in triggers.items()} | {ACCURACY: _tr("Accuracy")}
+    return tuple(row._replace(name=names[row.name]) for row in rates)
+
+
+def _time_of(run: PastRun) -> str:
+    wall_s = (run.result or {}).get("wall_s")
+    return duration(wall_s) if isinstance(wall_s, int | float) else NOT_KNOWN
 
 
 def _circumstances_of(run: PastRun, plan: AuditPlan) -> dict[str, str]:
