@@ -34,15 +34,15 @@ def open_picture(path: Path, *, what: str, option: str, turned: bool = True) -> 
             which teachers are trained, does not.
 
     Raises:
-        UsageError: There is no such file, it is no picture, or it is larger than 50 megapixels.
+        UsageError: There is no such file, it may not be read, it is no picture, or it is larger than 50 megapixels.
     """
-    if not path.is_file():
-        raise UsageError(
-            f"The {what} does not exist or is not a file.",
-            where=f"{option} {path}",
-            remedy="Give the path of a PNG or JPEG file.",
-        )
     try:
+        if not path.is_file():
+            raise UsageError(
+                f"The {what} does not exist or is not a file.",
+                where=f"{option} {path}",
+                remedy="Give the path of a PNG or JPEG file.",
+            )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about size and odd metadata; size is checked below
             with Image.open(path, formats=_FORMATS) as opened:
