@@ -13,6 +13,7 @@ from abd_app.gui.look.choice_box import ChoiceBox
 from abd_app.gui.main_window import MainWindow
 from abd_app.worker.messages import InspectionFinished, InspectJob
 from tests.gui.conftest import StandInEngine
+from tests.gui.sessions import inspected
 from tests.gui.test_window import make_ready
 
 
@@ -44,6 +45,19 @@ def test_the_time_is_that_of_the_steps_and_of_the_source_that_are_chosen(
     assert _estimate(window) == "about 40 s" and "about 8 min" in budget.effort.itemText(2)
     window.draft.choose(defense="none", student="purified")
     assert len(stand_in.jobs) == 2, "what excludes each other has no cost"
+
+
+def test_what_is_automatic_stays_told_while_the_teacher_is_looked_into_again(
+    window: MainWindow, stand_in: StandInEngine
+) -> None:
+    make_ready(window, stand_in, "t.pth")
+    told = window.setup.plan.method.itemText(0)
+    assert told == "Automatic: ood"
+    window.draft.choose(defense="none")
+    stand_in.say(inspected()[0])
+    assert window.setup.plan.method.itemText(0) == told
+    window.open_file("other.pth")
+    assert window.setup.plan.method.itemText(0) == "Automatic", "it was told of another teacher"
 
 
 def test_an_estimate_from_a_busy_machine_says_so(window: MainWindow, stand_in: StandInEngine) -> None:

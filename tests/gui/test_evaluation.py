@@ -174,11 +174,12 @@ def test_a_run_on_images_that_cannot_be_used_is_not_begun(
     window.setup.evaluation.choose_data("/my/images")
     refused = Finding("danger", "The folder of images has no class folders.", "Each class needs a sub-folder.")
     stand_in.say(ImagesInspected("/my/images", 0, 0, 0, 0, findings=(refused,)), InspectionFinished())
+    looked = len(stand_in.jobs)
     window.distill()
     assert window.session.state is State.FINISHED and window.banner.isVisible()
     said = " ".join(label.text() for label in window.banner.findChildren(QLabel))
     assert refused.title in said and refused.detail in said and "Evaluation, labelled images: /my/images" in said
-    assert isinstance(stand_in.jobs[-1], ImagesJob), "it is looked again"
+    assert len(stand_in.jobs) == looked + 1 and isinstance(stand_in.jobs[-1], ImagesJob), "it is looked again"
     stand_in.say(ImagesInspected("/my/images", 9, 2, 16, 16), InspectionFinished())
     window.distill()
     assert window.session.running
