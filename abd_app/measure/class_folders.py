@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,9 +42,22 @@ class ClassPictures:
     findings: tuple[Finding, ...]
 
 
-def class_folders(root: Path) -> list[Path]:
-    """The sub-folders that stand for classes, sorted."""
-    return sorted(child for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
+def class_folders(given: GivenImages) -> list[Path]:
+    """The sub-folders that stand for classes, sorted.
+
+    Raises:
+        UsageError: There are none, or the folder cannot be read.
+    """
+    with _told(given):
+        folders = sorted(child for child in given.path.iterdir() if child.is_dir() and not child.name.startswith("."))
+    if not folders:
+        raise UsageError(
+            "The folder of images has no class folders.",
+            where=given.where(),
+            why="Each class needs a sub-folder of its own.",
+            remedy="Give a folder with one sub-folder per class, or an .npz with images and labels.",
+        )
+    return folders
 
 
 def class_pictures(folders: Sequence[Path], given: GivenImages) -> ClassPictures:
@@ -53,10 +67,11 @@ def class_pictures(folders: Sequence[Path], given: GivenImages) -> ClassPictures
     are passed over.
 
     Raises:
-        UsageError: There are none at all, or far too many files.
+        UsageError: There are none at all, far too many files, or a folder cannot be read.
     """
-    search = _Search(given)
-    groups = [search.pictures(folder) for folder in folders]
+    with _told(given):
+        search = _Search(given)
+        groups = [search.pictures(folder) for folder in folders]
     passed_over = search.passed_over()
     if not any(groups):
         raise UsageError(
@@ -70,6 +85,20 @@ def class_pictures(folders: Sequence[Path], given: GivenImages) -> ClassPictures
     if empty:
         findings.append(_nothing_of(empty, given.called))
     return ClassPictures([file for group in groups for file in group], list(map(len, groups)), tuple(findings))
+
+
+@contextlib.contextmanager
+def _told(given: GivenImages) -> Iterator[None]:
+    """Tells a user of a folder that the system does not let them read."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            "The folder of images cannot be read.",
+            where=given.where(),
+            why=str(error),
+            remedy="Check its permissions.",
+        ) from error
 
 
 class _Search:

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from abd_app.errors import UsageError
 from abd_app.measure.arrays import read_arrays
 from abd_app.measure.fit import affordable, not_all, other_colours, other_size
 from abd_app.measure.given import GivenImages
@@ -69,8 +68,7 @@ def load_evaluation(
         UsageError: Anything missing, unreadable, empty or outside the teacher's classes.
     """
     given = GivenImages(Path(path), option, called, part)
-    check_there(path, option=option)
-    read = _from_folder if given.path.is_dir() else _from_arrays
+    read = _from_folder if given.is_folder() else _from_arrays
     return read(given, spec, class_names)
 
 
@@ -80,23 +78,7 @@ def check_there(path: str | Path, *, option: str = "--data") -> None:
     Raises:
         UsageError: There is neither.
     """
-    path = Path(path)
-    try:
-        there = path.is_dir() or path.is_file()
-    except OSError as error:
-        raise UsageError(
-            "The images cannot be looked at.",
-            where=GivenImages(path, option).where(),
-            why=f"{error.strerror}.",
-            remedy="Check the permissions of the folders above.",
-        ) from error
-    if not there:
-        raise UsageError(
-            "There are no images at this path.",
-            where=GivenImages(path, option).where(),
-            why="The path does not exist." if not path.exists() else "It is neither a folder nor a regular file.",
-            remedy="Give a folder with one sub-folder per class, or an .npz with images and labels.",
-        )
+    GivenImages(Path(path), option).is_folder()
 
 
 def _from_folder(given: GivenImages, spec: ImageSpec, teacher_names: Sequence[str]) -> LabelledSet:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from abd_app.errors import UsageError
+
 
 @dataclass(frozen=True)
 class GivenImages:
@@ -27,6 +29,35 @@ class GivenImages:
     def reference(self) -> str:
         """Whose classes theirs are to be, for messages; while a teacher is made, of the images that it learns from."""
         return "the teacher" if self.option == "--data" else "DATA"
+
+    def is_folder(self, what: str = "images") -> bool:
+        """Whether they are in a folder, and not in a file.
+
+        Args:
+            what: Is looked for.
+
+        Raises:
+            UsageError: There is neither of the two, or nobody may look.
+        """
+        try:
+            if self.path.is_dir():
+                return True
+            if self.path.is_file():
+                return False
+            there = self.path.exists()
+        except OSError as error:
+            raise UsageError(
+                "The images cannot be looked at.",
+                where=self.where(),
+                why=f"{error.strerror}.",
+                remedy="Check the permissions of the folders above.",
+            ) from error
+        raise UsageError(
+            f"There are no {what} at this path.",
+            where=self.where(),
+            why="It is neither a folder nor a regular file." if there else "The path does not exist.",
+            remedy="Give a folder with one sub-folder per class, or an .npz with images and labels.",
+        )
 
     def where(self, path: Path | None = None) -> str:
         """Where something is wrong, for a message: there, or at ``path`` in it."""

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from abd_app.measure.arrays import describe_arrays
-from abd_app.measure.evaluation import check_there
 from abd_app.measure.fit import affordable, not_all, other_colours, other_size
 from abd_app.measure.given import GivenImages
 from abd_app.measure.labelled import labelled_pictures, labels_by_name
@@ -50,8 +49,7 @@ def glance_at_images(path: str | Path, spec: ImageSpec, *, class_names: Sequence
         UsageError: As :func:`abd_app.measure.load_evaluation`, but for pictures that are not looked at.
     """
     given = GivenImages(Path(path))
-    check_there(path)
-    if given.path.is_dir():
+    if given.is_folder():
         there = labelled_pictures(given, spec.num_classes, class_names)
         first = open_picture(there.files[0], what="evaluation image", option=given.option, turned=False)
         count, labels, findings = len(there.files), there.labels, there.findings

@@ -44,18 +44,10 @@ def labelled_pictures(given: GivenImages, num_classes: int, teacher_names: Seque
     Raises:
         UsageError: The folder cannot be read, holds no pictures in class folders, or other classes than the teacher's.
     """
-    try:
-        folders = class_folders(given.path)
-        names = [folder.name for folder in folders]
-        indices, doubts = _class_indices(given, names, num_classes, teacher_names)
-        pictures = class_pictures(folders, given)
-    except OSError as error:
-        raise UsageError(
-            "The folder of images cannot be read.",
-            where=given.where(),
-            why=str(error),
-            remedy="Check its permissions.",
-        ) from error
+    folders = class_folders(given)
+    names = [folder.name for folder in folders]
+    indices, doubts = _class_indices(given, names, num_classes, teacher_names)
+    pictures = class_pictures(folders, given)
     return LabelledPictures(
         files=pictures.files,
         labels=np.repeat(np.array(indices, np.int64), pictures.counts),
@@ -110,13 +102,6 @@ def _class_indices(
     given: GivenImages, names: list[str], num_classes: int, teacher_names: Sequence[str]
 ) -> tuple[list[int], tuple[Finding, ...]]:
     """The class index of each folder, and a finding if their names leave it in doubt."""
-    if not names:
-        raise UsageError(
-            "The folder of images has no class folders.",
-            where=given.where(),
-            why="Each class needs a sub-folder of its own.",
-            remedy="Give a folder with one sub-folder per class, or an .npz with images and labels.",
-        )
     by_name = indices_by_name(names, teacher_names)
     if all(name.isascii() and name.isdigit() for name in names):
         indices = [int(name) for name in names]

@@ -46,40 +46,17 @@ def survey_images(path: str | Path, *, option: str = "--data", part: Literal["te
     Raises:
         UsageError: Neither of the two, or nothing in it that could be learned from.
     """
-    path = Path(path)
-    given = GivenImages(path, option, part=part)
-    if path.is_dir():
+    given = GivenImages(Path(path), option, part=part)
+    if given.is_folder("labelled images"):
         return _survey_folder(given)
-    if path.is_file():
-        (_, height, width, channels), labels, names = describe_arrays(given)
-        num_classes = max(int(labels.max()) + 1, len(names))
-        return Survey(num_classes, channels, height, width, names if len(names) == num_classes else ())
-    raise UsageError(
-        "There are no labelled images at this path.",
-        where=given.where(),
-        why="The path does not exist." if not path.exists() else "It is neither a folder nor a regular file.",
-        remedy="Give a folder with one sub-folder per class, or an .npz with images and labels.",
-    )
+    (_, height, width, channels), labels, names = describe_arrays(given)
+    num_classes = max(int(labels.max()) + 1, len(names))
+    return Survey(num_classes, channels, height, width, names if len(names) == num_classes else ())
 
 
 def _survey_folder(given: GivenImages) -> Survey:
-    try:
-        folders = class_folders(given.path)
-        pictures = class_pictures(folders, given).files if folders else []
-    except OSError as error:
-        raise UsageError(
-            "The folder of images cannot be read.",
-            where=given.where(),
-            why=str(error),
-            remedy="Check its permissions.",
-        ) from error
-    if not pictures:
-        raise UsageError(
-            "The folder of images has no class folders.",
-            where=given.where(),
-            why="Each class needs a sub-folder of its own.",
-            remedy="Give a folder with one sub-folder per class, or an .npz with images and labels.",
-        )
+    folders = class_folders(given)
+    pictures = class_pictures(folders, given).files
     names = [folder.name for folder in folders]
     num_classes = _count_of_numbers(given, names) if all(map(_is_number, names)) else None
     first = open_picture(pictures[0], what="image", option=given.option, turned=False)
