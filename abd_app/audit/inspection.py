@@ -47,8 +47,8 @@ def run_inspection(file: str, facts: TeacherFacts, choices: AuditPlan = _USUAL) 
     chosen = method if choices.method == "auto" else choices.method
     began_s, computed_s = time.monotonic(), time.process_time()
     seconds = _expected(teacher, chosen, choices, compute)
-    share = (time.process_time() - computed_s) / (time.monotonic() - began_s)
-    busy = compute.device.type == "cpu" and share < _OWN_SHARE
+    took_s, own_s = time.monotonic() - began_s, time.process_time() - computed_s
+    busy = compute.device.type == "cpu" and own_s < _OWN_SHARE * took_s
     to_purify = choose_method("auto", card, compute.device.type, purifies=True)
     side_px = max(teacher.spec.height, teacher.spec.width)
     effort = choose_effort("auto", side_px, compute.device.type)

@@ -70,11 +70,11 @@ def test_what_is_chosen_is_what_a_run_is_expected_to_cost(teacher_file: str) -> 
     assert cost(student="purified").seconds == {}
 
 
-@pytest.mark.parametrize(("own_s", "busy"), [(8.1, False), (7.9, True)])
+@pytest.mark.parametrize(("took_s", "own_s", "busy"), [(10.0, 8.1, False), (10.0, 7.9, True), (0.0, 0.0, False)])
 def test_a_measurement_that_had_less_than_a_core_is_told(
-    teacher_file: str, monkeypatch: pytest.MonkeyPatch, own_s: float, busy: bool
+    teacher_file: str, monkeypatch: pytest.MonkeyPatch, took_s: float, own_s: float, busy: bool
 ) -> None:
-    walls, owns = iter((100.0, 110.0)), iter((5.0, 5.0 + own_s))
+    walls, owns = iter((100.0, 100.0 + took_s)), iter((5.0, 5.0 + own_s))
     clock = SimpleNamespace(monotonic=lambda: next(walls), process_time=lambda: next(owns))
     monkeypatch.setattr(inspection, "time", clock)
     monkeypatch.setattr(inspection, "seconds_by_effort", lambda *_: {})
