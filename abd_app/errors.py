@@ -63,14 +63,29 @@ class RunFailedError(AuditError):
     exit_code = 4
 
 
+_ONEDNN = ("could not create a memory object", "could not create a primitive", "could not execute a primitive")
+"""What the library that computes convolutions on a CPU says when it gets no memory for its code or its buffers."""
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether memory did not hold what was asked for: on a CPU PyTorch tells it by an ordinary ``RuntimeError``.
 
     PyTorch is not imported to name its class, since the window's process has no engine in it.
     """
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    return type(error).__name__ == "OutOfMemoryError" or _of_a_cpu(error)
+
+
+def _of_a_cpu(error: BaseException) -> bool:
+    if not isinstance(error, RuntimeError):
+        return isinstance(error, MemoryError)
+    return "DefaultCPUAllocator" in str(error) or str(error) in _ONEDNN
+
+
+def more_memory(error: BaseException) -> str:
+    """What to do where memory did not hold what was asked for."""
+    if _of_a_cpu(error):
+        return "Close other programs, choose a smaller student, or use a computer with more memory."
+    return "Close other programs on this device, choose a smaller student, or run on the CPU."
 
 
 def foreseen(error: BaseException) -> AuditError | None:
@@ -81,7 +96,7 @@ def foreseen(error: BaseException) -> AuditError | None:
         return RunFailedError(
             "The device ran out of memory.",
             why=first_line(error) if str(error).strip() else "An allocation was refused.",
-            remedy="Close other programs on this device, choose a smaller student, or run on the CPU.",
+            remedy=more_memory(error),
         )
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return RunFailedError(

@@ -5,13 +5,11 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
 from abd_app.distill.compute.device import Compute
-
-_CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+from abd_app.memory import can_measure_peaks, forget_peak, peak_resident_bytes
 
 
 def seconds(compute: Compute, run: Callable[[], object]) -> float:
@@ -30,17 +28,11 @@ def forget_peak_memory(compute: Compute) -> None:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(compute.device)
     else:
-        try:
-            _CLEAR.write_text("5", encoding="ascii")
-        except OSError:  # not Linux, or not allowed
-            return
+        forget_peak()
 
 
 def peak_memory_mb(compute: Compute) -> float | None:
     """Most memory used since: allocated by PyTorch on the GPU, or resident in the process (Linux; else ``None``)."""
     if compute.device.type == "cuda":
         return torch.cuda.max_memory_allocated(compute.device) / 2**20
-    if not _CLEAR.exists():
-        return None
-    lines = dict(line.split(":", 1) for line in _STATUS.read_text(encoding="ascii").splitlines())
-    return int(lines["VmHWM"].split()[0]) / 2**10 if "VmHWM" in lines else None
+    return peak_resident_bytes() / 2**20 if can_measure_peaks() else None

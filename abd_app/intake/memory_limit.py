@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from abd_app.errors import RunFailedError, TeacherRefusedError, first_line
+from abd_app.memory import PROCESS, available_bytes, number_behind
 
 _LACK_OF_MEMORY = re.compile(
     "bad_alloc|bad allocation|[Ff]ailed to allocate|[Cc]an('t|not) allocate memory|not enough memory|Unable to allocate"
@@ -21,7 +22,7 @@ _TIMES_THE_FILE = 12
 """Simplifying and converting a graph takes up to nine times the size of its file."""
 _TIMES_AN_ANSWER = 3
 """For the session that runs it, for the converted network, and for its gradient."""
-_SHARE_OF_THE_MACHINE = 0.8
+_SHARE_OF_WHAT_IS_LEFT = 0.8
 _USUAL_STACK_BYTES = 8 * 1024**2
 _POOLS = 3
 """Of threads: two of PyTorch, one of onnxruntime."""
@@ -31,7 +32,7 @@ _POOLS = 3
 def limited_memory(file_bytes: int, answer_bytes: int, original: Path) -> Iterator[None]:
     """Allocations of this process fail beyond what looking into an honest file takes, from now on.
 
-    That is 2 GiB, or a multiple of both sizes, but not more than most of what the machine has left: both sizes are what
+    That is 2 GiB, or a multiple of both sizes, but not more than most of what is left: both sizes are what
     the file says of itself. On systems other than Linux, which do not count memory when it is asked for, nothing is
     bounded.
 
@@ -66,8 +67,9 @@ def _bounded(further_bytes: int) -> Iterator[None]:
 
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     bounds = [bound for bound in (soft, hard) if bound != resource.RLIM_INFINITY]
-    most = max(_AT_LEAST_BYTES, int(_SHARE_OF_THE_MACHINE * _kilobytes("/proc/meminfo", "MemAvailable:") * 1024))
-    limit = _kilobytes("/proc/self/status", "VmData:") * 1024 + min(further_bytes, most) + _stack_bytes()
+    most = max(_AT_LEAST_BYTES, int(_SHARE_OF_WHAT_IS_LEFT * (available_bytes() or 0)))
+    taken = number_behind("VmData:", PROCESS / "status") * 1024
+    limit = taken + min(further_bytes, most) + _stack_bytes()
     resource.setrlimit(resource.RLIMIT_DATA, (min([limit, *bounds]), hard))
     try:
         yield
@@ -101,9 +103,3 @@ def _stack_bytes() -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_STACK)
     each = _USUAL_STACK_BYTES if soft == resource.RLIM_INFINITY else max(soft, _USUAL_STACK_BYTES)
     return _POOLS * max(os.cpu_count() or 1, torch.get_num_threads()) * each
-
-
-def _kilobytes(path: str, name: str) -> int:
-    """A line of a file of the kernel; 0 if there is no such line."""
-    with Path(path).open(encoding="ascii") as lines:
-        return next((int(line.split()[1]) for line in lines if line.startswith(name)), 0)

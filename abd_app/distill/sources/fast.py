@@ -19,6 +19,7 @@ from torch import nn
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.batchnorm import StoredBatchNorm
 from abd_app.distill.compute import parallel
+from abd_app.distill.compute.device_memory import Memory, measured_portion, memory_of
 from abd_app.distill.compute.optimizers import give_gradients, make_adam
 from abd_app.distill.compute.recorded import RecordedPass, small
 from abd_app.distill.losses import kl_per_image
@@ -82,6 +83,7 @@ class InvertedPatchSource(BalancedPatchSource):
     _settings: FastSettings
     _at_once: int | None = None
     """Images that memory holds, once it did not hold all."""
+    _measured = False
     _inversion: Inversion | None = None
     """Of the last round, for the next."""
 
@@ -91,7 +93,10 @@ class InvertedPatchSource(BalancedPatchSource):
             yield from self._invert(student)
 
     def _invert(self, student: nn.Module | None) -> Iterator[GeneratorStep]:
-        """Inverts some images; from now on half as many where memory does not hold them."""
+        """Inverts as many images as memory holds; from now on half as many where it does not hold them all the same."""
+        if not self._measured:
+            self._measured = True
+            self._measure(memory_of(self._teacher.compute.device), student)
         while True:
             count = self._at_once or self._settings.inverted
             try:
@@ -103,6 +108,19 @@ class InvertedPatchSource(BalancedPatchSource):
             else:
                 return
 
+    def _measure(self, memory: Memory | None, student: nn.Module | None) -> None:
+        """Finds out how many images memory holds at once, if the device says what it has."""
+        if memory is None:
+            return
+
+        def attempt(count: int) -> None:
+            start = torch.zeros(count, *self._shape, device=self._teacher.compute.device)
+            inversion = Inversion(self._teacher, student, start, replace(self._settings, inversion_steps=1))
+            list(inversion.run(start, torch.zeros(count, dtype=torch.long)))
+
+        fitting = max(_FEWEST, measured_portion(memory, self._settings.inverted, attempt))
+        self._at_once = fitting if fitting < self._settings.inverted else None
+
     def state_dict(self) -> dict[str, Any]:
         """As of the pool, and how many images memory holds."""
         return {**super().state_dict(), "at_once": self._at_once}
@@ -111,6 +129,7 @@ class InvertedPatchSource(BalancedPatchSource):
         """Restores :meth:`state_dict`."""
         super().load_state_dict(state)
         self._at_once, self._inversion = state.get("at_once"), None  # not in checkpoints of earlier versions
+        self._measured = self._at_once is not None
 
     def _inverted(self, student: nn.Module | None, count: int) -> Iterator[GeneratorStep]:
         """Adam on the pixels of ``count`` images of the pool, which then are labelled and join it."""

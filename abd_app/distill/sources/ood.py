@@ -88,6 +88,7 @@ class BalancedPatchSource:
         settings = settings.fitted(shape, num_classes)
         self._teacher, self._settings, self._random = teacher, settings, generator
         self._cutter, self._size = PatchCutter(pictures, height=size[0], width=size[1]), size
+        self._shape = shape
         capacity, device = settings.capacity, teacher.compute.device
         self.pool = ImagePool(capacity, shape, device)
         self._logits = torch.zeros(capacity, num_classes, device=device)

@@ -12,8 +12,9 @@ from torch import nn
 
 from abd_app.distill.answering import Answer, AnsweringTeacher
 from abd_app.distill.assemble import assemble
+from abd_app.distill.compute import microbatch
 from abd_app.distill.compute.device import Compute
-from abd_app.distill.compute.microbatch import Microbatches, images_that_fit
+from abd_app.distill.compute.microbatch import Microbatches
 from abd_app.distill.defences import vaccine, voting
 from abd_app.distill.labelling import Labeller
 from abd_app.distill.recipe import Recipe, choose_recipe
@@ -128,14 +129,17 @@ def test_labels_in_portions_are_those_of_the_batch(answering: AnsweringTeacher) 
     assert suspicious.dtype == torch.bool and suspicious.shape == (13,) and not suspicious.any()
 
 
-@pytest.mark.parametrize("method", ["ood", "fast"])
+@pytest.mark.parametrize(("method", "measured", "most"), [("ood", False, (32, 16, 8)), ("fast", True, (8,))])
 def test_a_run_goes_on_with_smaller_portions_and_says_so(
     make_teacher: Callable[..., Teacher],
     compute: Compute,
     picture: str,
     monkeypatch: pytest.MonkeyPatch,
     method: str,
+    measured: bool,
+    most: tuple[int, ...],
 ) -> None:
+    monkeypatch.setattr(microbatch, "memory_of", lambda device: _MadeUpMemory(10_000) if measured else None)
     monkeypatch.setattr(vaccine, "CHECK_IMAGES", 500)
     monkeypatch.setattr(voting, "FEWEST", 2.0)  # not accepted: the check itself is not cut into portions
     recipe = replace(choose_recipe(method, "abd", "quick", 6), batch_size=64, retrospection="none")
@@ -145,7 +149,7 @@ def test_a_run_goes_on_with_smaller_portions_and_says_so(
     assert [event.step for event in events if isinstance(event, StepDone)][-1] == 6
     found = [event.finding for event in events if isinstance(event, FindingMade)]
     titles = [finding.title for finding in found if "at a time" in finding.title]
-    assert titles == [f"The student learns from {count} images at a time" for count in (32, 16, 8)]
+    assert titles == [f"The student learns from {count} images at a time" for count in most]
     assert all("BatchNorm" in finding.detail for finding in found if "at a time" in finding.title)
 
 
@@ -207,9 +211,3 @@ def test_no_portion_is_smaller_than_the_fewest(compute: Compute, count: int) -> 
     parts = microbatches.over(count, lambda part: part.stop - part.start)
     assert sum(parts) == count and max(parts) <= 3
     assert min(parts) >= min(2, count), "BatchNorm needs two"
-
-
-def test_a_trial_that_runs_out_of_memory_says_how_much_fits() -> None:
-    assert images_that_fit(1000, []) == 1
-    assert images_that_fit(1000, [100]) == 8
-    assert images_that_fit(1000, [100, 180]) == int((0.85 * 1000 - 20) / 10)

@@ -11,9 +11,9 @@ from torch import nn
 
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.compute.device import Compute
-from abd_app.distill.sources import augment
+from abd_app.distill.sources import augment, fast
 from abd_app.distill.sources.augment import portions
-from abd_app.distill.sources.fast import FastSettings
+from abd_app.distill.sources.fast import FastSettings, InvertedPatchSource
 from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
 from abd_app.distill.sources.patches import PatchSource
 from abd_app.teacher import Teacher
@@ -80,3 +80,53 @@ def test_pictures_are_kept_as_they_are_and_patches_are_those_of_their_floats() -
     for seed in range(6):
         ours, theirs = (one.cut(16, torch.Generator().manual_seed(seed)) for one in (cutter, by_floats))
         assert torch.equal(ours, theirs)
+
+
+class _MadeUpMemory:
+    """A device on which a pass takes a byte for each image that a network is shown."""
+
+    def __init__(self, network: nn.Module, free: int) -> None:
+        self.free, self.tried, self._seen = free, list[int](), 0
+        network.register_forward_pre_hook(lambda _, given: self._note(len(given[0])))
+
+    def _note(self, count: int) -> None:
+        self._seen = max(self._seen, count)
+
+    def peak_bytes(self, run: Callable[[], object]) -> int:
+        self._seen = 0
+        with torch.random.fork_rng([]):
+            run()
+        self.tried.append(self._seen)
+        return self._seen
+
+    def free_bytes(self) -> int:
+        return self.free
+
+
+@pytest.mark.parametrize(("free", "at_once"), [(1000, 40), (30, 25), (0, 2)])
+def test_as_many_images_are_inverted_at_once_as_memory_holds(
+    make_teacher: Callable[..., Teacher], compute: Compute, monkeypatch: pytest.MonkeyPatch, free: int, at_once: int
+) -> None:
+    teacher = make_teacher()
+    made_up, sizes = _MadeUpMemory(teacher.network, free), list[int]()
+    settings = FastSettings(batch_size=8, capacity=400, first=48, drawn=48, inverted=40, inversion_steps=2)
+    pictures = torch.randint(256, (2, 3, 48, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    pools = []
+    for measured in (True, False):
+        monkeypatch.setattr(fast, "memory_of", lambda device: made_up if measured else None)  # noqa: B023
+        random = torch.Generator().manual_seed(0)
+        source = InvertedPatchSource(
+            AnsweringTeacher(teacher.network, compute),
+            pictures,
+            size=(8, 8),
+            num_classes=4,
+            generator=random,
+            settings=settings,
+        )
+        list(source.filled(2))
+        pools.append(source.pool)
+        sizes.append(len(source.pool) - 3 * 48)
+    assert made_up.tried == [8, 16], "measured once"
+    assert sizes == [2 * at_once, 2 * 40]
+    if at_once == 40:
+        assert torch.equal(*(pool.at(torch.arange(3 * 48 + 80)) for pool in pools)), "a trial leaves no trace"
