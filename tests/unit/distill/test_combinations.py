@@ -58,7 +58,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         monkeypatch.setattr(source, "sample", _few(source.sample))
     shorten_searches(monkeypatch)
-    monkeypatch.setattr(vaccine, "CHECK_IMAGES", 500)
+    monkeypatch.setattr(vaccine, "CHECK_IMAGES", 48)
     monkeypatch.setattr(loop, "REPORT_EVERY", 1)
     monkeypatch.setattr(vaccine, "tail_ratio", lambda divergence: 0.5)
     monkeypatch.setattr(margins, "SIGNIFICANT", 1.1)  # of a random network's classes none stands out

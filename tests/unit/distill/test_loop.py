@@ -19,6 +19,7 @@ from abd_app.distill.loop import Distillation
 from abd_app.distill.recipe import Recipe, choose_recipe
 from abd_app.distill.sources.cmi import CmiSettings
 from abd_app.distill.sources.fast import FastSettings
+from abd_app.distill.sources.ood import PatchSettings
 from abd_app.distill.unlearning import bending, margins
 from abd_app.errors import RunFailedError
 from abd_app.events import (
@@ -37,6 +38,7 @@ from tests.short_unlearning import SHORT_UNLEARNING, shorten_searches
 _FAST = FastSettings(drawn=16, first=32, inverted=8, inversion_steps=2, student_steps=5, capacity=64)
 METHODS = ("ood", "cmi", "fast", "zskt")
 _CMI = CmiSettings(drawn=16, noise=16, features=16, bank=64, capacity=64)
+_PATCHES = PatchSettings(drawn=32, first=64)
 
 Make = Callable[..., Distillation]
 
@@ -50,7 +52,7 @@ def _recipe(method: str, steps: int = 20, **changes: Any) -> Recipe:
 def make(make_teacher: Callable[..., Teacher], compute: Compute, picture: str, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Distillations of one teacher; the vaccine is accepted at the second trial, and a class stands out."""
     shorten_searches(monkeypatch)
-    monkeypatch.setattr(vaccine, "CHECK_IMAGES", 500)
+    monkeypatch.setattr(vaccine, "CHECK_IMAGES", 100)
     ratios = itertools.cycle([0.0, 0.5])
     monkeypatch.setattr(vaccine, "tail_ratio", lambda divergence: next(ratios))
     monkeypatch.setattr(voting, "FEWEST", 0.0)
@@ -59,7 +61,8 @@ def make(make_teacher: Callable[..., Teacher], compute: Compute, picture: str, m
     teacher = make_teacher()
 
     def make(recipe: Recipe, seed: int = 0, **options: Any) -> Distillation:
-        usual = {"student_name": "wrn-10-1", "picture": picture, "fast": _FAST, "cmi": _CMI, "compute": compute}
+        usual = {"student_name": "wrn-10-1", "picture": picture, "compute": compute}
+        usual |= {"fast": _FAST, "cmi": _CMI, "patches": _PATCHES}
         return assemble(teacher, recipe, seed=seed, **(usual | options))
 
     return make
