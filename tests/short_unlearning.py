@@ -21,7 +21,8 @@ SHORT_UNLEARNING = UnlearningSettings(
 
 def shorten_searches(patch: pytest.MonkeyPatch) -> None:
     """The searches for a class, and for classes that trade places, in a few steps on a few images."""
-    patch.setattr(margins, "_MOST_STARTS", 4)
+    for name, value in {"MOST_CLASSES": 16, "_MOST_STARTS": 4}.items():
+        patch.setattr(margins, name, value)
     patch.setattr(teacher_retrospection, "_CHECKED", 64)
     for name, value in {"STEPS": 2, "_SEEN": 16, "_FEWEST_SEEN": 1, "_JUDGED": 64, "_FEWEST_JUDGED": 2}.items():
         patch.setattr(bending, name, value)

@@ -96,7 +96,6 @@ def tiny_plan(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AuditPl
             out=str(tmp_path_factory.mktemp("run") / "out"),
             facts=TeacherFacts(input_size=(8, 8), mean=(0.5,) * 3, std=(0.25,) * 3),
             method="ood",
-            student="wrn-10-1",
             steps=20,
             device="cpu",
             precision="fp32",
