@@ -38,7 +38,6 @@ from tests.short_unlearning import SHORT_UNLEARNING, shorten_searches
 _FAST = FastSettings(drawn=16, first=32, inverted=8, inversion_steps=2, student_steps=5, capacity=64)
 METHODS = ("ood", "cmi", "fast", "zskt")
 _CMI = CmiSettings(drawn=16, noise=16, features=16, bank=64, capacity=64)
-_PATCHES = PatchSettings(drawn=32, first=64)
 
 Make = Callable[..., Distillation]
 
@@ -62,7 +61,7 @@ def make(make_teacher: Callable[..., Teacher], compute: Compute, picture: str, m
 
     def make(recipe: Recipe, seed: int = 0, **options: Any) -> Distillation:
         usual = {"student_name": "wrn-10-1", "picture": picture, "compute": compute}
-        usual |= {"fast": _FAST, "cmi": _CMI, "patches": _PATCHES}
+        usual |= {"fast": _FAST, "cmi": _CMI, "patches": PatchSettings(drawn=32, first=64)}
         return assemble(teacher, recipe, seed=seed, **(usual | options))
 
     return make
