@@ -26,9 +26,10 @@ run: setup
 	    exec $(PYTHON) -m abd_app demo; \
 	fi
 
-# One thread per test process: two processes of two threads each would fight for two cores.
+# One thread per test process: two processes of two threads each would fight for two cores. Without the variable, which
+# some environments set, the processes that tests start keep the compiled modules instead of making them anew each.
 test: setup-dev
-	@QT_QPA_PLATFORM=offscreen OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n $(PYTEST_WORKERS) --dist worksteal 2>&1
+	@env -u PYTHONDONTWRITEBYTECODE QT_QPA_PLATFORM=offscreen OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n $(PYTEST_WORKERS) --dist worksteal 2>&1
 
 lint: setup-dev
 	$(PYTHON) -m ruff format --check .

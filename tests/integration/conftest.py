@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,13 @@ import torch
 
 from abd_app.audit import learning, opening, run_audit
 from abd_app.demo import demo_plan
+from abd_app.distill import assemble
 from abd_app.distill.defences import vaccine
-from abd_app.distill.recipe import choose_recipe
+from abd_app.distill.recipe import Recipe, choose_recipe
+from abd_app.distill.sources import pictures
+from abd_app.distill.sources.fast import FastSettings
+from abd_app.distill.sources.ood import PatchSettings
+from abd_app.distill.unlearning import all_to_all, bending
 from abd_app.events import Event
 from abd_app.networks.wide_resnet import WideResNet
 from abd_app.plan import AuditPlan, TeacherFacts, TriggerSpec
@@ -23,21 +29,52 @@ from tests.short_unlearning import SHORT_UNLEARNING, shorten_searches
 SHORT = replace(SHORT_UNLEARNING, patches=64, drawn=16, batch_size=8)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _FewPatches(PatchSettings):
+    drawn: int = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FewInverted(FastSettings):
+    drawn: int = 64
+
+
 @contextlib.contextmanager
 def small_fixed_parts() -> Iterator[None]:
-    """A vaccine check on a tenth of the images with fewer trials, short searches, a checkpoint at every step."""
+    """Short searches, few images in whatever is drawn, labelled and shown, a checkpoint at every step."""
     with pytest.MonkeyPatch.context() as patch:
         shorten_searches(patch)
-        patch.setattr(vaccine, "CHECK_IMAGES", 500)
+        patch.setattr(vaccine, "CHECK_IMAGES", 100)
         patch.setattr(vaccine, "TRIALS", 2)
-        patch.setattr(opening, "choose_recipe", lambda *chosen: replace(choose_recipe(*chosen), unlearning=SHORT))
+        patch.setattr(pictures, "PROCEDURAL_PICTURES", 3)
+        patch.setattr(assemble, "_FEWEST_PATCHES", 128)  # two passes of the teacher
+        patch.setattr(assemble, "PatchSettings", _FewPatches)
+        patch.setattr(assemble, "FastSettings", _FewInverted)
+        patch.setattr(assemble, "inverted_images", lambda *size: 16)
+        patch.setattr(opening, "choose_recipe", _short_recipe)
         patch.setattr(learning, "CHECKPOINT_EVERY_S", -1.0)
         yield
 
 
+def _short_recipe(*chosen: Any) -> Recipe:
+    recipe = choose_recipe(*chosen)
+    return replace(recipe, unlearning=SHORT, batch_size=min(recipe.batch_size, 16))
+
+
+@contextlib.contextmanager
+def _real_sizes() -> Iterator[None]:
+    """The real numbers of images; short are the vaccine check and what the teacher unlearns alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bending, "STEPS", 2)
+        patch.setattr(all_to_all, "STEPS", 50)
+        patch.setattr(vaccine, "CHECK_IMAGES", 500)
+        patch.setattr(opening, "choose_recipe", lambda *chosen: replace(choose_recipe(*chosen), unlearning=SHORT))
+        yield
+
+
 @pytest.fixture(autouse=True)
-def _small() -> Iterator[None]:
-    with small_fixed_parts():
+def _small(request: pytest.FixtureRequest) -> Iterator[None]:
+    with _real_sizes() if request.node.get_closest_marker("real_sizes") else small_fixed_parts():
         yield
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from PIL import Image
 
 from abd_app.audit import learning, run_audit
 from abd_app.errors import UsageError
@@ -145,8 +146,16 @@ def _suspended(plan: AuditPlan, at: Callable[[Event], bool]) -> tuple[list[Event
     return seen, time.monotonic() - told_s
 
 
-def test_a_run_that_is_suspended_in_the_engines_process_goes_on_later(tiny_plan: TinyPlan) -> None:
-    plan = tiny_plan(steps=4000, compare=False, defense="none")  # that process has no short unlearning
+def _picture(folder: Path) -> str:
+    """One from which patches are cut, so that the engine's process need not draw two dozen."""
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "picture.png")
+    return str(folder / "picture.png")
+
+
+def test_a_run_that_is_suspended_in_the_engines_process_goes_on_later(tiny_plan: TinyPlan, tmp_path: Path) -> None:
+    # That process has no short unlearning.
+    plan = tiny_plan(steps=4000, compare=False, defense="none", picture=_picture(tmp_path))
     seen, _ = _suspended(plan, lambda event: isinstance(event, StepDone) and event.step > 0)
     assert isinstance(seen[-1], AuditCancelled)
     run = run_audit(replace(plan, resume=True))
@@ -157,9 +166,9 @@ def test_a_run_that_is_suspended_in_the_engines_process_goes_on_later(tiny_plan:
 
 @pytest.mark.parametrize("changes", [{"steps": 4000, "compare": False}, {"student": "purified", "compare": False}])
 def test_a_run_that_is_suspended_before_there_is_a_checkpoint_keeps_its_plan(
-    tiny_plan: TinyPlan, changes: dict[str, object]
+    tiny_plan: TinyPlan, tmp_path: Path, changes: dict[str, object]
 ) -> None:
-    plan = tiny_plan(**{"steps": None, **changes})
+    plan = tiny_plan(**{"steps": None, "picture": _picture(tmp_path), **changes})
     seen, took_s = _suspended(plan, lambda event: isinstance(event, StepDone))
     assert isinstance(seen[-1], AuditCancelled) and took_s < SUSPEND_GRACE_S, "by itself, not by force"
     assert files_in(plan.out) == {"plan.json", "checkpoint"}

@@ -72,10 +72,10 @@ def _running(argument: str) -> list[str]:
     return found
 
 
-def _distill(teacher: str, out: Path, *options: str) -> tuple[str, ...]:
+def _distill(teacher: str, out: Path, *options: str, command: str = "abd_app") -> tuple[str, ...]:
     facts = ("--size", "16x16", "--mean", "0.5,0.5,0.5", "--std", "0.25,0.25,0.25")
     how = ("--method", "ood", "--defense", "sr", "--device", "cpu", "--precision", "fp32")
-    return ("-m", "abd_app", "distill", teacher, *facts, *how, *options, "--out", str(out))
+    return ("-m", command, "distill", teacher, *facts, *how, *options, "--out", str(out))
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,8 @@ def test_torchrun_distils_one_student_and_writes_it_once(teacher: str, tmp_path:
     facts = TeacherFacts(input_size=(16, 16), mean=(0.5,) * 3, std=(0.25,) * 3)
     for _ in run_audit(AuditPlan(teacher, str(alone), facts, **how)):  # type: ignore[arg-type]
         pass
-    code, printed = _run(*TWO, *_distill(teacher, together, "--steps", "4"))
+    command = "tests.integration.small_abd_app"  # as small as the one alone
+    code, printed = _run(*TWO, *_distill(teacher, together, "--steps", "4", command=command))
     assert code == 0, printed
     assert printed.count("exported: ") == printed.count("The student and its report are in") == 1
     assert {path.name for path in together.iterdir()} == {path.name for path in alone.iterdir()}

@@ -9,6 +9,7 @@ import os
 import sys
 from dataclasses import replace
 
+import pytest
 import torch
 from torch import distributed, nn
 
@@ -18,16 +19,20 @@ from abd_app.distill.compute.device import Compute
 from abd_app.distill.compute.shared_batchnorm import SharedBatchNorm
 from abd_app.distill.defences import vaccine
 from abd_app.distill.recipe import choose_recipe
+from abd_app.distill.sources import pictures
 from abd_app.distill.sources.fast import FastSettings
+from abd_app.distill.sources.ood import PatchSettings
 from abd_app.distill.unlearning import margins
 from abd_app.distill.unlearning.settings import UnlearningSettings
 from abd_app.distill.unlearning.teacher_retrospection import TeacherRetrospection
 from abd_app.intake import open_teacher
 from abd_app.plan import TeacherFacts
+from tests.short_unlearning import shorten_searches
 
 STEPS = {"fast": 5, "ood": 6, "zskt": 10}
 # Short steps, here and below: rounding turns signs of first steps, and what it changes grows with their length.
 _FAST = FastSettings(drawn=64, first=128, inverted=32, inversion_steps=2, student_steps=3, rate=0.004)
+_PATCHES = PatchSettings(drawn=64, first=128)
 _SHORT = UnlearningSettings(
     search_steps=10,
     patches=128,
@@ -46,7 +51,9 @@ def learned(method: str, file: str) -> dict[str, torch.Tensor]:
     recipe = replace(
         choose_recipe(method, "abd", "quick", STEPS[method]), unlearning=_SHORT, rate=1e-3, muon_factor=1.0
     )
-    distillation = assemble(teacher, recipe, student_name="wrn-10-1", compute=COMPUTE, seed=0, fast=_FAST)
+    distillation = assemble(
+        teacher, recipe, student_name="wrn-10-1", compute=COMPUTE, seed=0, fast=_FAST, patches=_PATCHES
+    )
     parameters = list(distillation.student.network.parameters())
     before = torch.cat([parameter.detach().flatten() for parameter in parameters]).clone()
     for _ in distillation.run():
@@ -85,7 +92,8 @@ def normalised() -> dict[str, torch.Tensor]:
 def main() -> None:
     teacher, out = sys.argv[1:]
     torch.set_num_threads(1)
-    vaccine.CHECK_IMAGES = 500
+    shorten_searches(pytest.MonkeyPatch())
+    pictures.PROCEDURAL_PICTURES, vaccine.CHECK_IMAGES = 3, 200
     margins.SIGNIFICANT = 1.1  # so that a class stands out
     if "RANK" in os.environ:
         distributed.init_process_group("gloo")

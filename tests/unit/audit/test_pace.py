@@ -13,20 +13,23 @@ import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from abd_app.audit import pace as estimating
 from abd_app.audit import rehearsal as module
 from abd_app.audit.pace import Pace, steps_within
 from abd_app.audit.rehearsal import measure_pace, seconds_by_effort
+from abd_app.distill import assemble as assembling
 from abd_app.distill import laps
 from abd_app.distill.assemble import assemble
 from abd_app.distill.compute.device import Compute
 from abd_app.distill.compute.recorded import WARM_UPS
+from abd_app.distill.defences import vaccine
 from abd_app.distill.defences.retrospection import PaperRetrospection
 from abd_app.distill.defences.voting import VotingVaccine
 from abd_app.distill.laps import Cycle
 from abd_app.distill.loop import Distillation
 from abd_app.distill.recipe import Recipe, choose_recipe
 from abd_app.distill.sources.fast import FastSettings
-from abd_app.distill.unlearning import target_search
+from abd_app.distill.unlearning import all_to_all, bending, target_search
 from abd_app.distill.unlearning.settings import UnlearningSettings
 from abd_app.intake import open_teacher
 from abd_app.networks.pixels import PixelNetwork
@@ -67,12 +70,29 @@ def _pace(**parts: float) -> Pace:
     return Pace(_SPEC, **{**nothing, **parts})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("method", "steps"), [("ood", 240), ("cmi", 60), ("fast", 60), ("zskt", 60)])
+@pytest.fixture
+def eighth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An eighth of all that a run does once, and of what the estimate supposes of it."""
+    monkeypatch.setattr(vaccine, "CHECK_IMAGES", vaccine.CHECK_IMAGES // 8)
+    monkeypatch.setattr(assembling, "_FEWEST_PATCHES", 128)
+    monkeypatch.setattr(estimating, "_MEASURED_IMAGES", estimating._MEASURED_IMAGES // 8)
+    monkeypatch.setattr(estimating, "BEND_STEPS", estimating.BEND_STEPS // 8)
+    for name in ("CLIMBED", "ANSWERED"):
+        monkeypatch.setattr(all_to_all, name, getattr(all_to_all, name) // 8)
+    monkeypatch.setattr(bending, "_JUDGED", bending._JUDGED // 8)
+
+
+_EIGHTH = UnlearningSettings(search_steps=8, patches=256, renewals=4, drawn=64, steps=25, batch_size=32)
+
+
+@pytest.mark.parametrize(("method", "steps"), [("ood", 40), ("cmi", 8), ("fast", 10), ("zskt", 10)])
+@pytest.mark.usefixtures("eighth")
 def test_the_estimate_is_near_a_run(
     teacher: Teacher, clock: Callable[[], float], monkeypatch: pytest.MonkeyPatch, method: str, steps: int
 ) -> None:
     monkeypatch.setattr(target_search, "FEWEST_CLASSES", 99)  # all are unlearned, as the estimate supposes
-    recipe = replace(choose_recipe(method, "abd", "quick", steps), vaccine_step=0)
+    recipe = choose_recipe(method, "abd", "quick", steps)
+    recipe = replace(recipe, vaccine_step=0, unlearning=_EIGHTH, epoch=(6, 12))
     expected = measure_pace(teacher, recipe, "wrn-10-1", _COMPUTE).seconds(recipe)
     distillation = assemble(teacher, recipe, student_name="wrn-10-1", compute=_COMPUTE, seed=0)
     began = clock()

@@ -12,6 +12,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 
+from rivals import dhbe
 from rivals.dhbe import BATCH_SIZE, NOISE, PATCH_PX, Drawing, Erasing, _roughness, erased
 
 from abd_app.distill.compute.device import Compute
@@ -80,8 +81,10 @@ def test_the_copy_learns_to_look_past_patches_that_turn_the_teacher() -> None:
 
 
 @pytest.mark.parametrize("player", [1, 2], ids=["images", "patches"])
-def test_each_generator_climbs_what_the_copy_descends(player: int) -> None:
-    """The other players stay as they are."""
+def test_each_generator_climbs_what_the_copy_descends(player: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other players stay as they are; all of it with narrower generators and smaller batches."""
+    monkeypatch.setattr(dhbe, "FEATURES", 16)
+    monkeypatch.setattr(dhbe, "BATCH_SIZE", 128)
     erasing = Erasing(_teacher(), CPU, seed=0, rounds=100)
     for number, optimizer in enumerate(erasing._optimizers):
         optimizer.param_groups[0]["lr"] = 0.01 if number == player else 0.0

@@ -23,7 +23,7 @@ from abd_app.distill.recipe import choose_recipe
 from abd_app.distill.sources import fast
 from abd_app.distill.sources.cmi import CmiSettings
 from abd_app.distill.sources.fast import FastSettings, InvertedPatchSource
-from abd_app.distill.sources.ood import BalancedPatchSource
+from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
 from abd_app.distill.sources.patches import PatchSource
 from abd_app.distill.unlearning import margins
 from abd_app.distill.unlearning.teacher_retrospection import TeacherRetrospection
@@ -36,12 +36,13 @@ from tests.short_unlearning import SHORT_UNLEARNING, shorten_searches
 
 _FAST = FastSettings(drawn=16, first=32, inverted=8, inversion_steps=2, student_steps=5, capacity=64)
 _CMI = CmiSettings(drawn=16, noise=16, features=16, bank=64, capacity=64)
+_PATCHES = PatchSettings(drawn=32, first=64)
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     shorten_searches(monkeypatch)
-    monkeypatch.setattr(vaccine, "CHECK_IMAGES", 500)
+    monkeypatch.setattr(vaccine, "CHECK_IMAGES", 100)
     monkeypatch.setattr(margins, "SIGNIFICANT", 1.1)  # of a random teacher's classes none stands out
 
 
@@ -53,8 +54,8 @@ def _assemble(teacher: Teacher, compute: Compute, picture: str, method: str = "o
         epoch=(2, 5),
         **options.pop("changes", {}),
     )
-    options = {"student_name": "wrn-10-1", "seed": 0, "picture": picture, "fast": _FAST, "cmi": _CMI, **options}
-    return assemble(teacher, recipe, compute=compute, **options)
+    usual = {"student_name": "wrn-10-1", "seed": 0, "picture": picture, "fast": _FAST, "cmi": _CMI, "patches": _PATCHES}
+    return assemble(teacher, recipe, compute=compute, **(usual | options))
 
 
 def _start(distillation: Distillation) -> list[torch.Tensor]:

@@ -23,7 +23,7 @@ from abd_app.distill.sources import cmi, zskt
 from abd_app.distill.sources.cmi import CmiSettings, ContrastiveInversionSource
 from abd_app.distill.sources.fast import FastSettings
 from abd_app.distill.sources.generators import PixelGenerator, ZsktGenerator
-from abd_app.distill.sources.ood import BalancedPatchSource
+from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
 from abd_app.distill.sources.patches import PatchSource
 from abd_app.distill.sources.zskt import AdversarialSource
 from abd_app.distill.unlearning import margins
@@ -41,6 +41,7 @@ KINDS = list(itertools.product((1, 3), (2, 1000), (True, False), (16, 64)))
 STEPS = 3
 _FAST = FastSettings(drawn=8, first=16, inverted=4, inversion_steps=2, student_steps=2, capacity=32)
 _CMI = CmiSettings(drawn=8, noise=8, features=16, bank=32, capacity=32)
+_PATCHES = PatchSettings(drawn=8, first=16, capacity=32)
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +50,6 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zskt, "ZsktGenerator", functools.partial(ZsktGenerator, features=4))
     monkeypatch.setattr(cmi, "PixelGenerator", lambda *shape, **kind: PixelGenerator(*shape, **_narrow(kind)))
     monkeypatch.setattr(assembling, "procedural_pictures", _pictures)
-    monkeypatch.setattr(assembling, "_FEWEST_PATCHES", 64)
     for source in (
         AdversarialSource,
         BalancedPatchSource,
@@ -58,7 +58,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         monkeypatch.setattr(source, "sample", _few(source.sample))
     shorten_searches(monkeypatch)
-    monkeypatch.setattr(vaccine, "CHECK_IMAGES", 500)
+    monkeypatch.setattr(vaccine, "CHECK_IMAGES", 48)
     monkeypatch.setattr(loop, "REPORT_EVERY", 1)
     monkeypatch.setattr(vaccine, "tail_ratio", lambda divergence: 0.5)
     monkeypatch.setattr(margins, "SIGNIFICANT", 1.1)  # of a random network's classes none stands out
@@ -99,7 +99,8 @@ def _teacher(channels: int, classes: int, batchnorm: bool, side: int) -> Teacher
 def _assert_it_learns(teacher: Teacher, recipe: Recipe) -> None:
     """All steps are taken, every loss is finite, the named defences act, and the student's weights have moved."""
     compute = Compute(torch.device("cpu"), bf16=False)
-    run = assemble(teacher, recipe, student_name="wrn-10-1", compute=compute, seed=0, fast=_FAST, cmi=_CMI)
+    short = {"fast": _FAST, "cmi": _CMI, "patches": _PATCHES}
+    run = assemble(teacher, recipe, student_name="wrn-10-1", compute=compute, seed=0, **short)
     before = {name: value.detach().clone() for name, value in run.student.network.named_parameters()}
     events = list(run.run())
     steps = [event for event in events if isinstance(event, StepDone)]
@@ -119,7 +120,7 @@ def _assert_it_learns(teacher: Teacher, recipe: Recipe) -> None:
 
 def _recipe(source: str, defense: str, effort: str) -> Recipe:
     recipe = choose_recipe(source, defense, effort, STEPS)
-    short = replace(SHORT_UNLEARNING, search_steps=1, patches=16, drawn=4, steps=1)
+    short = replace(SHORT_UNLEARNING, search_steps=1, patches=16, drawn=4, inversion_steps=2, steps=1)
     return replace(recipe, batch_size=8, unlearning=short, epoch=(1, 2), vaccine_step=0, retrospection_step=STEPS - 1)
 
 

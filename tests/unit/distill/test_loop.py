@@ -19,6 +19,7 @@ from abd_app.distill.loop import Distillation
 from abd_app.distill.recipe import Recipe, choose_recipe
 from abd_app.distill.sources.cmi import CmiSettings
 from abd_app.distill.sources.fast import FastSettings
+from abd_app.distill.sources.ood import PatchSettings
 from abd_app.distill.unlearning import bending, margins
 from abd_app.errors import RunFailedError
 from abd_app.events import (
@@ -50,7 +51,7 @@ def _recipe(method: str, steps: int = 20, **changes: Any) -> Recipe:
 def make(make_teacher: Callable[..., Teacher], compute: Compute, picture: str, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Distillations of one teacher; the vaccine is accepted at the second trial, and a class stands out."""
     shorten_searches(monkeypatch)
-    monkeypatch.setattr(vaccine, "CHECK_IMAGES", 500)
+    monkeypatch.setattr(vaccine, "CHECK_IMAGES", 100)
     ratios = itertools.cycle([0.0, 0.5])
     monkeypatch.setattr(vaccine, "tail_ratio", lambda divergence: next(ratios))
     monkeypatch.setattr(voting, "FEWEST", 0.0)
@@ -59,7 +60,8 @@ def make(make_teacher: Callable[..., Teacher], compute: Compute, picture: str, m
     teacher = make_teacher()
 
     def make(recipe: Recipe, seed: int = 0, **options: Any) -> Distillation:
-        usual = {"student_name": "wrn-10-1", "picture": picture, "fast": _FAST, "cmi": _CMI, "compute": compute}
+        usual = {"student_name": "wrn-10-1", "picture": picture, "compute": compute}
+        usual |= {"fast": _FAST, "cmi": _CMI, "patches": PatchSettings(drawn=32, first=64)}
         return assemble(teacher, recipe, seed=seed, **(usual | options))
 
     return make
@@ -183,11 +185,11 @@ def test_closing_leaves_no_hook_behind(make: Make, method: str) -> None:
         ("ood", 7, {}),
         ("fast", 7, {"vaccine_step": 0}),
         ("zskt", 10, {}),
-        ("zskt", 10, {"retrospection": "paper", "retrospection_step": 8, "retrospection_rate": 5e-4}),
-        ("ood", 7, {"balanced": False, "retrospection": "paper", "retrospection_step": 9}),
+        ("zskt", 17, {"retrospection": "paper", "retrospection_step": 15, "retrospection_rate": 5e-4}),
+        ("ood", 14, {"balanced": False, "retrospection": "paper", "retrospection_step": 16}),
         ("cmi", 5, {}),
         ("cmi", 7, {"vaccine_step": 0}),
-        ("cmi", 14, {"retrospection": "paper", "retrospection_step": 12, "retrospection_rate": 1e-4}),
+        ("cmi", 18, {"retrospection": "paper", "retrospection_step": 16, "retrospection_rate": 1e-4}),
         ("fast", 5, {}),
         ("fast", 15, {"vaccine_step": 0}),
     ],
