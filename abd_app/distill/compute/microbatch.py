@@ -89,9 +89,8 @@ class Microbatches:
             yield self._findings.pop(0)
 
     def _parts(self, own: slice) -> list[slice]:
-        """Consecutive parts of nearly one size, none larger than the most if none becomes smaller than the fewest."""
         count = own.stop - own.start
-        pieces = 1 if self.most is None else max(1, min(-(-count // self.most), count // self._fewest))
+        pieces = pieces_of(count, self.most, self._fewest)
         edges = [own.start + count * piece // pieces for piece in range(pieces + 1)]
         return [slice(*pair) for pair in itertools.pairwise(edges)]
 
@@ -121,3 +120,14 @@ class Microbatches:
     def _note(self, cause: str) -> None:
         title = f"{self._who} {self.most} image{'s' if self.most != 1 else ''} at a time"
         self._findings.append(Finding("info", title, f"{cause}a whole batch does not fit the memory. {self._caveat}"))
+
+
+def pieces_of(count: int, most: int | None, fewest: int) -> int:
+    """In how many equal parts to take images: none of more than the most if that leaves none with less than the fewest.
+
+    Args:
+        count: Images of all parts.
+        most: ``None``: any number.
+        fewest: A whole of fewer is one part.
+    """
+    return 1 if most is None else max(1, min(-(-count // most), count // fewest))

@@ -20,6 +20,7 @@ from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.batchnorm import StoredBatchNorm
 from abd_app.distill.compute import parallel
 from abd_app.distill.compute.device_memory import Memory, measured_portion, memory_of
+from abd_app.distill.compute.microbatch import pieces_of
 from abd_app.distill.compute.optimizers import give_gradients, make_adam
 from abd_app.distill.compute.recorded import RecordedPass, small
 from abd_app.distill.losses import kl_per_image
@@ -93,20 +94,22 @@ class InvertedPatchSource(BalancedPatchSource):
             yield from self._invert(student)
 
     def _invert(self, student: nn.Module | None) -> Iterator[GeneratorStep]:
-        """Inverts as many images as memory holds; from now on half as many where it does not hold them all the same."""
+        """Inverts some images, at once or in as large portions as memory holds; smaller ones from where it does not."""
         if not self._measured:
             self._measured = True
             self._measure(memory_of(self._teacher.compute.device), student)
-        while True:
-            count = self._at_once or self._settings.inverted
+        left = self._settings.inverted
+        while left:
+            count = -(-left // pieces_of(left, self._at_once, _FEWEST))
             try:
                 yield from self._inverted(student, count)
             except RuntimeError as error:
-                if not out_of_memory(error) or count <= _FEWEST or parallel.world_size() > 1:
+                tried = min(count, self._at_once or count)
+                if not out_of_memory(error) or tried <= _FEWEST or parallel.world_size() > 1:
                     raise
-                self._at_once, self._inversion = count // 2, None
+                self._at_once, self._inversion = max(_FEWEST, tried // 2), None
             else:
-                return
+                left -= count
 
     def _measure(self, memory: Memory | None, student: nn.Module | None) -> None:
         """Finds out how many images memory holds at once, if the device says what it has."""

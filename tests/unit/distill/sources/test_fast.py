@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -158,28 +159,55 @@ def test_grey_and_oblong_images(
     assert source.sample(3).shape == (3, channels, height, width)
 
 
-def test_a_source_that_memory_did_not_hold_goes_on_with_as_many(
+def _limited(source: InvertedPatchSource, most: int) -> list[int]:
+    """Lets memory run out above ``most`` inverted images; how many each pass was tried with."""
+    tried = list[int]()
+
+    def limit(_: nn.Module, given: tuple[torch.Tensor]) -> None:
+        if given[0].requires_grad:
+            tried.append(len(given[0]))
+            if len(given[0]) > most:
+                raise torch.OutOfMemoryError("Tried to allocate memory.")
+
+    source._teacher.network.register_forward_pre_hook(limit)
+    return tried
+
+
+def test_a_source_that_memory_did_not_hold_goes_on_in_as_many_portions(
     make_teacher: Callable[..., Teacher], compute: Compute
 ) -> None:
     first, second = (_source(make_teacher(), compute) for _ in range(2))
-    network, seen = first._teacher.network, list[int]()
-
-    def limit(_: nn.Module, given: tuple[torch.Tensor]) -> None:
-        seen.append(len(given[0]))
-        if given[0].requires_grad and len(given[0]) > 3:
-            raise torch.OutOfMemoryError("Tried to allocate memory.")
-
-    network.register_forward_pre_hook(limit)
+    tried = _limited(first, 3)
     list(first.filled(1))
-    assert len(first.pool) == 24 + 12 + 3 and 6 in seen
+    assert len(first.pool) == 24 + 12 + 6 and tried == [6, 3, 3, 3, 3], "two portions of two steps"
     state = first.state_dict()
     second.load_state_dict(copy.deepcopy(state))
     list(second._renew(None))
-    assert len(second.pool) == 24 + 12 + 3 + 12 + 3
+    assert len(second.pool) == 24 + 12 + 6 + 12 + 6 and second._at_once == 3
     earlier_version = {name: value for name, value in state.items() if name != "at_once"}
     second.load_state_dict(copy.deepcopy(earlier_version))
     list(second._renew(None))
-    assert len(second.pool) == 24 + 12 + 3 + 12 + 6
+    assert second._at_once is None
+
+
+@pytest.mark.parametrize(
+    ("inverted", "most", "portions"), [(6, 4, [6, 3, 3]), (5, 3, [5, 3, 2]), (8, 3, [8, 4, 2, 2, 2, 2])]
+)
+def test_no_portion_is_smaller_than_statistics_need(
+    make_teacher: Callable[..., Teacher], compute: Compute, inverted: int, most: int, portions: list[int]
+) -> None:
+    source = _source(make_teacher(), compute, replace(_SETTINGS, inverted=inverted, inversion_steps=1))
+    tried = _limited(source, most)
+    list(source.filled(1))
+    assert tried == portions and len(source.pool) == 24 + 12 + inverted
+
+
+def test_memory_for_less_than_two_images_ends_the_run(make_teacher: Callable[..., Teacher], compute: Compute) -> None:
+    source = _source(make_teacher(), compute)
+    tried = _limited(source, 1)
+    with pytest.raises(torch.OutOfMemoryError):
+        list(source.filled(1))
+    assert tried == [6, 3, 2]
 
 
 def test_a_saved_source_goes_on_with_the_same_numbers(make_teacher: Callable[..., Teacher], compute: Compute) -> None:

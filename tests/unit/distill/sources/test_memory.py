@@ -103,12 +103,13 @@ class _MadeUpMemory:
         return self.free
 
 
-@pytest.mark.parametrize(("free", "at_once"), [(1000, 40), (30, 25), (0, 2)])
+@pytest.mark.parametrize(("free", "at_once"), [(1000, 40), (30, 20), (20, 14), (0, 2)])
 def test_as_many_images_are_inverted_at_once_as_memory_holds(
     make_teacher: Callable[..., Teacher], compute: Compute, monkeypatch: pytest.MonkeyPatch, free: int, at_once: int
 ) -> None:
-    teacher = make_teacher()
-    made_up, sizes = _MadeUpMemory(teacher.network, free), list[int]()
+    teacher, largest = make_teacher(), list[int]()
+    made_up = _MadeUpMemory(teacher.network, free)
+    teacher.network.register_forward_pre_hook(lambda _, given: largest.append(given[0].requires_grad * len(given[0])))
     settings = FastSettings(batch_size=8, capacity=400, first=48, drawn=48, inverted=40, inversion_steps=2)
     pictures = torch.randint(256, (2, 3, 48, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     pools = []
@@ -123,10 +124,13 @@ def test_as_many_images_are_inverted_at_once_as_memory_holds(
             generator=random,
             settings=settings,
         )
-        list(source.filled(2))
+        list(source.filled(0))
+        for step in source._invert(None):
+            assert step.losses
+        largest.clear()
+        list(source._invert(None))
+        assert max(largest) == (at_once if measured else 40) and len(source.pool) == 48 + 2 * 40
         pools.append(source.pool)
-        sizes.append(len(source.pool) - 3 * 48)
     assert made_up.tried == [8, 16], "measured once"
-    assert sizes == [2 * at_once, 2 * 40]
     if at_once == 40:
-        assert torch.equal(*(pool.at(torch.arange(3 * 48 + 80)) for pool in pools)), "a trial leaves no trace"
+        assert torch.equal(*(pool.at(torch.arange(48 + 80)) for pool in pools)), "a trial leaves no trace"
