@@ -63,7 +63,7 @@ class RunFailedError(AuditError):
     exit_code = 4
 
 
-_ONEDNN = ("could not create a memory object", "could not create a primitive", "could not execute a primitive")
+_ONEDNN = ("could not create a memory object", "could not create a primitive")
 """What the library that computes convolutions on a CPU says when it gets no memory for its code or its buffers."""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from typing import NamedTuple
@@ -33,6 +32,7 @@ from abd_app.events import (
     TargetSearched,
     VaccineChecked,
 )
+from abd_app.memory import most_resident_bytes
 from abd_app.teacher import Finding
 
 CHECKPOINT_EVERY_S = 60.0
@@ -218,11 +218,4 @@ def _save(audit: OpenAudit, distillation: Distillation, role: Role) -> None:
 
 def _memory_bytes(device: torch.device) -> int:
     """Peak memory of the engine: allocated on the GPU, or resident on the CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else most_resident_bytes()

@@ -157,7 +157,8 @@ class _Rehearsal:
         if self._recipe.labels_once:  # first of all
             own = (cycle.own[0] * self._patches.drawn / self._labelled(), *own[1:])
         if self._recipe.method == "fast":  # after the labelling
-            own = (own[0], own[1] + (_FAST.inversion_steps - 1) * own[2])  # the first step sets up the inversion
+            first, later = sum(own[1::2]), sum(own[2::2])  # of all portions; the first step sets up the inversion
+            own = (own[0], first + (_FAST.inversion_steps - 1) * later)
         elif self._recipe.method == "cmi":
             own = (sum(own) / _SHORT_EPOCH[0],)
         still = self._optimiser_seconds() if self._scale > 1 else 0.0

@@ -42,6 +42,8 @@ class Labeller:
         """
         teacher, images = self._teacher, self._teacher.compute.images(images)
         judges = vaccine, teacher.second_opinion
+        if judges != self._judges:
+            teacher.microbatches.measure_again()
         if judges != self._judges or teacher.microbatches.most is not None:
             self._judges, self._recorded = judges, {}
         if teacher.microbatches.most is None:

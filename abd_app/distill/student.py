@@ -75,7 +75,7 @@ class Student:
 
         Of several processes each adds the gradient of its own slice.
         """
-        buffers = [buffer for buffer in self.network.buffers() if buffer.is_floating_point()]
+        buffers = list(self.network.buffers())
         before = [buffer.clone() for buffer in buffers]
 
         def run(part: slice) -> torch.Tensor:

@@ -58,7 +58,7 @@ def small_fixed_parts() -> Iterator[None]:
 
 def _short_recipe(*chosen: Any) -> Recipe:
     recipe = choose_recipe(*chosen)
-    return replace(recipe, unlearning=SHORT, batch_size=min(recipe.batch_size, 16))
+    return replace(recipe, unlearning=SHORT, batch_size=min(recipe.batch_size, 24))
 
 
 @contextlib.contextmanager
@@ -118,8 +118,8 @@ def whole_run(tiny_plan: Callable[..., AuditPlan]) -> tuple[AuditPlan, list[Even
 
 @pytest.fixture(scope="session")
 def demo_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Event]]:
-    """The demo with far too few steps to be good: everything but the result is as in the real one."""
+    """The demo with far too few steps to be good: it draws, labels and shows as many images as the real one."""
     out = tmp_path_factory.mktemp("demo") / "out"
     plan = replace(demo_plan(str(out)), steps=3, device="cpu", precision="fp32")
-    with small_fixed_parts():
+    with _real_sizes():
         return out, list(run_audit(plan))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from abd_app.memory import available_bytes
+from abd_app.memory import available_bytes, forget_peak, most_resident_bytes, number_behind, peak_resident_bytes
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems do not say")
 
@@ -53,10 +53,46 @@ def test_another_group_does_not_matter(system: Path) -> None:
     assert available_bytes(system) == 8000 * _KIB
 
 
-@pytest.mark.parametrize("lines", ["9:memory:/old\n", ""])
-def test_without_groups_of_version_2_the_machine_counts(system: Path, lines: str) -> None:
+@pytest.mark.parametrize("lines", ["9:cpu:/outer\n", ""])
+def test_without_groups_of_memory_the_machine_counts(system: Path, lines: str) -> None:
     (system / "proc/self/cgroup").write_text(lines)
     assert available_bytes(system) == 8000 * _KIB
+
+
+@pytest.mark.parametrize("group", ["", "old"])
+def test_groups_of_version_1_may_have_less(system: Path, group: str) -> None:
+    """In a container the group is the root of what it sees, whatever its name outside."""
+    (system / "proc/self/cgroup").write_text("4:cpu,memory:/old\n3:cpuset:/\n0::/\n")
+    folder = system / "sys/fs/cgroup/memory" / group
+    folder.mkdir(parents=True)
+    sizes = {"limit": 5000, "usage": 3000}
+    for name, kib in sizes.items():
+        (folder / f"memory.{name}_in_bytes").write_text(f"{kib * _KIB}\n")
+    (folder / "memory.stat").write_text(f"inactive_file 1\ntotal_inactive_file {1000 * _KIB}\n")
+    assert available_bytes(system) == 3000 * _KIB
+
+
+def test_a_kernel_that_does_not_say_what_is_left_is_not_out_of_memory(system: Path) -> None:
+    (system / "proc/meminfo").write_text("MemTotal: 16000 kB\n")
+    assert available_bytes(system) is None
+
+
+def test_names_in_other_alphabets_do_not_matter(system: Path) -> None:
+    (system / "proc/self/cgroup").write_bytes("0::/outer/größe\n".encode("latin-1"))
+    _limit(system, "outer", 2000 * _KIB, 0, 0)
+    assert available_bytes(system) == 2000 * _KIB
+    (system / "proc/self/status").write_text("Name:\tprüfung\nVmRSS:\t  12 kB\n", encoding="utf-8")
+    assert number_behind("VmRSS:", system / "proc/self/status") == 12
+
+
+def test_a_peak_that_was_forgotten_was_one() -> None:
+    taken = b"1" * (150 * 2**20)
+    before = most_resident_bytes()
+    assert before >= len(taken)
+    del taken
+    forget_peak()
+    assert peak_resident_bytes() < before - 100 * 2**20
+    assert most_resident_bytes() >= before
 
 
 def test_this_machine_has_something_left() -> None:

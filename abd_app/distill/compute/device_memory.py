@@ -67,14 +67,10 @@ class CudaMemory:
 class HostMemory:
     """The machine's memory, as Linux counts what of it this process has. Random numbers of a trial do not count."""
 
-    _warm = False
-
     def peak_bytes(self, run: Callable[[], object]) -> int:
-        """As resident; the process's own peak begins anew. The first pass is preceded by one that takes what stays."""
+        """As resident; the process's own peak begins anew. What stays of a pass, as gradients do, is no part of it."""
         with torch.random.fork_rng([]):
-            if not self._warm:
-                run()
-                self._warm = True
+            run()
             give_back()
             forget_peak()
             before = resident_bytes()
@@ -84,14 +80,14 @@ class HostMemory:
     def free_bytes(self) -> int:
         """This process's share of most of what programs can have without swapping: others want some, too."""
         give_back()
-        return int(_SHARE_OF_THE_HOST * (available_bytes() or 0)) // parallel.world_size()
+        return int(_SHARE_OF_THE_HOST * (available_bytes() or 0)) // parallel.processes_here()
 
 
 def memory_of(device: torch.device) -> Memory | None:
     """What can be known of a device's memory; ``None``: nothing, as of a CPU's on systems other than Linux."""
     if device.type == "cuda":
         return CudaMemory(device)
-    return HostMemory() if can_measure_peaks() else None
+    return HostMemory() if can_measure_peaks() and available_bytes() is not None else None
 
 
 def measured_portion(
@@ -106,7 +102,7 @@ def measured_portion(
 
     Args:
         memory: Of the device.
-        count: Images of a whole pass.
+        count: Images of a whole pass, in each process as many.
         run: A pass over as many images as it is told.
         undo: Takes back what a pass leaves behind.
         reserved_bytes: What will be needed beside the pass and is not there yet.

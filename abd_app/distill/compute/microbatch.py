@@ -64,17 +64,17 @@ class Microbatches:
         Raises:
             RunFailedError: The smallest portion is too large for the memory, or one of several processes has run out.
         """
-        own = parallel.own_slice(count)
+        _, longest = parallel.sizes_of_slices(count)
         if self._memory is not None and not self._measured:
             self._measured = True
-            self._measure(self._memory, own, run, undo)
+            self._measure(self._memory, count, run, undo)
         while True:
             try:
-                return [run(part) for part in self._parts(own)]
+                return [run(part) for part in self._parts(count)]
             except RuntimeError as error:
                 if not out_of_memory(error):
                     raise
-                self._halve(own.stop - own.start, error)
+                self._halve(longest, error)
             # Only here, where the error is gone, is what its frames held free.
             undo()
             release_memory(self._device)
@@ -83,15 +83,24 @@ class Microbatches:
         """Goes on with as many images at a time as an earlier part of the run found out; if fewer, without a trial."""
         self.most, self._measured = most, self._measured or most is not None
 
+    def measure_again(self) -> None:
+        """From now on a pass takes more: the next one is preceded by a trial, which makes no portion larger."""
+        self._measured = self._memory is None
+
+    def say(self, finding: Finding) -> None:
+        """Adds what a reader should know of memory elsewhere."""
+        self._findings.append(finding)
+
     def findings(self) -> Iterator[Finding]:
         """What a reader should know, each once."""
         while self._findings:
             yield self._findings.pop(0)
 
-    def _parts(self, own: slice) -> list[slice]:
-        count = own.stop - own.start
-        pieces = pieces_of(count, self.most, self._fewest)
-        edges = [own.start + count * piece // pieces for piece in range(pieces + 1)]
+    def _parts(self, count: int) -> list[slice]:
+        """Of this process's slice: as many in each process, so that they meet in every one."""
+        own, (shortest, longest) = parallel.own_slice(count), parallel.sizes_of_slices(count)
+        pieces = pieces_of(longest, self.most, self._fewest, shortest=shortest)
+        edges = [own.start + (own.stop - own.start) * piece // pieces for piece in range(pieces + 1)]
         return [slice(*pair) for pair in itertools.pairwise(edges)]
 
     def _halve(self, count: int, error: RuntimeError) -> None:
@@ -106,14 +115,14 @@ class Microbatches:
         self.most = max(self._fewest, before // 2)
         self._note("Memory ran out: ")
 
-    def _measure(self, memory: Memory, own: slice, run: Callable[[slice], Result], undo: Callable[[], object]) -> None:
-        count = own.stop - own.start
+    def _measure(self, memory: Memory, count: int, run: Callable[[slice], Result], undo: Callable[[], object]) -> None:
+        start, (_, longest) = parallel.own_slice(count).start, parallel.sizes_of_slices(count)
 
         def attempt(images: int) -> None:
-            run(slice(own.start, own.start + images))
+            run(slice(start, start + images))
 
-        fitting = measured_portion(memory, count, attempt, undo, reserved_bytes=self._reserved_bytes)
-        if fitting < (self.most or count):
+        fitting = measured_portion(memory, longest, attempt, undo, reserved_bytes=self._reserved_bytes)
+        if fitting < (self.most or longest):
             self.most = max(self._fewest, fitting)
             self._note("Measured before the first step: ")
 
@@ -122,12 +131,13 @@ class Microbatches:
         self._findings.append(Finding("info", title, f"{cause}a whole batch does not fit the memory. {self._caveat}"))
 
 
-def pieces_of(count: int, most: int | None, fewest: int) -> int:
+def pieces_of(count: int, most: int | None, fewest: int, *, shortest: int | None = None) -> int:
     """In how many equal parts to take images: none of more than the most if that leaves none with less than the fewest.
 
     Args:
         count: Images of all parts.
         most: ``None``: any number.
         fewest: A whole of fewer is one part.
+        shortest: Images of all parts in the process that has the fewest; ``None``: ``count``.
     """
-    return 1 if most is None else max(1, min(-(-count // most), count // fewest))
+    return 1 if most is None else max(1, min(-(-count // most), (shortest or count) // fewest))

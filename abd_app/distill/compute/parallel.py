@@ -13,6 +13,7 @@ all of them or gathered from all, so that no one goes another way than the other
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -33,6 +34,11 @@ def world_size() -> int:
 def is_main_process() -> bool:
     """Whether this process is the one that measures, writes and speaks."""
     return world_size() == 1 or distributed.get_rank() == 0
+
+
+def processes_here() -> int:
+    """How many of them are on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if world_size() > 1 else 1
 
 
 def own_slice(count: int) -> slice:
@@ -80,6 +86,12 @@ def all_gather(rows: torch.Tensor, count: int) -> torch.Tensor:
     lengths = [count * (rank + 1) // size - count * rank // size for rank in range(size)]
     parts = [part[:length] for part, length in zip(received, lengths, strict=True)]
     return torch.cat(parts).to(rows.dtype)
+
+
+def sizes_of_slices(count: int) -> tuple[int, int]:
+    """The images of the shortest and of the longest :func:`own_slice` of any process."""
+    size = world_size()
+    return (count, count) if count < size else (count // size, -(-count // size))
 
 
 def all_reduce_min(number: int) -> int:

@@ -29,6 +29,7 @@ from abd_app.distill.sources.augment import jitter_colours, shift_and_flip
 from abd_app.distill.sources.base import GeneratorStep
 from abd_app.distill.sources.ood import BalancedPatchSource, PatchSettings
 from abd_app.errors import out_of_memory
+from abd_app.teacher import Finding
 
 _FEWEST = 2  # images that have BatchNorm statistics to compare
 _SMALL_PX = 64
@@ -108,6 +109,7 @@ class InvertedPatchSource(BalancedPatchSource):
                 if not out_of_memory(error) or tried <= _FEWEST or parallel.world_size() > 1:
                     raise
                 self._at_once, self._inversion = max(_FEWEST, tried // 2), None
+                self._tell("Memory ran out: ")
             else:
                 left -= count
 
@@ -117,12 +119,21 @@ class InvertedPatchSource(BalancedPatchSource):
             return
 
         def attempt(count: int) -> None:
-            start = torch.zeros(count, *self._shape, device=self._teacher.compute.device)
+            start = torch.rand(count, *self._shape, device=self._teacher.compute.device)
             inversion = Inversion(self._teacher, student, start, replace(self._settings, inversion_steps=1))
             list(inversion.run(start, torch.zeros(count, dtype=torch.long)))
 
         fitting = max(_FEWEST, measured_portion(memory, self._settings.inverted, attempt))
-        self._at_once = fitting if fitting < self._settings.inverted else None
+        if fitting < self._settings.inverted:
+            self._at_once = fitting
+            self._tell("Measured before the first of them: ")
+
+    def _tell(self, cause: str) -> None:
+        title, whole = f"Images are inverted {self._at_once} at a time", self._settings.inverted
+        detail = (
+            f"{cause}{whole} do not fit the memory. Each portion is moved to have the teacher's statistics by itself."
+        )
+        self._teacher.microbatches.say(Finding("info", title, detail))
 
     def state_dict(self) -> dict[str, Any]:
         """As of the pool, and how many images memory holds."""

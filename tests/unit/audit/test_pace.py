@@ -128,6 +128,14 @@ def test_the_optimiser_is_not_counted_up(teacher: Teacher, monkeypatch: pytest.M
     assert (plain.first, plain.later) == (4 * (5 - 1) + 1, 4 * (3 - 1) + 1)
 
 
+def test_an_inversion_in_portions_is_paid_in_whole(teacher: Teacher, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = (100, 7, 2, 5, 1)  # labelling; the first and the second step of two portions
+    monkeypatch.setattr(module, "timed_cycle", lambda *_, **__: Cycle(steps, 5, 3))
+    monkeypatch.setattr(module._Rehearsal, "_affordable_batch", lambda self: self._whole)
+    plain = measure_pace(teacher, choose_recipe("fast", "none", "quick", 60), "wrn-10-1", _COMPUTE).plain
+    assert plain.own == (100, (7 + 5) + (FastSettings.inversion_steps - 1) * (2 + 1))
+
+
 def test_steps_with_and_without_retrospection_are_paid_apart() -> None:
     recipe = Recipe(method="zskt", steps=100, retrospection="paper", retrospection_step=80, vaccine="none")
     pace = _pace(plain=Cycle((10,), 3, 2), retrospecting=Cycle((10,), 13, 12))

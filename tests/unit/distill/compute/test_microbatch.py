@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from abd_app.distill.answering import Answer, AnsweringTeacher
+from abd_app.distill.answering import Answer, AnsweringTeacher, SecondOpinion
 from abd_app.distill.assemble import assemble
-from abd_app.distill.compute import microbatch
+from abd_app.distill.compute import microbatch, parallel
 from abd_app.distill.compute.device import Compute
 from abd_app.distill.compute.microbatch import Microbatches
 from abd_app.distill.defences import vaccine, voting
@@ -97,8 +98,7 @@ def test_a_pass_that_ran_out_of_memory_leaves_no_trace_in_batchnorm(compute: Com
     for student in (planned, surprised):
         student.add_gradient(_batch())
     for name, value in planned.network.named_buffers():
-        if value.is_floating_point():
-            torch.testing.assert_close(surprised.network.get_buffer(name), value, msg=name)
+        torch.testing.assert_close(surprised.network.get_buffer(name), value, msg=name)
 
 
 def test_the_size_found_goes_on_with_the_run(compute: Compute) -> None:
@@ -129,7 +129,16 @@ def test_labels_in_portions_are_those_of_the_batch(answering: AnsweringTeacher) 
     assert suspicious.dtype == torch.bool and suspicious.shape == (13,) and not suspicious.any()
 
 
-@pytest.mark.parametrize(("method", "measured", "most"), [("ood", False, (32, 16, 8)), ("fast", True, (8,))])
+_LEARNS, _INVERTED = "The student learns from {} images at a time", "Images are inverted {} at a time"
+
+
+@pytest.mark.parametrize(
+    ("method", "measured", "said"),
+    [
+        ("ood", False, [_LEARNS.format(count) for count in (32, 16, 8)]),
+        ("fast", True, [_INVERTED.format(8), _LEARNS.format(8)]),
+    ],
+)
 def test_a_run_goes_on_with_smaller_portions_and_says_so(
     make_teacher: Callable[..., Teacher],
     compute: Compute,
@@ -137,7 +146,7 @@ def test_a_run_goes_on_with_smaller_portions_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
     method: str,
     measured: bool,
-    most: tuple[int, ...],
+    said: list[str],
 ) -> None:
     monkeypatch.setattr(microbatch, "memory_of", lambda device: _MadeUpMemory(10_000) if measured else None)
     monkeypatch.setattr(vaccine, "CHECK_IMAGES", 500)
@@ -149,8 +158,8 @@ def test_a_run_goes_on_with_smaller_portions_and_says_so(
     assert [event.step for event in events if isinstance(event, StepDone)][-1] == 6
     found = [event.finding for event in events if isinstance(event, FindingMade)]
     titles = [finding.title for finding in found if "at a time" in finding.title]
-    assert titles == [f"The student learns from {count} images at a time" for count in most]
-    assert all("BatchNorm" in finding.detail for finding in found if "at a time" in finding.title)
+    assert titles == said
+    assert all("BatchNorm" in finding.detail for finding in found if finding.title.startswith("The student"))
 
 
 class _MadeUpMemory:
@@ -211,3 +220,36 @@ def test_no_portion_is_smaller_than_the_fewest(compute: Compute, count: int) -> 
     parts = microbatches.over(count, lambda part: part.stop - part.start)
     assert sum(parts) == count and max(parts) <= 3
     assert min(parts) >= min(2, count), "BatchNorm needs two"
+
+
+def test_what_labels_more_dearly_is_measured_again(answering: AnsweringTeacher) -> None:
+    """A pass with a second opinion takes more; portions become smaller, never larger."""
+    memory = _MadeUpMemory(1000)
+    answering.network.register_forward_pre_hook(lambda _, given: setattr(memory, "seen", len(given[0])))
+    answering.microbatches = Microbatches(answering.compute, "The teacher labels", "", memory=memory)
+    labeller, images, most = Labeller(answering), torch.rand(40, 3, 8, 8), list[int | None]()
+    opinion = SecondOpinion(copy.deepcopy(answering.network), (0,))
+    for of_image, second in ((10, None), (10, None), (40, None), (40, opinion), (10, None)):
+        memory.of_image, answering.second_opinion = of_image, second
+        labeller.label(images)
+        most.append(answering.microbatches.most)
+    assert most == [None, None, None, 20, 20]
+
+
+@pytest.mark.parametrize(("count", "most"), [(33, None), (33, 8), (33, 17), (34, 3), (7, 2), (5, 1)])
+def test_processes_meet_in_every_portion(
+    compute: Compute, monkeypatch: pytest.MonkeyPatch, count: int, most: int | None
+) -> None:
+    """Of a batch that they do not share equally, too: each tries, or none, and takes as many portions as the others."""
+    parts, asked, sizes = list[list[slice]](), list[int](), list[int]()
+    monkeypatch.setattr(parallel, "world_size", lambda: 2)
+    monkeypatch.setattr(parallel, "all_reduce_min", lambda number: asked.append(number) or number)
+    for rank in (0, 1):
+        monkeypatch.setattr(parallel.distributed, "get_rank", lambda: rank)  # noqa: B023
+        microbatches = Microbatches(compute, "", "", fewest=2, memory=_MadeUpMemory(10_000))
+        microbatches.most = most
+        parts.append(microbatches.over(count, lambda part: part))
+        sizes += [part.stop - part.start for part in parts[-1]]
+    assert len(parts[0]) == len(parts[1]) and sum(sizes) == count
+    assert len(asked) == (2 if count > 32 else 0)
+    assert min(sizes) >= 2

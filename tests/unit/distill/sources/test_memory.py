@@ -131,6 +131,9 @@ def test_as_many_images_are_inverted_at_once_as_memory_holds(
         list(source._invert(None))
         assert max(largest) == (at_once if measured else 40) and len(source.pool) == 48 + 2 * 40
         pools.append(source.pool)
+        said = [finding.title for finding in source._teacher.microbatches.findings()]
+        small = measured and at_once < 40
+        assert [title.startswith("Images are inverted ") for title in said] == [True] * small
     assert made_up.tried == [8, 16], "measured once"
     if at_once == 40:
         assert torch.equal(*(pool.at(torch.arange(48 + 80)) for pool in pools)), "a trial leaves no trace"

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from abd_app.distill.answering import Answer, AnsweringTeacher
+from abd_app.distill.compute import microbatch
 from abd_app.distill.compute.device import Compute
 from abd_app.distill.defences.bounds import ActivationBounds
 from abd_app.distill.unlearning.adversaries import Adversaries
@@ -73,6 +74,7 @@ def test_it_is_the_teacher_without_its_bounds_that_is_asked(compute: Compute, mo
         happened.append("asked")
         return asked(self, images)
 
+    monkeypatch.setattr(microbatch, "memory_of", lambda device: None)  # no trials, which ask, too
     retrospection, _ = new_retrospection(compute, steps=2)
     pool = retrospection._make_pool()
     list(pool.filled(0))
