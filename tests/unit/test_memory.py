@@ -81,7 +81,7 @@ def test_names_in_other_alphabets_do_not_matter(system: Path) -> None:
     (system / "proc/self/cgroup").write_bytes("0::/outer/größe\n".encode("latin-1"))
     _limit(system, "outer", 2000 * _KIB, 0, 0)
     assert available_bytes(system) == 2000 * _KIB
-    (system / "proc/self/status").write_text("Name:\tprüfung\nVmRSS:\t  12 kB\n", encoding="utf-8")
+    (system / "proc/self/status").write_bytes("Name:\tprüfung\nVmRSS:\t  12 kB\n".encode("latin-1"))
     assert number_behind("VmRSS:", system / "proc/self/status") == 12
 
 
