@@ -72,13 +72,13 @@ def load_evaluation(
     return read(given, spec, class_names)
 
 
-def check_there(path: str | Path, *, option: str = "--data") -> None:
+def check_there(path: str | Path) -> None:
     """Refuses a path at which there is neither a folder nor a file.
 
     Raises:
-        UsageError: There is neither.
+        UsageError: There is neither, or nobody may look.
     """
-    GivenImages(Path(path), option).is_folder()
+    GivenImages(Path(path)).is_folder()
 
 
 def _from_folder(given: GivenImages, spec: ImageSpec, teacher_names: Sequence[str]) -> LabelledSet:

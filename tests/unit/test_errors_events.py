@@ -8,7 +8,15 @@ import pytest
 
 from abd_app import events
 from abd_app.assets import asset
-from abd_app.errors import AuditError, MissingFactsError, RunFailedError, TeacherRefusedError, UsageError, foreseen
+from abd_app.errors import (
+    AuditError,
+    MissingFactsError,
+    RunFailedError,
+    TeacherRefusedError,
+    UsageError,
+    foreseen,
+    out_of_memory,
+)
 from abd_app.teacher import Finding, Question, TeacherCard
 
 CARD = TeacherCard(
@@ -64,6 +72,25 @@ def test_a_full_memory_or_disk_is_told_with_a_way_out(error: Exception, what: st
     told = foreseen(error)
     assert told is not None and (told.what, told.where, told.exit_code) == (what, where, 4)
     assert told.remedy
+
+
+@pytest.mark.parametrize(
+    ("error", "elsewhere"),
+    [
+        (MemoryError(), False),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), False),
+        (RuntimeError("could not create a primitive"), False),
+        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory."), True),
+    ],
+)
+def test_who_has_too_little_memory_on_a_cpu_is_not_sent_to_the_cpu(error: Exception, elsewhere: bool) -> None:
+    assert out_of_memory(error)
+    told = foreseen(error)
+    assert told is not None and ("run on the CPU" in told.remedy) is elsewhere
+
+
+def test_a_pass_that_the_library_cannot_compute_is_no_lack_of_memory() -> None:
+    assert not out_of_memory(RuntimeError("could not create a primitive descriptor for a convolution"))
 
 
 def test_what_nobody_has_foreseen_has_no_other_words() -> None:

@@ -77,13 +77,7 @@ def test_a_cut_tiff_is_refused(tmp_path: Path) -> None:
             _opened(path)
 
 
-def test_a_picture_behind_a_closed_folder_is_refused_in_plain_words(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def closed(path: Path) -> bool:
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr(Path, "is_file", closed)  # root may look anywhere
+def test_a_picture_behind_a_closed_folder_is_refused_in_plain_words(closed_folder: Path) -> None:
     with pytest.raises(UsageError, match=r"The trigger picture cannot be read\.") as refused:
-        open_picture(tmp_path / "a.png", what="trigger picture", option="--trigger")
+        open_picture(closed_folder / "a.png", what="trigger picture", option="--trigger")
     assert "Permission denied" in refused.value.why

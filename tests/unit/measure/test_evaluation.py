@@ -253,13 +253,7 @@ def test_files_that_are_no_evaluation_data_are_refused(tmp_path: Path) -> None:
         load_evaluation(cut, _spec())
 
 
-def test_images_behind_a_closed_folder_are_refused_in_plain_words(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def closed(path: Path) -> bool:
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr(Path, "is_dir", closed)  # root may look anywhere
+def test_images_behind_a_closed_folder_are_refused_in_plain_words(closed_folder: Path) -> None:
     with pytest.raises(UsageError, match="cannot be looked at") as refused:
-        check_there(tmp_path / "images")
-    assert refused.value.why == "Permission denied." and str(tmp_path / "images") in refused.value.where
+        check_there(closed_folder / "images")
+    assert refused.value.why == "Permission denied." and str(closed_folder / "images") in refused.value.where

@@ -61,13 +61,7 @@ def test_what_is_no_set_of_labelled_images_is_refused(tmp_path: Path) -> None:
             survey_images(path)
 
 
-def test_images_behind_a_closed_folder_are_refused_in_plain_words(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def closed(path: Path) -> bool:
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr(Path, "is_dir", closed)  # root may look anywhere
+def test_images_behind_a_closed_folder_are_refused_in_plain_words(closed_folder: Path) -> None:
     with pytest.raises(UsageError, match="cannot be looked at") as refused:
-        survey_images(tmp_path / "images", option="DATA")
-    assert refused.value.where == f"DATA {tmp_path / 'images'}"
+        survey_images(closed_folder / "images", option="DATA")
+    assert refused.value.where == f"DATA {closed_folder / 'images'}"

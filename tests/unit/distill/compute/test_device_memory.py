@@ -77,6 +77,18 @@ def test_others_are_left_a_quarter_of_what_is_left(monkeypatch: pytest.MonkeyPat
     assert HostMemory().free_bytes() == 375
 
 
+@pytest.mark.parametrize(("size", "told", "here"), [(1, "8", 1), (8, "4", 4), (8, None, 1)])
+def test_processes_on_other_machines_do_not_share_the_memory(
+    monkeypatch: pytest.MonkeyPatch, size: int, told: str | None, here: int
+) -> None:
+    monkeypatch.setattr(parallel, "world_size", lambda: size)
+    if told is None:
+        monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    else:
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", told)
+    assert parallel.processes_here() == here
+
+
 def test_each_device_has_its_own_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(memory_of(torch.device("cuda")), CudaMemory)
     for peaks, left in ((True, 1), (False, 1), (True, None)):
