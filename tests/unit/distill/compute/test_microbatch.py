@@ -199,6 +199,27 @@ def test_the_first_size_is_what_a_trial_says_fits(compute: Compute, free: int, m
     assert done.count(slice(0, 8)) == 1, "measured once"
 
 
+def test_what_is_needed_later_is_not_counted_on(compute: Compute) -> None:
+    memory = _MadeUpMemory(500)
+    microbatches = Microbatches(compute, "It takes", "", reserved_bytes=100, memory=memory)
+    microbatches.over(100, lambda part: setattr(memory, "seen", part.stop - part.start))
+    assert microbatches.most == 30, "as with 400"
+
+
+def test_what_was_freed_is_given_back_before_the_batch_begins_again(
+    compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened = list[object]()
+    monkeypatch.setattr(microbatch, "release_memory", lambda device: happened.append("given back"))
+
+    def run(part: slice) -> None:
+        happened.append(part.stop - part.start)
+        _check(part.stop - part.start, 5)
+
+    Microbatches(compute, "It takes", "", memory=_MadeUpMemory(10_000)).over(12, run, lambda: happened.append("undone"))
+    assert happened == [12, "undone", "given back", 6, "undone", "given back", 3, 3, 3, 3]
+
+
 @pytest.mark.parametrize(("before", "most"), [(16, 16), (40, 40), (None, 30)])
 def test_a_run_that_goes_on_takes_as_many_as_before(compute: Compute, before: int | None, most: int) -> None:
     """Memory is not what it was, and other portions would give another student."""

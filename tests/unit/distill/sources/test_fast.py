@@ -180,6 +180,7 @@ def test_a_source_that_memory_did_not_hold_goes_on_in_as_many_portions(
     tried = _limited(first, 3)
     list(first.filled(1))
     assert len(first.pool) == 24 + 12 + 6 and tried == [6, 3, 3, 3, 3], "two portions of two steps"
+    assert [one.title for one in first._teacher.microbatches.findings()] == ["Images are inverted 3 at a time"]
     state = first.state_dict()
     second.load_state_dict(copy.deepcopy(state))
     list(second._renew(None))

@@ -109,6 +109,7 @@ def test_as_many_images_are_inverted_at_once_as_memory_holds(
 ) -> None:
     teacher, largest = make_teacher(), list[int]()
     made_up = _MadeUpMemory(teacher.network, free)
+    sources = []
     teacher.network.register_forward_pre_hook(lambda _, given: largest.append(given[0].requires_grad * len(given[0])))
     settings = FastSettings(batch_size=8, capacity=400, first=48, drawn=48, inverted=40, inversion_steps=2)
     pictures = torch.randint(256, (2, 3, 48, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
@@ -131,9 +132,16 @@ def test_as_many_images_are_inverted_at_once_as_memory_holds(
         list(source._invert(None))
         assert max(largest) == (at_once if measured else 40) and len(source.pool) == 48 + 2 * 40
         pools.append(source.pool)
+        sources.append(source)
         said = [finding.title for finding in source._teacher.microbatches.findings()]
         small = measured and at_once < 40
         assert [title.startswith("Images are inverted ") for title in said] == [True] * small
     assert made_up.tried == [8, 16], "measured once"
+    goes_on, before = sources[1], sources[0]
+    monkeypatch.setattr(fast, "memory_of", lambda device: made_up)
+    goes_on.load_state_dict(before.state_dict())
+    list(goes_on._invert(None))
+    assert goes_on._at_once == before._at_once
+    assert len(made_up.tried) == (4 if at_once == 40 else 2), "another size would give another student"
     if at_once == 40:
         assert torch.equal(*(pool.at(torch.arange(48 + 80)) for pool in pools)), "a trial leaves no trace"
