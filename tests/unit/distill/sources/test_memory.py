@@ -103,45 +103,54 @@ class _MadeUpMemory:
         return self.free
 
 
+def _inverting(teacher: Teacher, compute: Compute) -> InvertedPatchSource:
+    """Forty images in a round, and a pool that holds all."""
+    return InvertedPatchSource(
+        AnsweringTeacher(teacher.network, compute),
+        torch.randint(256, (2, 3, 48, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)),
+        size=(8, 8),
+        num_classes=4,
+        generator=torch.Generator().manual_seed(0),
+        settings=FastSettings(batch_size=8, capacity=400, first=48, drawn=48, inverted=40, inversion_steps=2),
+    )
+
+
 @pytest.mark.parametrize(("free", "at_once"), [(1000, 40), (30, 20), (20, 14), (0, 2)])
 def test_as_many_images_are_inverted_at_once_as_memory_holds(
     make_teacher: Callable[..., Teacher], compute: Compute, monkeypatch: pytest.MonkeyPatch, free: int, at_once: int
 ) -> None:
-    teacher, largest = make_teacher(), list[int]()
+    teacher, largest, pools = make_teacher(), list[int](), []
     made_up = _MadeUpMemory(teacher.network, free)
-    sources = []
     teacher.network.register_forward_pre_hook(lambda _, given: largest.append(given[0].requires_grad * len(given[0])))
-    settings = FastSettings(batch_size=8, capacity=400, first=48, drawn=48, inverted=40, inversion_steps=2)
-    pictures = torch.randint(256, (2, 3, 48, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    pools = []
     for measured in (True, False):
         monkeypatch.setattr(fast, "memory_of", lambda device: made_up if measured else None)  # noqa: B023
-        random = torch.Generator().manual_seed(0)
-        source = InvertedPatchSource(
-            AnsweringTeacher(teacher.network, compute),
-            pictures,
-            size=(8, 8),
-            num_classes=4,
-            generator=random,
-            settings=settings,
-        )
+        source = _inverting(teacher, compute)
         list(source.filled(0))
-        for step in source._invert(None):
-            assert step.losses
+        list(source._invert(None))
         largest.clear()
         list(source._invert(None))
         assert max(largest) == (at_once if measured else 40) and len(source.pool) == 48 + 2 * 40
         pools.append(source.pool)
-        sources.append(source)
         said = [finding.title for finding in source._teacher.microbatches.findings()]
         small = measured and at_once < 40
         assert [title.startswith("Images are inverted ") for title in said] == [True] * small
     assert made_up.tried == [8, 16], "measured once"
-    goes_on, before = sources[1], sources[0]
+    if at_once == 40:
+        assert torch.equal(*(pool.at(torch.arange(48 + 80)) for pool in pools)), "a trial leaves no trace"
+
+
+@pytest.mark.parametrize(("free", "trials"), [(1000, 4), (20, 2)])
+def test_a_source_that_goes_on_keeps_the_size_of_its_portions(
+    make_teacher: Callable[..., Teacher], compute: Compute, monkeypatch: pytest.MonkeyPatch, free: int, trials: int
+) -> None:
+    """Another size would give another student; where all were inverted at once memory is measured again."""
+    teacher = make_teacher()
+    made_up = _MadeUpMemory(teacher.network, free)
     monkeypatch.setattr(fast, "memory_of", lambda device: made_up)
+    before, goes_on = (_inverting(teacher, compute) for _ in range(2))
+    list(before.filled(0))
+    list(before._invert(None))
     goes_on.load_state_dict(before.state_dict())
     list(goes_on._invert(None))
     assert goes_on._at_once == before._at_once
-    assert len(made_up.tried) == (4 if at_once == 40 else 2), "another size would give another student"
-    if at_once == 40:
-        assert torch.equal(*(pool.at(torch.arange(48 + 80)) for pool in pools)), "a trial leaves no trace"
+    assert len(made_up.tried) == trials
