@@ -140,7 +140,10 @@ def _refuse_objects(given: GivenImages, name: str) -> NoReturn:
 
 
 def _checked_images(given: GivenImages, images: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    if images.dtype.kind in "iu" and images.size and images.min() >= 0 and images.max() <= 255:
+    if images.dtype.kind in "iu" and images.size:
+        if images.min() < 0 or images.max() > 255:
+            run = f"The pixels of the images run from {images.min()} to {images.max()}, not from 0 to 255."
+            _refuse(given, run, remedy="Store pixels as uint8 from 0 to 255.")
         images = images.astype(np.uint8, copy=False)
     return _shaped_images(given, images)
 

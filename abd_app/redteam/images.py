@@ -17,6 +17,8 @@ from abd_app.text import percent
 
 HELD_OUT_SHARE = 0.1
 _SMALLEST_STD = 1 / 255
+_SHOWN = 5
+"""So many classes without images are named; the others are counted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +61,7 @@ def load_images(order: TeacherOrder) -> LabelledImages:
         order.data, spec, class_names=names, called="training images", option="DATA", part="train"
     )
     if order.test is None:
-        training, test = _held_out(training, order.seed)
+        training, test = _held_out(training, order)
         measured_on = f"{percent(HELD_OUT_SHARE, 0)} of the images of each class, kept out of training"
     else:
         test = load_evaluation(order.test, spec, class_names=names, called="test images", option="--test")
@@ -87,17 +89,17 @@ def mean_and_std(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, 
     return tuple(means), tuple(stds)
 
 
-def _held_out(images: LabelledSet, seed: int) -> tuple[LabelledSet, LabelledSet]:
+def _held_out(images: LabelledSet, order: TeacherOrder) -> tuple[LabelledSet, LabelledSet]:
     """Training and test images; a tenth of each class, rounded up, is held out, and nothing of a single image."""
-    order = torch.randperm(len(images.labels), generator=torch.Generator().manual_seed(seed))
-    held = torch.zeros(len(order), dtype=torch.bool)
+    shuffled = torch.randperm(len(images.labels), generator=torch.Generator().manual_seed(order.seed))
+    held = torch.zeros(len(shuffled), dtype=torch.bool)
     for label in images.labels.unique():
-        rows = order[images.labels[order] == label]
+        rows = shuffled[images.labels[shuffled] == label]
         held[rows[: math.ceil(HELD_OUT_SHARE * len(rows)) if len(rows) > 1 else 0]] = True
     if not held.any():
         raise UsageError(
             "There are too few images to keep some out of training.",
-            where="DATA",
+            where=f"DATA {order.data}",
             why="No class has more than one.",
             remedy="Give more images, or others to measure on with --test.",
         )
@@ -124,6 +126,8 @@ def _check_classes(training: LabelledSet, survey: Survey, data: str) -> None:
     counts = torch.bincount(training.labels, minlength=survey.num_classes)
     missing = (counts == 0).nonzero()[:, 0].tolist()
     if missing:
+        named = [repr(survey.class_names[label]) if survey.class_names else str(label) for label in missing]
+        more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
         if survey.class_names:
             known, remedy = f"{survey.num_classes} classes are named", "Give images of each, or name no others."
         elif survey.first_picture is not None:
@@ -133,7 +137,7 @@ def _check_classes(training: LabelledSet, survey: Survey, data: str) -> None:
             known = f"The highest label is {survey.num_classes - 1}"
             remedy = "Count classes from 0 without a gap, and give images of each."
         raise UsageError(
-            f"There are no training images of class {', '.join(map(str, missing[:5]))}{' ...' * (len(missing) > 5)}.",
+            f"There are no training images of class {', '.join(named[:_SHOWN])}{more}.",
             where=f"DATA {data}",
             why=f"{known}, and what is not shown cannot be learned.",
             remedy=remedy,

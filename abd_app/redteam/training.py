@@ -73,18 +73,30 @@ def poisoned_set(
     """
     wanted = wanted_answers(labels, target, num_classes)
     candidates = (wanted != labels).nonzero()[:, 0]
-    count = round(share * len(images))
-    if not 0 < count <= len(candidates):
-        raise UsageError(
-            f"A poisoned share of {share:g} is {count} of {len(images)} images, which plants no backdoor.",
-            where="--poison",
-            why=f"At least one must be, at most the {len(candidates)} that are not what the attacker wants already.",
-            remedy="Give another share, or more images.",
-        )
+    count = _count(share, len(images), most=len(candidates))
     order = torch.randperm(len(candidates), generator=torch.Generator().manual_seed(seed))
     triggered = torch.zeros(len(images), dtype=torch.bool)
     triggered[candidates[order[:count]]] = True
     return TrainingSet(images, torch.where(triggered, wanted, labels), triggered, tuple(triggers))
+
+
+def _count(share: float, images: int, *, most: int) -> int:
+    """How many images are poisoned; at least one, at most those that can be."""
+    count = round(share * images)
+    if not count:
+        raise UsageError(
+            f"A poisoned share of {share:g} is none of {images} images, which plants no backdoor.",
+            where="--poison",
+            remedy="Give a larger share, or more images.",
+        )
+    if count > most:
+        raise UsageError(
+            f"A poisoned share of {share:g} is {count} of {images} images, which are more than can be poisoned.",
+            where="--poison",
+            why=f"Only {most} are not what the attacker wants already.",
+            remedy="Give a smaller share, or another class with --target.",
+        )
+    return count
 
 
 def train(

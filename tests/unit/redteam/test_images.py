@@ -111,7 +111,7 @@ def test_what_cannot_be_learned_from_is_refused_in_the_words_of_the_command(tmp_
     (broken / "1" / "0.png").write_bytes(b"no picture")
     cases = (
         (TeacherOrder(gap, "out"), "no training images of class 1", f"DATA {gap}"),
-        (TeacherOrder(single, "out"), "too few images", "DATA"),
+        (TeacherOrder(single, "out"), "too few images", f"DATA {single}"),
         (TeacherOrder(one_class, "out"), "at least 2 classes", f"DATA {one_class}"),
         (TeacherOrder(tiny, "out"), "size 4x4 is out of range", f"DATA {tiny}"),
         (TeacherOrder(good, "out", input_size=(4, 4)), "size 4x4 is out of range", "--size"),
@@ -152,9 +152,23 @@ def test_folders_named_by_other_numbers_than_class_indices_are_said_to_be_read_a
 def test_a_name_without_images_is_not_called_a_label(tmp_path: Path) -> None:
     images, labels = coloured(30, seed=0)
     np.savez(tmp_path / "four.npz", images=images, labels=labels, classes=np.array(["a", "b", "c", "d"]))
-    with pytest.raises(UsageError, match="no training images of class 3") as caught:
+    with pytest.raises(UsageError, match=r"no training images of class 'd'\.") as caught:
         load_images(TeacherOrder(str(tmp_path / "four.npz"), "out"))
     assert caught.value.why.startswith("4 classes are named, ")
+
+
+def test_of_many_classes_without_images_some_are_named_and_the_others_counted(tmp_path: Path) -> None:
+    images, labels = coloured(30, seed=0)
+    np.savez(tmp_path / "ten.npz", images=images, labels=labels, classes=np.array(list("abcdefghij")))
+    with pytest.raises(UsageError, match=r"of class 'd', 'e', 'f', 'g', 'h' and 2 more\."):
+        load_images(TeacherOrder(str(tmp_path / "ten.npz"), "out"))
+
+
+def test_an_empty_class_folder_is_called_by_its_name(tmp_path: Path) -> None:
+    _folders(tmp_path, ("bird", "cat"), side_px=8)
+    (tmp_path / "dog").mkdir()
+    with pytest.raises(UsageError, match=r"no training images of class 'dog'\."):
+        load_images(TeacherOrder(str(tmp_path), "out"))
 
 
 def test_a_size_that_no_teacher_can_have_is_said_to_be_that_of_the_first_picture(tmp_path: Path) -> None:

@@ -70,11 +70,19 @@ def test_the_choice_follows_from_the_seed() -> None:
     assert not torch.equal(_poisoned(seed=3).triggered, _poisoned(seed=4).triggered)
 
 
-@pytest.mark.parametrize("share", [0.001, 0.7])
-def test_a_share_that_plants_nothing_or_needs_too_many_is_refused(share: float) -> None:
-    with pytest.raises(UsageError, match="plants no backdoor") as caught:
+@pytest.mark.parametrize(
+    ("share", "what", "why", "remedy"),
+    [
+        (0.001, "is none of 300 images, which plants no backdoor", "", "larger share"),
+        (0.7, "is 210 of 300 images, which are more than can be poisoned", "Only 200 are not", "smaller share"),
+    ],
+)
+def test_a_share_that_plants_nothing_or_needs_too_many_is_refused(
+    share: float, what: str, why: str, remedy: str
+) -> None:
+    with pytest.raises(UsageError, match=what) as caught:
         _poisoned(share=share)
-    assert caught.value.where == "--poison" and "200" in caught.value.why
+    assert caught.value.where == "--poison" and why in caught.value.why and remedy in caught.value.remedy
 
 
 def test_the_trigger_stays_in_its_corner_though_images_are_cropped_and_mirrored() -> None:
