@@ -27,7 +27,8 @@ def run_batch(plan: BatchPlan, *, runner: str = TORCH_RUNNER) -> Generator[Batch
     Raises:
         AuditError: The batch as a whole cannot be run: its folder, its device or its cluster.
     """
-    folder, tasks = BatchFolder(plan), plan.tasks()
+    folder = BatchFolder(plan)
+    tasks = folder.tasks
     with contextlib.ExitStack() as resources:
         if plan.ray is None:
             slots = local_slots(plan.options, plan.jobs)
@@ -40,7 +41,7 @@ def run_batch(plan: BatchPlan, *, runner: str = TORCH_RUNNER) -> Generator[Batch
         earlier = [found for task in tasks if (found := earlier_outcome(task)) is not None]
         outcomes |= {outcome.task.folder: outcome for outcome in earlier}
         write_summary(tuple(outcomes.values()), folder.path)
-        yield BatchPlanned(len(tasks), len(earlier), jobs)
+        yield BatchPlanned(len(tasks), sum(outcome.status == "done" for outcome in earlier), jobs)
         for outcome in earlier:
             yield AuditEnded(outcome)
         known = {outcome.task.folder for outcome in earlier}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -36,7 +38,7 @@ class BatchPlan:
     """Many audits with the same choices.
 
     Attributes:
-        files: The teachers; one that is named twice is audited once.
+        files: The teachers; one that is named twice is audited once, also where its names are two paths or links.
         seeds: Every file is audited once with each.
         out: Folder of the batch.
         options: The choices for all of them; its file, folder and seed are not used.
@@ -67,25 +69,52 @@ class BatchPlan:
             raise UsageError(
                 f"The number of audits at a time cannot be {self.jobs}.", where="--jobs", remedy="Give at least 1."
             )
-        missing = [file for file in self.files if not Path(absolute(file)).exists()]
-        if missing:
-            raise UsageError(
-                f"{len(missing)} of {len(self.files)} teacher files do not exist.",
-                where=", ".join(missing[:3]) + (", ..." if len(missing) > 3 else ""),
-                remedy="Check the paths; nothing has been started.",
-            )
+        if not self.resume:  # else it is its folder that knows which files it has begun with
+            self.check_files()
         if self.options.data is not None and not Path(absolute(self.options.data)).exists():
             raise UsageError("There are no such images.", where=f"--data {self.options.data}", remedy="Check the path.")
 
-    def tasks(self) -> tuple[AuditTask, ...]:
-        """One per file and seed, in the order given."""
-        files = dict.fromkeys(absolute(file) for file in self.files)
+    def check_files(self, begun: Sequence[str] = ()) -> None:
+        """Sees to it that the teachers are there; those that the batch has ``begun`` with may have gone since.
+
+        Raises:
+            UsageError: Some are not.
+        """
+        known = set(begun)
+        named = self._named(begun).items()
+        missing = [file for path, file in named if path not in known and not Path(path).exists()]
+        if missing:
+            raise UsageError(
+                f"{len(missing)} of {len(named)} teacher files do not exist.",
+                where=", ".join(missing[:3]) + (", ..." if len(missing) > 3 else ""),
+                remedy="Check the paths; nothing has been started.",
+            )
+
+    def tasks(self, begun: Sequence[str] = ()) -> tuple[AuditTask, ...]:
+        """One per file and seed, in the order given.
+
+        Args:
+            begun: The files of a batch that goes on, by the paths of its audits; they keep these.
+        """
         shared, out = with_absolute_paths(self.options), Path(absolute(self.out))
         return tuple(
             AuditTask(replace(shared, teacher_file=file, seed=seed, out=str(out / folder_name(file, seed))))
-            for file in files
+            for file in self._named(begun)
             for seed in dict.fromkeys(self.seeds)
         )
+
+    def _named(self, begun: Sequence[str]) -> dict[str, str]:
+        """The absolute path by which each teacher is opened, and what the user calls it.
+
+        Which paths are one file is told with links and ``..`` resolved; none is opened by another name than it has, for
+        what a link leads to may lack the suffix and the files beside it.
+        """
+        known, paths = set(begun), {os.path.realpath(file): file for file in reversed(begun)}
+        named: dict[str, str] = {}
+        for file in self.files:
+            path = absolute(file)
+            named.setdefault(path if path in known else paths.setdefault(os.path.realpath(path), path), file)
+        return named
 
 
 def folder_name(file: str, seed: int) -> str:

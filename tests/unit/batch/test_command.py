@@ -79,6 +79,15 @@ def test_all_done_is_exit_0_and_a_second_run_has_nothing_to_do(
     assert "started" not in said and "1 of them by an earlier run" in said
 
 
+def test_a_file_in_the_place_of_the_folder_is_not_to_be_continued(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").touch()
+    assert command(names=("good.pth",)) == 2
+    said = capsys.readouterr().err
+    assert "It is a file." in said and "new folder with --out" in said and "--resume" not in said
+
+
 def test_the_options_of_distill_reach_every_audit(command: Command, tmp_path: Path) -> None:
     how = "--method zskt --defense sv --student wrn-16-1 --steps 7 --precision fp32 --trigger sig --target 3 --compare"
     facts = "--arch wrn-16-2 --classes 5 --size 16x16 --mean .1,.2,.3 --std .4,.5,.6 --answers logits"

@@ -7,6 +7,7 @@ import csv
 import hashlib
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -172,12 +173,65 @@ def test_a_file_beside_it_that_has_changed_is_not_covered_either(make_batch: Mak
     assert str(data) in summary(plan)[0]["message"]
 
 
-def test_other_options_are_another_batch(make_batch: MakeBatch) -> None:
-    plan = make_batch("good.pth")
+@pytest.mark.parametrize("name", ["good", "dies"])
+def test_other_options_are_another_batch_once_an_audit_has_begun(make_batch: MakeBatch, name: str) -> None:
+    plan = make_batch("foreign.pth", f"{name}.pth")
     drained(plan)
     other = replace(plan, options=AuditPlan("", "", steps=3, device="cpu"), resume=True)
     with pytest.raises(UsageError, match="other options"):
         drained(other)
+
+
+def test_options_with_which_no_audit_could_begin_may_be_corrected(make_batch: MakeBatch) -> None:
+    plan = make_batch("foreign.pth", options=AuditPlan("", "", target_class=99, device="cpu"))
+    drained(plan)
+    corrected = make_batch("foreign.pth", "good.pth", resume=True)
+    assert statuses(drained(corrected)) == {"foreign": "refused", "good": "done"}
+    assert statuses(drained(corrected)) == {"foreign": "refused", "good": "done"}, "they are the batch's from now on"
+
+
+def test_files_that_have_gone_since_the_batch_began_are_rows_of_it(make_batch: MakeBatch) -> None:
+    plan = make_batch("good.pth", "dies.pth")
+    drained(plan)
+    for file in plan.files:
+        Path(file).unlink()
+    more = make_batch("more.pth", resume=True)
+    again = drained(replace(more, files=(*plan.files, *more.files)))
+    assert isinstance(again[0], BatchPlanned) and again[0].finished == 1
+    assert statuses(again) == {"good": "done", "dies": "failed", "more": "done"}
+    good, dies, _ = summary(plan)
+    assert len(good["sha256"]) == 64 and good["student_accuracy"] == "0.9"
+    assert dies["message"].startswith(f"The teacher file is gone. ({plan.files[1]})") and "--resume" in dies["message"]
+
+
+def test_a_file_that_was_never_there_is_bad_usage_of_a_batch_that_goes_on_too(make_batch: MakeBatch) -> None:
+    plan = make_batch("good.pth")
+    drained(plan)
+    with pytest.raises(UsageError, match="1 of 2 teacher files do not exist") as caught:
+        drained(replace(plan, files=(*plan.files, "/no/such.pth"), resume=True))
+    assert caught.value.where == "/no/such.pth"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links are made")
+def test_a_batch_that_goes_on_knows_its_files_by_other_paths_too(make_batch: MakeBatch, tmp_path: Path) -> None:
+    plan = make_batch("good.pth")
+    link = tmp_path / "link.pth"
+    link.symlink_to(plan.files[0])
+    drained(replace(plan, files=(str(link),)))
+    for file in (plan.files[0], f"{tmp_path}/teachers/../link.pth"):
+        again = drained(replace(plan, files=(file,), resume=True))
+        assert [type(event) for event in again].count(AuditStarted) == 0
+        assert [row["file"] for row in summary(plan)] == [str(link)]
+
+
+def test_a_batch_that_knew_two_paths_of_a_file_as_two_files_goes_on(make_batch: MakeBatch, tmp_path: Path) -> None:
+    plan = make_batch("good.pth")
+    files = (plan.files[0], f"{tmp_path}/teachers/../teachers/good.pth")
+    BatchFolder(plan).begin()
+    stored = Path(plan.out) / "batch.json"
+    stored.write_text(json.dumps(json.loads(stored.read_text()) | {"files": files}))
+    drained(replace(plan, files=files, resume=True))
+    assert [row["file"] for row in summary(plan)] == list(files)
 
 
 def test_a_folder_in_use_is_refused_and_left_alone(make_batch: MakeBatch, tmp_path: Path) -> None:

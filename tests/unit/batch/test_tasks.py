@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,17 @@ def test_what_is_named_twice_is_audited_once(make_batch: MakeBatch, monkeypatch:
     monkeypatch.chdir(Path(plan.files[0]).parent)
     again = make_batch("a.pth", files=(plan.files[0], "a.pth"), seeds=(0, 0))
     assert len(plan.tasks()) == len(again.tasks()) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links are made")
+def test_two_paths_of_one_file_are_one_and_the_first_is_opened(make_batch: MakeBatch, tmp_path: Path) -> None:
+    file = make_batch("a/blob").files[0]
+    (tmp_path / "one.pth").symlink_to(file)
+    (tmp_path / "two.pth").symlink_to(file)
+    around = f"{tmp_path}/teachers/a/../a/blob"
+    for files in ((f"{tmp_path}/one.pth", f"{tmp_path}/two.pth", file), (around, file), (file, around)):
+        tasks = make_batch("a/blob", files=files).tasks()
+        assert [task.plan.teacher_file for task in tasks] == [files[0]]
 
 
 def test_folders_of_different_audits_never_collide() -> None:
