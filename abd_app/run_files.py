@@ -81,6 +81,18 @@ def left_before_plan(folder: Path) -> list[Path]:
     return [*parts_left(folder / PLAN), *([checkpoints] if bare else [])]
 
 
+def clear_unsaved(folder: Path) -> None:
+    """Removes the plan of a run that has ended without a checkpoint, unless something else is there by now.
+
+    The folder itself stays, empty.
+    """
+    checkpoints = (folder / CHECKPOINT).parent
+    with contextlib.suppress(OSError):  # what somebody else has put there, or taken away, is not the run's
+        if not is_running(folder) and all(one.name in (PLAN, checkpoints.name) for one in folder.iterdir()):
+            checkpoints.rmdir()
+            (folder / PLAN).unlink()
+
+
 def json_object(path: Path) -> dict[str, Any] | None:
     """The content of a JSON file that holds an object; ``None`` if it does not, or cannot be read."""
     try:

@@ -21,6 +21,7 @@ from abd_app.run_files import (
     HeldElsewhereError,
     RunLock,
     changed_file,
+    clear_unsaved,
     finished_report,
     left_before_plan,
 )
@@ -69,10 +70,7 @@ class RunFolder:
 
     def _clear(self, made: list[Path]) -> None:
         """Removes what :meth:`begin` has written, unless something else is there by now."""
-        with contextlib.suppress(OSError):  # what somebody else has put there, or taken away, is not ours
-            if all(one.name in (PLAN, self._checkpoint.parent.name) for one in self.path.iterdir()):
-                self._checkpoint.parent.rmdir()
-                (self.path / PLAN).unlink()
+        clear_unsaved(self.path)
         for folder in reversed(made):
             with contextlib.suppress(OSError):
                 folder.rmdir()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +16,7 @@ from abd_app.events import AuditFailed
 from abd_app.export.files import check_new_folder, write_text
 from abd_app.plan import AuditPlan
 from abd_app.plan_paths import with_absolute_paths
-from abd_app.run_files import PLAN, changed_file, file_sha256, finished_report
+from abd_app.run_files import PLAN, changed_file, clear_unsaved, file_sha256, finished_report
 
 _BATCH = "batch.json"
 _NAMED = 5
@@ -149,6 +151,15 @@ def _finished(task: AuditTask, *, gone: bool) -> Outcome | None:
         ),
         sha256=file_sha256(task.plan.teacher_file),
     )
+
+
+def remove_unsaved(tasks: Sequence[AuditTask]) -> None:
+    """Removes the folders of audits that ended without a checkpoint: of engines that were ended by force."""
+    for task in tasks:
+        folder = Path(task.plan.out)
+        clear_unsaved(folder)
+        with contextlib.suppress(OSError):  # it was never made, or something is in it
+            folder.rmdir()
 
 
 def continued(plan: AuditPlan) -> AuditPlan:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Generator
 
-from abd_app.batch.folder import BatchFolder, earlier_outcome
+from abd_app.batch.folder import BatchFolder, earlier_outcome, remove_unsaved
 from abd_app.batch.local_pool import local_pool, local_slots
 from abd_app.batch.outcome import AuditEnded, BatchEvent, BatchFinished, BatchPlanned, Outcome, unfinished
 from abd_app.batch.ray_pool import RayPool
@@ -30,6 +30,7 @@ def run_batch(plan: BatchPlan, *, runner: str = TORCH_RUNNER) -> Generator[Batch
     folder = BatchFolder(plan)
     tasks = folder.tasks
     with contextlib.ExitStack() as resources:
+        resources.callback(remove_unsaved, tasks)  # once no process is left
         if plan.ray is None:
             slots = local_slots(plan.options, plan.jobs)
             jobs: int | None = len(slots)

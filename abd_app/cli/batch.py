@@ -44,7 +44,7 @@ from abd_app.cli.options import (
 )
 from abd_app.cli.reporting import failures_reported, print_json
 from abd_app.command import target_from_text, trigger_from_text
-from abd_app.errors import RunFailedError, UsageError
+from abd_app.errors import RunCancelledError, RunFailedError, UsageError
 from abd_app.plan import AuditPlan
 
 _SOME_FAILED = RunFailedError.exit_code
@@ -106,11 +106,16 @@ def _run(
     with contextlib.redirect_stdout(sys.stderr):
         plan = BatchPlan(files, seeds, out, options, jobs, ray, resume)
         progress = BatchPrinter()
-        with contextlib.closing(run_batch(plan)) as events:
-            for event in events:
-                progress.show(event)
-                if isinstance(event, BatchFinished):
-                    rows = [row(outcome) for outcome in event.outcomes]
+        try:
+            with contextlib.closing(run_batch(plan)) as events:
+                for event in events:
+                    progress.show(event)
+                    if isinstance(event, BatchFinished):
+                        rows = [row(outcome) for outcome in event.outcomes]
+        except KeyboardInterrupt:
+            if not progress.audits:  # nothing to go on with
+                raise
+            raise _cancelled(progress, out) from None
     done = sum(row["status"] == "done" for row in rows)
     if as_json:
         print_json({"folder": str(Path(out).absolute()), "done": done, "failed": len(rows) - done, "audits": rows})
@@ -118,6 +123,14 @@ def _run(
         print(f"{done} of {len(rows)} audits are done; the summary is {Path(out) / 'summary.html'}")
     if done < len(rows):
         raise typer.Exit(_SOME_FAILED)
+
+
+def _cancelled(progress: BatchPrinter, out: str) -> RunCancelledError:
+    return RunCancelledError(
+        f"Cancelled: {progress.done} of {progress.audits} audits are done.",
+        where=str(Path(out).absolute()),
+        remedy="Continue the batch with the same command and --resume.",
+    )
 
 
 def _seeds(text: str) -> tuple[int, ...]:

@@ -11,15 +11,24 @@ from abd_app.batch.tasks import AuditTask
 
 
 class BatchPrinter:
-    """Counts what has ended and says so."""
+    """Counts what has ended and says so.
+
+    Attributes:
+        audits: How many there are; 0 until the batch has begun.
+    """
 
     def __init__(self) -> None:
-        self._audits = self._ended = self._failed = 0
+        self.audits = self._ended = self._failed = 0
+
+    @property
+    def done(self) -> int:
+        """How many are done."""
+        return self._ended - self._failed
 
     def show(self, event: BatchEvent) -> None:
         """Prints what a person wants to know of ``event``."""
         if isinstance(event, BatchPlanned):
-            self._audits = event.audits
+            self.audits = event.audits
             at_a_time = "" if event.jobs is None else f", {event.jobs} at a time"
             earlier = f", {event.finished} of them by an earlier run" if event.finished else ""
             console.say(f"{event.audits} audits{earlier}{at_a_time}")
@@ -32,7 +41,7 @@ class BatchPrinter:
 
     def _counts(self) -> str:
         failed = f", {self._failed} failed" if self._failed else ""
-        return f"[{self._ended} of {self._audits} ended{failed}]"
+        return f"[{self._ended} of {self.audits} ended{failed}]"
 
 
 def _name(task: AuditTask) -> str:

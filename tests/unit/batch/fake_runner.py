@@ -1,6 +1,7 @@
 """A runner without torch for the engine child: what an audit does is told by the name of its teacher file.
 
-``foreign*`` is refused, ``dies*`` is killed, ``waits*`` goes on for ever; all others end with a report.
+``foreign*`` is refused, ``dies*`` is killed, ``waits*`` goes on for ever, ``deaf*`` hears nothing before its first
+checkpoint; all others end with a report.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ def run_audit(
         check_new_folder(out, "", passed_over=left_before_plan(out))
         (out / "checkpoint").mkdir(parents=True, exist_ok=True)
         (out / "plan.json").write_text(plan.to_json(), encoding="utf-8")
+    if name.startswith("deaf"):
+        time.sleep(60)
     seen = {key: os.environ.get(key) for key in SEEN} | {"pid": os.getpid(), "resume": plan.resume}
     (out / "seen.json").write_text(json.dumps(seen), encoding="utf-8")
     yield PhaseStarted("distilling", "student", 0)

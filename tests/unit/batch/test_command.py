@@ -136,12 +136,13 @@ def test_without_ray_the_line_that_installs_it_is_told(
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent")
 @pytest.mark.parametrize(("name", "exit_code"), [("SIGINT", 130), ("SIGTERM", 130), ("SIGKILL", -9)])
 def test_no_audit_outlives_the_batch(make_batch: MakeBatch, tmp_path: Path, name: str, exit_code: int) -> None:
-    files, out = make_batch("waits1.pth", "waits2.pth").files, tmp_path / "out"
+    files, out = make_batch("good.pth", "waits1.pth", "waits2.pth").files, tmp_path / "out"
     words = ["batch", *files, "--out", str(out), "--device", "cpu", "--jobs", "2"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    program = subprocess.Popen([sys.executable, "-c", AS_A_PROGRAM, *words], env=environment, stderr=subprocess.PIPE)
+    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    program = subprocess.Popen([sys.executable, "-c", AS_A_PROGRAM, *words, "--json"], env=environment, **streams)
     try:
-        seen = _eventually(lambda: [*out.glob("*/seen.json")], lambda found: len(found) == 2)
+        seen = _eventually(lambda: [*out.glob("*/seen.json")], lambda found: len(found) == 3)
         time.sleep(0.2)  # whoever wrote it has closed it
         pids = [json.loads(path.read_text())["pid"] for path in seen]
         program.send_signal(signal.Signals[name])
@@ -149,9 +150,11 @@ def test_no_audit_outlives_the_batch(make_batch: MakeBatch, tmp_path: Path, name
         assert _eventually(lambda: [pid for pid in pids if not is_gone(pid)], lambda left: not left) == []
     finally:
         program.kill()
-        program.communicate()
+        printed, told = program.communicate()
     with (out / "summary.csv").open(newline="") as file:
-        assert [row["status"] for row in csv.DictReader(file)] == ["unfinished"] * 2
+        assert [row["status"] for row in csv.DictReader(file)] == ["done", *["unfinished"] * 2]
+    said = f"abd-app: Cancelled: 1 of 3 audits are done.\n  where: {out}\n  what to do: Continue the batch with"
+    assert printed == "" and (said in told) == (exit_code == 130)
 
 
 def _eventually(look: Callable[[], list[Any]], enough: Callable[[list[Any]], bool], limit_s: float = 20.0) -> list[Any]:

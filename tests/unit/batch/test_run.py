@@ -261,6 +261,19 @@ def test_closing_the_batch_ends_its_processes_and_keeps_a_summary(make_batch: Ma
     assert [row["status"] for row in summary(plan)] == ["done", "unfinished", "unfinished", "done"]
 
 
+def test_engines_that_are_ended_before_their_first_checkpoint_leave_no_folder(make_batch: MakeBatch) -> None:
+    plan = make_batch("deaf.pth", "waits.pth")
+    with contextlib.closing(run_batch(plan, runner=RUNNER)) as events:
+        for _ in range(2):
+            next(event for event in events if isinstance(event, AuditStarted))
+        limit_s = time.monotonic() + 20
+        while len([*Path(plan.out).glob("deaf*/plan.json"), *Path(plan.out).glob("waits*/seen.json")]) < 2:
+            assert time.monotonic() < limit_s
+            time.sleep(0.05)
+        time.sleep(0.2)  # whoever wrote them has closed them
+    assert [path.name.partition("-")[0] for path in Path(plan.out).iterdir() if path.is_dir()] == ["waits"]
+
+
 def test_each_audit_is_confined_to_its_slot(make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_pool, "_cores", lambda: 6)
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
