@@ -182,8 +182,9 @@ def print_card(card: TeacherCard) -> None:
         for finding in (finding for finding in card.findings if finding.severity == severity):
             print(f"\n{visible(_finding(finding))}")
     for question in card.questions:
-        guess = f" Guess: {question.guess} ({question.why.removesuffix('.')})." if question.guess else ""
-        print(f"\n{visible(f'needed: {question.prompt}{guess}')}\n  {visible(f'answer with {question.option}')}")
+        why = question.why.removesuffix(".")
+        known = f" Guess: {question.guess} ({why})." if question.guess else f" {why}." if why else ""
+        print(f"\n{visible(f'needed: {question.prompt}{known}')}\n  {visible(f'answer with {question.option}')}")
 
 
 def _card_rows(card: TeacherCard) -> list[tuple[str, str]]:

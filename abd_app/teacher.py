@@ -32,7 +32,7 @@ class Question:
         fact: ``architecture``, ``input_size`` or ``mean_std``.
         prompt: What to ask the user.
         guess: The proposed answer in the syntax of the command-line option; empty if there is none.
-        why: Where the guess comes from.
+        why: Where the guess comes from; without one, what is known instead.
         option: The command-line option(s) that answer it, e.g. ``--size HxW``.
     """
 

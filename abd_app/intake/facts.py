@@ -153,27 +153,28 @@ def _check(candidate: Candidate, facts: TeacherFacts) -> None:
 def _questions(
     candidate: Candidate, facts: TeacherFacts, *, size: tuple[int, int] | None, asks_normalisation: bool
 ) -> tuple[Question, ...]:
-    questions = []
     if candidate.network is None:
-        best = candidate.nearest[0]
-        questions.append(
-            Question(
-                "architecture",
-                "Which architecture is it? None fits these weights exactly.",
-                best.architecture,
-                "Nearest: " + "; ".join(fit.describe() for fit in candidate.nearest),
-                "--arch NAME",
-            )
+        # The nearest one is no guess: it does not fit. Of what images it takes, nothing can be said before it is known.
+        prompt = (
+            "Which architecture is it? None that the app knows fits these weights: if it is another one, or one "
+            "made for another image size, export the model as ONNX and open that."
         )
-    likely = candidate.architecture or candidate.nearest[0].architecture
+        nearest = "Nearest: " + "; ".join(fit.describe() for fit in candidate.nearest)
+        return (Question("architecture", prompt, "", nearest, "--arch NAME"),)
+    questions = []
     if size is None:
-        guess = proposed_input_size(candidate.proposed) or guess_input_size(likely, candidate.network)
+        guess = proposed_input_size(candidate.proposed) or guess_input_size(candidate.architecture, candidate.network)
         prompt = "How large are the images the teacher was trained on?"
         questions.append(Question("input_size", prompt, guess.text, guess.why, "--size HxW"))
     if asks_normalisation:
         channels = candidate.channels or 3
         guess = proposed_mean_std(candidate.proposed, channels) or guess_mean_std(
-            likely, channels, candidate.num_classes, candidate.stated.dataset, candidate.network, size
+            candidate.architecture,
+            channels,
+            candidate.num_classes,
+            candidate.stated.dataset,
+            candidate.network,
+            size,
         )
         prompt = "How were the training images normalised? The weights do not show it."
         questions.append(Question("mean_std", prompt, guess.text, guess.why, "--mean a,b,c --std a,b,c"))

@@ -68,6 +68,18 @@ def test_a_name_begins_no_line_of_its_own_and_steers_no_terminal(capsys: pytest.
     assert not [line for line in lines if line.startswith("[2 of 2") or "\x1b" in line]
 
 
+@pytest.mark.parametrize(
+    ("guess", "said"), [("wrn-16-2", "Which? Guess: wrn-16-2 (By its keys)."), ("", "Which? By its keys.")]
+)
+def test_a_question_without_a_guess_says_what_is_known(
+    capsys: pytest.CaptureFixture[str], guess: str, said: str
+) -> None:
+    question = Question("architecture", "Which?", guess, "By its keys.", "--arch NAME")
+    facts = (None, None, None, None, None, None, None)
+    console.print_card(TeacherCard("a.pth", "ab", 1, "PyTorch", *facts, 1, 0, questions=(question,)))
+    assert capsys.readouterr().out.endswith(f"\n\nneeded: {said}\n  answer with --arch NAME\n")
+
+
 @pytest.mark.parametrize(("pace_s", "left"), [(1, "6 s left"), (60, "6 min left")])
 def test_a_sparse_line_says_how_long_it_will_take(capsys: pytest.CaptureFixture[str], pace_s: float, left: str) -> None:
     now = [0.0]

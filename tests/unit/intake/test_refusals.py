@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import safetensors
+import timm
 import torch
 from safetensors.torch import save_file
 from torch import nn
@@ -42,11 +43,20 @@ def test_near_miss_is_a_question_for_the_card_and_a_refusal_for_the_run(
     wrn: nn.Module, saved: Save, facts: TeacherFacts
 ) -> None:
     path = saved(wrn.state_dict() | {"block2.layer.0.gate.weight": torch.rand(3)})
-    question = inspect_teacher(path, TeacherFacts()).questions[0]
-    assert (question.fact, question.guess, question.option) == ("architecture", "wrn-16-1", "--arch NAME")
+    (question,) = inspect_teacher(path, TeacherFacts()).questions
+    assert (question.fact, question.guess, question.option) == ("architecture", "", "--arch NAME")
+    assert "as ONNX" in question.prompt and question.why.startswith("Nearest: wrn-16-1: 1 unexpected")
     with pytest.raises(TeacherRefusedError, match="No architecture") as caught:
         open_teacher(path, facts)
     assert "block2.layer.0.gate.weight" in caught.value.why
+
+
+def test_a_transformer_for_another_image_size_is_not_guessed_to_be_one_that_cannot_be(saved: Save) -> None:
+    network = timm.create_model("vit_tiny_patch16_224", num_classes=5, img_size=(32, 48))
+    card = inspect_teacher(saved(network.state_dict()), TeacherFacts())
+    (question,) = card.questions
+    assert (card.architecture, card.input_size, question.guess) == (None, None, "")
+    assert "another image size" in question.prompt and "pos_embed: 1x7x192 in the file" in question.why
 
 
 @pytest.mark.parametrize(
