@@ -5,7 +5,7 @@
 
 Prints rows for the table of ``cifar10.py``, which reads ``--images`` in the same forms; ``--own`` reads them too.
 "Labels" are what a student is told: the bounded teacher's answers, and about images of a class that stands out those of
-its copy that unlearned, which alone is "purified".
+its copy that unlearned. "Purified" is what ``--student purified`` exports.
 """
 
 from __future__ import annotations
@@ -31,10 +31,12 @@ from rivals.plain_kd import distil_on_images  # noqa: E402
 
 from abd_app.command import target_from_text, trigger_from_text  # noqa: E402
 from abd_app.distill.answering import AnsweringTeacher  # noqa: E402
-from abd_app.distill.assemble import purification  # noqa: E402
+from abd_app.distill.assemble import purification, purified  # noqa: E402
 from abd_app.distill.compute.device import Compute, choose_compute  # noqa: E402
 from abd_app.distill.defences.bounds import BOUND_STDS, bound_activations  # noqa: E402
+from abd_app.distill.defences.judged import JudgedNetwork  # noqa: E402
 from abd_app.distill.recipe import choose_recipe  # noqa: E402
+from abd_app.distill.unlearning.teacher_retrospection import TeacherRetrospection  # noqa: E402
 from abd_app.events import TargetSearched  # noqa: E402
 from abd_app.intake import open_teacher  # noqa: E402
 from abd_app.measure import LabelledSet, Meter, build_trigger  # noqa: E402
@@ -53,10 +55,11 @@ def main() -> None:
         if not bound_activations(network, stds):
             break  # nothing to bound
         rows.append((f"bounds, {stds:g} std", meter.measure(network)))
-    answering, target = _purified(teacher, compute, options.seed)
+    answering, retrospection, target = _unlearned(teacher, compute, options.seed)
     rows.append(("labels", meter.measure(_Labels(answering))))
-    answering.adopt_second_opinion()
-    rows.append(("purified", meter.measure(answering.network)))
+    purer = purified(teacher, answering, retrospection)
+    judges = [("purified, its judge alone", purer.judge)] if isinstance(purer, JudgedNetwork) else []
+    rows += [(name, meter.measure(network)) for name, network in (*judges, ("purified", purer))]
     pruning = {}
     for u in options.u:
         network, pruning[u] = _pruned(teacher, compute.device, u)
@@ -156,14 +159,17 @@ class _Labels(nn.Module):
         return self._answering(images).logits
 
 
-def _purified(teacher: Teacher, compute: Compute, seed: int) -> tuple[AnsweringTeacher, dict[str, object]]:
-    """The teacher after bounds and Self-Retrospection, and what the search for a target class gave."""
+def _unlearned(
+    teacher: Teacher, compute: Compute, seed: int
+) -> tuple[AnsweringTeacher, TeacherRetrospection, dict[str, object]]:
+    """The teacher after bounds and Self-Retrospection, that, and what its search for a target class gave."""
     recipe = choose_recipe("fast" if teacher.card.batchnorm_layers else "ood", "abd", "quick", None)
     answering, retrospection = purification(teacher, recipe, compute=compute, seed=seed)
     for _ in retrospection.run():
         pass
     (searched,) = [event for event in retrospection.report() if isinstance(event, TargetSearched)]
-    return answering, {"class": searched.target, "p": searched.p_value, "unlearned": searched.unlearned}
+    found = {"class": searched.target, "p": searched.p_value, "unlearned": searched.unlearned}
+    return answering, retrospection, found
 
 
 def _tensor(images: object) -> torch.Tensor:

@@ -8,8 +8,17 @@ from torch import nn
 
 from abd_app.audit.learning import draw_pictures, note_missing_bounds
 from abd_app.audit.opening import OpenAudit
-from abd_app.distill.assemble import purification
+from abd_app.distill.assemble import purification, purified
+from abd_app.distill.defences.judged import JudgedNetwork
 from abd_app.events import Event, FindingMade, PhaseStarted, StepDone, TargetSearched
+from abd_app.teacher import Finding
+
+_JUDGED = Finding(
+    "info",
+    "The purified model is two networks",
+    "It answers as the teacher does, as far as a copy that unlearned the backdoor bears it out. So its file is twice "
+    "as large, and an image takes it twice as long.",
+)
 
 
 def purify(audit: OpenAudit) -> Generator[Event, None, nn.Module]:
@@ -17,6 +26,7 @@ def purify(audit: OpenAudit) -> Generator[Event, None, nn.Module]:
 
     Returns:
         A network of the teacher's architecture and, but for what was unlearned, its weights; the bounds are part of it.
+        Where a class stands out by its margin, the teacher itself, judged by that network.
     """
     yield from note_missing_bounds(audit)
     answering, retrospection = purification(
@@ -35,8 +45,9 @@ def purify(audit: OpenAudit) -> Generator[Event, None, nn.Module]:
         yield from audit.note(event.finding) if isinstance(event, FindingMade) else (event,)
     for finding in answering.microbatches.findings():
         yield from audit.note(finding)
-    answering.adopt_second_opinion()
-    network = answering.bounds.built_into(answering.network)
+    network = purified(audit.teacher, answering, retrospection)
+    if isinstance(network, JudgedNetwork):
+        yield from audit.note(_JUDGED)
     audit.record.steps = steps
     audit.record.student_parameters = sum(parameter.numel() for parameter in network.parameters())
     yield PhaseStarted("measuring", "student", steps)

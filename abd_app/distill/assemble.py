@@ -8,10 +8,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from abd_app.distill.answering import AnsweringTeacher
 from abd_app.distill.compute.device import Compute
 from abd_app.distill.defences.bounds import bound_activations
+from abd_app.distill.defences.judged import JudgedNetwork
 from abd_app.distill.defences.retrospection import PaperRetrospection
 from abd_app.distill.defences.vaccine import ShufflingVaccine
 from abd_app.distill.defences.voting import VotingVaccine
@@ -109,6 +111,21 @@ def purification(
     retrospection = _make_retrospection(alone, answering, spec, generator, lambda: _pictures(spec, seed, picture))
     assert isinstance(retrospection, TeacherRetrospection)
     return answering, retrospection
+
+
+def purified(teacher: Teacher, answering: AnsweringTeacher, retrospection: TeacherRetrospection) -> nn.Module:
+    """What ``answering`` has become once ``retrospection``, both of :func:`purification`, has run.
+
+    Returns:
+        The copy that unlearned, with its bounds as layers; or ``teacher`` as it was handed in, judged by this copy.
+        ``answering`` is used up.
+    """
+    answering.adopt_second_opinion()
+    copied, tolerance = answering.bounds.built_into(answering.network), retrospection.tolerance()
+    if tolerance is None:
+        return copied
+    network = answering.compute.place(copy.deepcopy(teacher.network).eval().requires_grad_(False))
+    return answering.compute.place(JudgedNetwork(network, copied, tolerance))
 
 
 def place_teacher(

@@ -51,8 +51,13 @@ def test_a_purified_teacher_is_exported_with_its_bounds(
 
     weights = load_file(Path(plan.out) / "student.safetensors")
     teacher = open_teacher(plan.teacher_file, plan.facts).network
-    changed = not torch.equal(weights["network.fc.weight"], teacher.state_dict()["network.fc.weight"])
-    assert changed == stands_out
+    as_given = teacher.state_dict()["network.fc.weight"]
+    judge = weights["judge.network.fc.weight" if stands_out else "network.fc.weight"]
+    assert torch.equal(judge, as_given) != stands_out
+    assert any(one["title"] == "The purified model is two networks" for one in report["findings"]) == stands_out
+    assert report["student"]["parameters"] == report["teacher"]["parameters"] * (2 if stands_out else 1)
+    if stands_out:
+        assert torch.equal(weights["network.network.fc.weight"], as_given) and weights["tolerance"] > 0
     assert any(name.endswith(".high") for name in weights)
     session = onnxruntime.InferenceSession(str(Path(plan.out) / "student.onnx"))
     loud = np.random.default_rng(0).random((16, 3, 8, 8), dtype=np.float32)

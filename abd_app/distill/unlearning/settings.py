@@ -36,6 +36,8 @@ class UnlearningSettings:
             bending leads to the class it is all of the way: there it costs no accuracy.
         beyond: The same where classes trade places: further than to where unlearning has come, which costs hardly any
             accuracy there.
+        tolerated: Where the purified teacher judges the answers of the one that was handed in, how much of a margin may
+            be lost, as a share of how far most classes can be driven.
     """
 
     search_steps: int = 60
@@ -60,3 +62,4 @@ class UnlearningSettings:
     temperature: float = 2.0
     how_far: float = 0.7
     beyond: float = 1.6
+    tolerated: float = 0.1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import statistics
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -211,6 +212,16 @@ class TeacherRetrospection:
             return 1.0
         now, _ = Labeller(self._teacher).label(images)
         return float((now.argmax(dim=1) == before.argmax(dim=1)).float().mean())
+
+    def tolerance(self) -> float | None:
+        """How much of a margin, in logits, an answer may lose in what unlearned, and still be believed.
+
+        ``None`` unless one class was unlearned that stands out by its margin: of others it has not been tried.
+        """
+        found, kind = self.search.margins, self.search.kind
+        if found is None or kind != "mark" or self.search.few or not self.targets:
+            return None
+        return self._settings.tolerated * max(0.0, statistics.median(found.margins))
 
     def state_dict(self) -> dict[str, Any]:
         """The outcome and, where something was unlearned, the weights of the second opinion's networks."""
