@@ -24,6 +24,14 @@ def absolute(path: str) -> str:
     return str(Path(path).expanduser().absolute())
 
 
+def is_there(path: str) -> bool:
+    """Whether there is a file or folder that may be looked at."""
+    try:
+        return Path(path).exists()
+    except OSError:
+        return False
+
+
 def _with_absolute_paths(trigger: TriggerSpec) -> TriggerSpec:
     # A misspelt name of a built-in one stays as it is; a picture that is gone is still a picture.
     path = Path(absolute(trigger.name))

@@ -31,7 +31,7 @@ from rivals.plain_kd import distil_on_images  # noqa: E402
 
 from abd_app.command import target_from_text, trigger_from_text  # noqa: E402
 from abd_app.distill.answering import AnsweringTeacher  # noqa: E402
-from abd_app.distill.assemble import purification, purified  # noqa: E402
+from abd_app.distill.assemble import assemble_purified, purification  # noqa: E402
 from abd_app.distill.compute.device import Compute, choose_compute  # noqa: E402
 from abd_app.distill.defences.bounds import BOUND_STDS, bound_activations  # noqa: E402
 from abd_app.distill.defences.judged import JudgedNetwork  # noqa: E402
@@ -57,7 +57,7 @@ def main() -> None:
         rows.append((f"bounds, {stds:g} std", meter.measure(network)))
     answering, retrospection, target = _unlearned(teacher, compute, options.seed)
     rows.append(("labels", meter.measure(_Labels(answering))))
-    purer = purified(teacher, answering, retrospection)
+    purer = assemble_purified(teacher, answering, retrospection)
     judges = [("purified, its judge alone", purer.judge)] if isinstance(purer, JudgedNetwork) else []
     rows += [(name, meter.measure(network)) for name, network in (*judges, ("purified", purer))]
     pruning = {}

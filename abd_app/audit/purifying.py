@@ -8,7 +8,7 @@ from torch import nn
 
 from abd_app.audit.learning import draw_pictures, note_missing_bounds
 from abd_app.audit.opening import OpenAudit
-from abd_app.distill.assemble import purification, purified
+from abd_app.distill.assemble import assemble_purified, purification
 from abd_app.distill.defences.judged import JudgedNetwork
 from abd_app.events import Event, FindingMade, PhaseStarted, StepDone, TargetSearched
 from abd_app.teacher import Finding
@@ -26,7 +26,7 @@ def purify(audit: OpenAudit) -> Generator[Event, None, nn.Module]:
 
     Returns:
         A network of the teacher's architecture and, but for what was unlearned, its weights; the bounds are part of it.
-        Where a class stands out by its margin, the teacher itself, judged by that network.
+        Where a class that stands out by its margin was unlearned, the teacher itself, judged by that network.
     """
     yield from note_missing_bounds(audit)
     answering, retrospection = purification(
@@ -45,7 +45,7 @@ def purify(audit: OpenAudit) -> Generator[Event, None, nn.Module]:
         yield from audit.note(event.finding) if isinstance(event, FindingMade) else (event,)
     for finding in answering.microbatches.findings():
         yield from audit.note(finding)
-    network = purified(audit.teacher, answering, retrospection)
+    network = assemble_purified(audit.teacher, answering, retrospection)
     if isinstance(network, JudgedNetwork):
         yield from audit.note(_JUDGED)
     audit.record.steps = steps

@@ -15,7 +15,7 @@ from abd_app.errors import RunFailedError, UsageError
 from abd_app.events import AuditFailed
 from abd_app.export.files import check_new_folder, write_text
 from abd_app.plan import AuditPlan
-from abd_app.plan_paths import with_absolute_paths
+from abd_app.plan_paths import is_there, with_absolute_paths
 from abd_app.run_files import PLAN, changed_file, clear_unsaved, file_sha256, finished_report
 
 _BATCH = "batch.json"
@@ -50,8 +50,8 @@ class BatchFolder:
         self._files = list(dict.fromkeys(task.plan.teacher_file for task in self.tasks))
         self._seeds, self._options = plan.seeds, with_absolute_paths(plan.options)
         if begun:
-            plan.check_files(begun.files)
             self._check_same_batch(begun)
+            plan.check_files(begun.files)
         else:
             goes_on = ", or continue the batch in it with --resume" if (self.path / _BATCH).is_file() else ""
             check_new_folder(self.path, f"Give a new folder with --out{goes_on}.")
@@ -112,7 +112,7 @@ class BatchFolder:
 
 def earlier_outcome(task: AuditTask) -> Outcome | None:
     """What an earlier run of the batch has finished, or why nothing can be; ``None``: the audit is still to be run."""
-    gone = not Path(task.plan.teacher_file).exists()
+    gone = not is_there(task.plan.teacher_file)
     found = _finished(task, gone=gone)
     if found is not None or not gone:
         return found

@@ -30,7 +30,7 @@ def run_batch(plan: BatchPlan, *, runner: str = TORCH_RUNNER) -> Generator[Batch
     folder = BatchFolder(plan)
     tasks = folder.tasks
     with contextlib.ExitStack() as resources:
-        resources.callback(remove_unsaved, tasks)  # once no process is left
+        resources.callback(remove_unsaved, tasks)  # once no process of this machine is left
         if plan.ray is None:
             slots = local_slots(plan.options, plan.jobs)
             jobs: int | None = len(slots)

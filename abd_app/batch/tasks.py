@@ -11,7 +11,7 @@ from pathlib import Path
 
 from abd_app.errors import UsageError
 from abd_app.plan import AuditPlan
-from abd_app.plan_paths import absolute, with_absolute_paths
+from abd_app.plan_paths import absolute, is_there, with_absolute_paths
 
 _STEM_LENGTH = 48
 _MARK_LENGTH = 12
@@ -71,7 +71,7 @@ class BatchPlan:
             )
         if not self.resume:  # else it is its folder that knows which files it has begun with
             self.check_files()
-        if self.options.data is not None and not Path(absolute(self.options.data)).exists():
+        if self.options.data is not None and not is_there(absolute(self.options.data)):
             raise UsageError("There are no such images.", where=f"--data {self.options.data}", remedy="Check the path.")
 
     def check_files(self, begun: Sequence[str] = ()) -> None:
@@ -82,12 +82,12 @@ class BatchPlan:
         """
         known = set(begun)
         named = self._named(begun).items()
-        missing = [file for path, file in named if path not in known and not Path(path).exists()]
+        missing = [file for path, file in named if path not in known and not is_there(path)]
         if missing:
             raise UsageError(
                 f"{len(missing)} of {len(named)} teacher files do not exist.",
                 where=", ".join(missing[:3]) + (", ..." if len(missing) > 3 else ""),
-                remedy="Check the paths; nothing has been started.",
+                remedy="Check the paths; nothing has been started." if not self.resume else "Check the paths.",
             )
 
     def tasks(self, begun: Sequence[str] = ()) -> tuple[AuditTask, ...]:

@@ -46,6 +46,7 @@ from abd_app.cli.reporting import failures_reported, print_json
 from abd_app.command import target_from_text, trigger_from_text
 from abd_app.errors import RunCancelledError, RunFailedError, UsageError
 from abd_app.plan import AuditPlan
+from abd_app.plan_paths import absolute
 
 _SOME_FAILED = RunFailedError.exit_code
 
@@ -118,7 +119,7 @@ def _run(
             raise _cancelled(progress, out) from None
     done = sum(row["status"] == "done" for row in rows)
     if as_json:
-        print_json({"folder": str(Path(out).absolute()), "done": done, "failed": len(rows) - done, "audits": rows})
+        print_json({"folder": absolute(out), "done": done, "failed": len(rows) - done, "audits": rows})
     else:
         print(f"{done} of {len(rows)} audits are done; the summary is {Path(out) / 'summary.html'}")
     if done < len(rows):
@@ -128,7 +129,7 @@ def _run(
 def _cancelled(progress: BatchPrinter, out: str) -> RunCancelledError:
     return RunCancelledError(
         f"Cancelled: {progress.done} of {progress.audits} audits are done.",
-        where=str(Path(out).absolute()),
+        where=absolute(out),
         remedy="Continue the batch with the same command and --resume.",
     )
 

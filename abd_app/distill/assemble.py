@@ -35,6 +35,8 @@ from abd_app.networks.pixels import PixelNetwork
 from abd_app.teacher import ImageSpec, Teacher
 
 _FEWEST_PATCHES = 1024
+_MOST_BYTES = 2_000_000_000
+"""Of the float32 weights of a judged network: an ONNX file holds 2 GiB."""
 
 
 def build_student(name: str, spec: ImageSpec, seed: int) -> PixelNetwork:
@@ -113,19 +115,20 @@ def purification(
     return answering, retrospection
 
 
-def purified(teacher: Teacher, answering: AnsweringTeacher, retrospection: TeacherRetrospection) -> nn.Module:
+def assemble_purified(teacher: Teacher, answering: AnsweringTeacher, retrospection: TeacherRetrospection) -> nn.Module:
     """What ``answering`` has become once ``retrospection``, both of :func:`purification`, has run.
 
     Returns:
-        The copy that unlearned, with its bounds as layers; or ``teacher`` as it was handed in, judged by this copy.
-        ``answering`` is used up.
+        The copy that unlearned, with its bounds as layers; or ``teacher`` as it was handed in, judged by this copy,
+        where both fit into one ONNX file. ``answering`` is used up.
     """
     answering.adopt_second_opinion()
-    copied, tolerance = answering.bounds.built_into(answering.network), retrospection.tolerance()
-    if tolerance is None:
+    copied, tolerance = answering.bounds.built_into(answering.network), retrospection.tolerance
+    weights = sum(tensor.numel() for tensor in copied.state_dict().values())
+    if tolerance is None or 2 * 4 * weights > _MOST_BYTES:
         return copied
-    network = answering.compute.place(copy.deepcopy(teacher.network).eval().requires_grad_(False))
-    return answering.compute.place(JudgedNetwork(network, copied, tolerance))
+    given = copy.deepcopy(teacher.network).eval().requires_grad_(False)
+    return answering.compute.place(JudgedNetwork(given, copied, tolerance))
 
 
 def place_teacher(

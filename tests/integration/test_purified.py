@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +15,9 @@ import torch
 from safetensors.torch import load_file
 
 from abd_app.audit import run_audit
+from abd_app.distill import assemble
 from abd_app.distill.answering import Answer, AnsweringTeacher
+from abd_app.distill.defences.judged import JudgedNetwork
 from abd_app.distill.unlearning import bending, margins
 from abd_app.events import AuditFinished, PhaseStarted, StepDone, TargetSearched
 from abd_app.export.onnx_student import export_onnx
@@ -62,9 +65,32 @@ def test_a_purified_teacher_is_exported_with_its_bounds(
     session = onnxruntime.InferenceSession(str(Path(plan.out) / "student.onnx"))
     loud = np.random.default_rng(0).random((16, 3, 8, 8), dtype=np.float32)
     (answers,) = session.run(None, {session.get_inputs()[0].name: loud})
-    with torch.no_grad():
-        unbounded = teacher(torch.from_numpy(loud)).numpy()
-    assert np.abs(answers - unbounded).max() > 1e-3, "noise goes beyond the bounds, and the file has them"
+    if not stands_out:
+        with torch.no_grad():
+            unbounded = teacher(torch.from_numpy(loud)).numpy()
+        assert np.abs(answers - unbounded).max() > 1e-3, "noise goes beyond the bounds, and the file has them"
+
+
+def test_two_networks_that_no_file_holds_are_not_exported(tiny_plan: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(margins, "SIGNIFICANT", 1.1)
+    monkeypatch.setattr(bending, "_LEAST_SHARE", 1.1)
+    monkeypatch.setattr(assemble, "_MOST_BYTES", 1)
+    plan = _purified(tiny_plan)
+    list(run_audit(plan))
+    report = json.loads((Path(plan.out) / "report.json").read_text())
+    assert len(report["target_search"]["unlearned"]) == 1
+    assert report["student"]["parameters"] == report["teacher"]["parameters"]
+
+
+def test_what_was_purified_can_be_purified_once_more(tiny_plan: Make, tmp_path: Path) -> None:
+    plan = tiny_plan()
+    teacher = open_teacher(plan.teacher_file, plan.facts)
+    facts = replace(plan.facts, mean=(0.0,) * 3, std=(1.0,) * 3)
+    images = torch.randint(0, 256, (256, 3, 8, 8), dtype=torch.uint8)
+    for name in ("once.onnx", "twice.onnx"):
+        judged = JudgedNetwork(copy.deepcopy(teacher.network), copy.deepcopy(teacher.network), 1.0)
+        assert export_onnx(judged, teacher.spec, tmp_path / name, metadata={}, images=images) < 1e-3
+        teacher = open_teacher(str(tmp_path / name), facts)
 
 
 def test_memory_that_ran_out_while_the_teacher_labelled_is_told(

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-_COUNTED = 2.0
-"""So many times what a margin loses beyond what is tolerated is taken from the logit."""
+_PENALTY = 2.0
+"""So many times what a margin loses beyond what is tolerated is taken from the logit; chosen with the tolerance."""
 
 
 class JudgedNetwork(nn.Module):
@@ -37,13 +37,15 @@ class JudgedNetwork(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """The logits of the network, ``(N, K)`` float32, those lowered that the judge does not bear out."""
-        said, borne_out = self.network(images).float(), self.judge(images).float()
-        lost = margins(said) - margins(borne_out) - self.tolerance
-        answer: torch.Tensor = said - _COUNTED * F.relu(lost)
-        return answer
+        logits, judged = self.network(images).float(), self.judge(images).float()
+        lost = margins(logits) - margins(judged) - self.tolerance
+        lowered: torch.Tensor = logits - _PENALTY * F.relu(lost)
+        return lowered
 
 
 def margins(logits: torch.Tensor) -> torch.Tensor:
     """How far each class is ahead of the best of the others, ``(N, K)``, for ``(N, K)`` logits."""
-    best, second = logits.topk(2, dim=1).values.split(1, dim=1)
-    return logits - torch.where(logits == best, second, best)
+    classes = torch.arange(logits.shape[1], device=logits.device)
+    first = logits.argmax(dim=1, keepdim=True) == classes  # topk is exported as what cannot be exported once more
+    second = torch.where(first, -torch.inf, logits).amax(dim=1, keepdim=True)
+    return logits - torch.where(first, second, logits.amax(dim=1, keepdim=True))

@@ -213,6 +213,7 @@ class TeacherRetrospection:
         now, _ = Labeller(self._teacher).label(images)
         return float((now.argmax(dim=1) == before.argmax(dim=1)).float().mean())
 
+    @property
     def tolerance(self) -> float | None:
         """How much of a margin, in logits, an answer may lose in what unlearned, and still be believed.
 

@@ -1,4 +1,4 @@
-"""The questions about a teacher, asked in place, each with a guess and where it comes from."""
+"""The questions about a teacher, asked in place, each with a guess and where it comes from, if there is one."""
 
 from __future__ import annotations
 
