@@ -212,6 +212,15 @@ def test_a_file_that_was_never_there_is_bad_usage_of_a_batch_that_goes_on_too(ma
     assert caught.value.where == "/no/such.pth"
 
 
+def test_a_pattern_that_no_file_is_left_for_is_told_which_files_the_batch_has(make_batch: MakeBatch) -> None:
+    plan = make_batch("good.pth")
+    drained(plan)
+    Path(plan.files[0]).unlink()
+    with pytest.raises(UsageError, match=r"started with more files or seeds: .*good\.pth") as caught:
+        drained(replace(plan, files=("*.pth",), resume=True))
+    assert "also files that are gone" in caught.value.remedy
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="links are made")
 def test_a_batch_that_goes_on_knows_its_files_by_other_paths_too(make_batch: MakeBatch, tmp_path: Path) -> None:
     plan = make_batch("good.pth")
