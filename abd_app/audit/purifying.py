@@ -19,6 +19,12 @@ _JUDGED = Finding(
     "It answers as the teacher does, as far as a copy that unlearned the backdoor bears it out. So its file is twice "
     "as large, and an image takes it twice as long.",
 )
+_COPY_ALONE = Finding(
+    "info",
+    "The purified model is the copy that unlearned, alone",
+    "One ONNX file does not hold it and the teacher whose answers it would judge. So images of the class that was "
+    "unlearned are recognised less often.",
+)
 
 
 def purify(audit: OpenAudit) -> Generator[Event, None, nn.Module]:
@@ -48,6 +54,8 @@ def purify(audit: OpenAudit) -> Generator[Event, None, nn.Module]:
     network = assemble_purified(audit.teacher, answering, retrospection)
     if isinstance(network, JudgedNetwork):
         yield from audit.note(_JUDGED)
+    elif retrospection.tolerance is not None:
+        yield from audit.note(_COPY_ALONE)
     audit.record.steps = steps
     audit.record.student_parameters = sum(parameter.numel() for parameter in network.parameters())
     yield PhaseStarted("measuring", "student", steps)

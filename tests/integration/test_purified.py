@@ -79,6 +79,7 @@ def test_two_networks_that_no_file_holds_are_not_exported(tiny_plan: Make, monke
     list(run_audit(plan))
     report = json.loads((Path(plan.out) / "report.json").read_text())
     assert len(report["target_search"]["unlearned"]) == 1
+    assert any(one["title"].endswith("copy that unlearned, alone") for one in report["findings"])
     assert report["student"]["parameters"] == report["teacher"]["parameters"]
 
 
