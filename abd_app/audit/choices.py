@@ -6,7 +6,7 @@ from abd_app.errors import UsageError
 from abd_app.intake import OneByOne
 from abd_app.networks.catalog import SMALL_IMAGE_PX
 from abd_app.plan import PURIFIED
-from abd_app.teacher import Teacher, TeacherCard
+from abd_app.teacher import ONNX_BYTES, Teacher, TeacherCard
 
 _INVERTING = ("cmi", "fast")
 _MAYBE_FOLDED = " (ONNX export folds them away unless it is told to keep them)"
@@ -71,6 +71,14 @@ def choose_student(name: str, teacher: Teacher) -> str:
     Raises:
         UsageError: The teacher itself is to be purified, and cannot be exported again.
     """
+    if name == PURIFIED and 4 * teacher.card.parameters > ONNX_BYTES:
+        raise UsageError(
+            "This teacher is too large to be purified.",
+            where=f"--student {PURIFIED}",
+            why=f"It has {4 * teacher.card.parameters / 1e9:.2f} GB of weights in float32, and one ONNX file holds "
+            f"{ONNX_BYTES / 1e9:.2f}.",
+            remedy="Choose a student instead.",
+        )
     if name == PURIFIED and any(isinstance(module, OneByOne) for module in teacher.network.modules()):
         raise UsageError(
             "This teacher cannot be purified.",

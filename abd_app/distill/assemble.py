@@ -28,27 +28,36 @@ from abd_app.distill.sources.pictures import load_picture, procedural_pictures
 from abd_app.distill.sources.zskt import STUDENT_STEPS, AdversarialSource
 from abd_app.distill.student import Student, matching_stages
 from abd_app.distill.unlearning.teacher_retrospection import TeacherRetrospection
+from abd_app.errors import UsageError
 from abd_app.events import Role
 from abd_app.networks.batchnorm import tracked_batchnorms
 from abd_app.networks.catalog import build
 from abd_app.networks.pixels import PixelNetwork
-from abd_app.teacher import ImageSpec, Teacher
+from abd_app.teacher import ONNX_BYTES, ImageSpec, Teacher
 
 _FEWEST_PATCHES = 1024
-_MOST_BYTES = 2_000_000_000
-"""Of the float32 weights of a judged network: an ONNX file holds 2 GiB."""
 
 
 def build_student(name: str, spec: ImageSpec, seed: int) -> PixelNetwork:
     """A freshly initialised student that takes ``(N, C, H, W)`` images in [0, 1]; the same for the same seed.
 
     It normalises as the teacher does; a teacher that normalises inside its file gets a student around 0.5 +- 0.25.
+
+    Raises:
+        UsageError: No ONNX file would hold it.
     """
     torch.manual_seed(seed)
     inside = all(value == 0 for value in spec.mean) and all(value == 1 for value in spec.std)
     mean = tuple(0.5 for _ in spec.mean) if inside else spec.mean
     std = tuple(0.25 for _ in spec.std) if inside else spec.std
     network = build(name, spec.num_classes, spec.channels, side_px=min(spec.height, spec.width))
+    if (weights := 4 * sum(parameter.numel() for parameter in network.parameters())) > ONNX_BYTES:
+        raise UsageError(
+            f"{name} is too large for a student.",
+            where="--student",
+            why=f"It has {weights / 1e9:.2f} GB of weights, and one ONNX file holds {ONNX_BYTES / 1e9:.2f}.",
+            remedy="Choose a smaller architecture.",
+        )
     return PixelNetwork(network, mean=mean, std=std)
 
 
@@ -125,7 +134,7 @@ def assemble_purified(teacher: Teacher, answering: AnsweringTeacher, retrospecti
     answering.adopt_second_opinion()
     copied, tolerance = answering.bounds.built_into(answering.network), retrospection.tolerance
     weights = sum(tensor.numel() for tensor in copied.state_dict().values())
-    if tolerance is None or 2 * 4 * weights > _MOST_BYTES:
+    if tolerance is None or 2 * 4 * weights > ONNX_BYTES:
         return copied
     given = copy.deepcopy(teacher.network).eval().requires_grad_(False)
     return answering.compute.place(JudgedNetwork(given, copied, tolerance))

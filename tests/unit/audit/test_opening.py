@@ -248,6 +248,12 @@ def test_the_student_follows_from_the_image_size(teacher_file: str) -> None:
     assert choose_student("auto", large) == "resnet18-imagenet"
     assert choose_student("wrn-40-2", large) == "wrn-40-2"
     assert choose_student("purified", large) == "purified"
+    whole = dataclasses.replace(teacher.card, parameters=500_000_000)
+    assert choose_student("purified", Teacher(teacher.network, teacher.spec, whole)) == "purified"
+    huge = Teacher(teacher.network, teacher.spec, dataclasses.replace(whole, parameters=500_000_001))
+    with pytest.raises(UsageError, match="too large to be purified"):
+        choose_student("purified", huge)
+    assert choose_student("auto", huge) == "wrn-16-1"
 
 
 def test_a_teacher_that_cannot_be_exported_again_is_not_purified() -> None:

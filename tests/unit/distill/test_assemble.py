@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from abd_app.distill import assemble as module
 from abd_app.distill.answering import SecondOpinion
 from abd_app.distill.assemble import assemble, build_student
 from abd_app.distill.compute.device import Compute
@@ -104,6 +105,16 @@ def test_the_teacher_unlearns_from_images_that_are_inverted_further(
 def test_every_student_of_the_plan_can_be_built_and_answers(name: str) -> None:
     network = build_student(name, ImageSpec(32, 32, 1, 5, (0.5,), (0.5,)), seed=0)
     assert network(torch.rand(2, 1, 32, 32)).shape == (2, 5)
+
+
+def test_a_student_that_no_file_holds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = ImageSpec(8, 8, 3, 4, (0.5,) * 3, (0.5,) * 3)
+    weights = 4 * sum(parameter.numel() for parameter in build_student("wrn-10-1", spec, seed=0).parameters())
+    monkeypatch.setattr(module, "ONNX_BYTES", weights)
+    build_student("wrn-10-1", spec, seed=0)
+    monkeypatch.setattr(module, "ONNX_BYTES", weights - 1)
+    with pytest.raises(UsageError, match="wrn-10-1 is too large for a student"):
+        build_student("wrn-10-1", spec, seed=0)
 
 
 def test_a_student_normalises_as_its_teacher_or_around_the_middle() -> None:
