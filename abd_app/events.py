@@ -215,7 +215,7 @@ class TargetSearched(Event):
 
     Attributes:
         target: The class, or ``None`` where none stands out, neither by ``bends`` nor by ``margins``.
-        p_value: Chance of an outlier like the largest margin without a backdoor, in [0, 1].
+        p_value: Chance, without a backdoor, of margins as unusual as those of the class that stands out most; [0, 1].
         unlearned: The classes that Self-Retrospection then unlearned.
         classes: What was looked at.
         margins: The largest margins found on the teacher as it was handed in, in logits, by class.
@@ -223,6 +223,7 @@ class TargetSearched(Event):
             where it was not looked for.
         all_to_all: The share of images that one picture, added to them, has taken for another class, each class for one
             of its own, in [0, 1]; ``None`` where it was not looked for.
+        bounded_margins: As ``margins``, with the teacher's activations bounded; empty where not looked at.
         possible: Whether the teacher's answers tell how far a class can be driven: probabilities do not.
         undone: Whether something was found, and its unlearning taken back.
     """
@@ -234,6 +235,7 @@ class TargetSearched(Event):
     margins: tuple[float, ...]
     bends: tuple[float, ...] = ()
     all_to_all: float | None = None
+    bounded_margins: tuple[float, ...] = ()
     possible: bool = True
     undone: bool = False
 

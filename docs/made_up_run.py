@@ -84,8 +84,8 @@ RUN_FINDINGS = (
     Finding(
         "warning",
         "Class 2 is probably the target of a backdoor",
-        "Images can be driven 2.1 times as far towards it as towards the next class (p = 0.0012). A copy of the "
-        "teacher unlearned what leads images there.",
+        "Images can be driven 2.1 times as far towards it as towards the furthest other class (1.5 times with its "
+        "activations bounded; p = 0.0012). A copy of the teacher unlearned what leads images there.",
     ),
 )
 

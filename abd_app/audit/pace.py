@@ -17,7 +17,7 @@ from abd_app.distill.sources.zskt import STUDENT_STEPS
 from abd_app.distill.unlearning import all_to_all
 from abd_app.distill.unlearning.bending import STEPS as BEND_STEPS
 from abd_app.distill.unlearning.bending import judged_of_each, seen_of_each
-from abd_app.distill.unlearning.margins import FEWEST_CLASSES, MOST_CLASSES, starts
+from abd_app.distill.unlearning.margins import FEWEST_CLASSES, MOST_CLASSES, looks, starts
 from abd_app.teacher import ImageSpec
 
 _FAST, _PATCHES = FastSettings(), PatchSettings()
@@ -40,6 +40,7 @@ class Pace:
         ascent: Of the teacher, forward and backward to one image.
         unlearning: The same, and backward to its weights.
         inverts: Whether the teacher unlearns on inverted images, too.
+        bounded: Whether its activations are bounded.
         reply: Of the student, to one image.
     """
 
@@ -51,6 +52,7 @@ class Pace:
     ascent: float
     unlearning: float
     inverts: bool
+    bounded: bool
     reply: float
 
     def seconds(self, recipe: Recipe) -> float:
@@ -91,7 +93,8 @@ class Pace:
             renewed = how.renewals * how.drawn
             classes = self.spec.num_classes
             looked_at = min(MOST_CLASSES, classes)
-            total += how.search_steps * looked_at * starts(classes) * self.ascent
+            times = looks(classes, bounded=self.bounded)
+            total += times * how.search_steps * looked_at * starts(classes) * self.ascent
             if classes >= FEWEST_CLASSES:
                 total += BEND_STEPS * looked_at * seen_of_each(looked_at) * self.ascent
                 total += looked_at * judged_of_each(looked_at) * self.answer

@@ -103,7 +103,8 @@ class _Rehearsal:
                 shuffled = self._per_image(lambda: vaccine.suspicious(self._images, kept))
             reply = self._per_image(lambda: self._student(self._images))
         inverts = unlearns_inverted(self._recipe, self._teacher)
-        return Pace(self._spec, plain, retrospecting, answer, shuffled, ascent, unlearning, inverts, reply)
+        bounded = len(self._teacher.bounds) > 0
+        return Pace(self._spec, plain, retrospecting, answer, shuffled, ascent, unlearning, inverts, bounded, reply)
 
     def _affordable_batch(self) -> int:
         """As many images as fit the budget, but so many that a step is more than the calls that it consists of."""

@@ -191,7 +191,8 @@ def _target_search(found: TargetSearched | None) -> TargetSearchReport | None:
         "p_value": found.p_value,
         "unlearned": list(found.unlearned),
         "margins": {str(one): margin for one, margin in zip(found.classes, found.margins, strict=True)},
-        # Empty where it was not looked for.
+        # Both are empty where they were not looked for.
+        "bounded_margins": {str(one): far for one, far in zip(found.classes, found.bounded_margins, strict=False)},
         "bends": {str(one): share for one, share in zip(found.classes, found.bends, strict=False)},
         "all_to_all": found.all_to_all,
     }

@@ -75,12 +75,13 @@ class VaccineReport(TypedDict):
 
 
 class TargetSearchReport(TypedDict):
-    """As :class:`abd_app.events.TargetSearched`; ``margins`` and ``bends`` by class index."""
+    """As :class:`abd_app.events.TargetSearched`; margins and ``bends`` by class index."""
 
     target: int | None
     p_value: float
     unlearned: list[int]
     margins: dict[str, float]
+    bounded_margins: dict[str, float]
     bends: dict[str, float]
     all_to_all: float | None
 

@@ -48,6 +48,8 @@ def test_a_purified_teacher_is_exported_with_its_bounds(
     report = json.loads((Path(plan.out) / "report.json").read_text())
     assert report["student"]["architecture"] == "purified" and report["twin"] is None
     assert report["target_search"]["unlearned"] == list(searched.unlearned)
+    assert len(searched.bounded_margins) == len(searched.margins) and searched.bounded_margins != searched.margins
+    assert report["target_search"]["bounded_margins"]["1"] == searched.bounded_margins[1]
     assert len(searched.unlearned) == stands_out
     assert report["student"]["onnx_parity_max_abs"] < 1e-3
     assert not any("twin" in gap for gap in report["not_tested"]), "it could not have had one"
@@ -74,7 +76,7 @@ def test_a_purified_teacher_is_exported_with_its_bounds(
 def test_two_networks_that_no_file_holds_are_not_exported(tiny_plan: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(margins, "SIGNIFICANT", 1.1)
     monkeypatch.setattr(bending, "_LEAST_SHARE", 1.1)
-    monkeypatch.setattr(assemble, "_MOST_BYTES", 1)
+    monkeypatch.setattr(assemble, "ONNX_BYTES", 1)
     plan = _purified(tiny_plan)
     list(run_audit(plan))
     report = json.loads((Path(plan.out) / "report.json").read_text())

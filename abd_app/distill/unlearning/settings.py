@@ -10,7 +10,7 @@ class UnlearningSettings:
     """Hyper-parameters, chosen on the demo teacher and on 16-pixel CIFAR-10 teachers (docs/results.md says on which).
 
     Attributes:
-        search_steps: Of the search for the target class.
+        search_steps: Of each look for the target class.
         patches: In the pool before it is renewed.
         renewals: How often the pool is renewed before the unlearning.
         drawn: New patches of a renewal, and as many that are inverted if there are such.

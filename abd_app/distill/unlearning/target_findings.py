@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from abd_app.distill.unlearning.all_to_all import AllToAllTest
 from abd_app.distill.unlearning.bending import BendTest
-from abd_app.distill.unlearning.margins import FEWEST_CLASSES, MarginTest
+from abd_app.distill.unlearning.margins import FEWEST_CLASSES, LEAST_MEAN, MarginTest
 from abd_app.teacher import Finding
 from abd_app.text import percent
 
@@ -40,7 +41,7 @@ def finding_of_target(
     """One finding.
 
     Args:
-        margins: On the teacher as it was handed in.
+        margins: By how far images can be driven.
         bending: On the teacher as it labels; ``None`` where the classes are too few.
         all_to_all: Likewise; ``None`` also where one class stands out that could be unlearned.
         deed: What became of the class that stands out.
@@ -70,7 +71,7 @@ def finding_of_target(
     return Finding(
         "warning" if some else "info",
         "No class stands out as the target of a backdoor",
-        f"No class can be driven much further ahead of all others than the rest ({_chance(margins)}), none stands "
+        f"No class can be driven unusually far ahead of all others ({_chance(margins)}), none stands "
         f"out when images are bent slightly, so Self-Retrospection has nothing to unlearn; other defences go on. "
         f"{_TRADING[all_to_all is not None]}{looked_at}",
     )
@@ -104,10 +105,20 @@ def _by_bending(test: BendTest) -> str:
 
 
 def _by_margin(test: MarginTest) -> str:
-    second, largest = sorted(test.margins)[-2:]
-    times = f"{largest / second:.1f} times as far"
+    assert test.target is not None
+    place = test.classes.index(test.target)
+    how_far = _how_far(test.margins, place, "{:.1f} times as far towards it as towards the furthest other class")
+    bounded = _how_far(test.bounded_margins, place, "{:.1f} times") if test.bounded_margins else ""
+    and_bounded = f"{bounded} with its activations bounded; " if bounded else ""
     often = f" Chance alone does that in one of {1 / test.p_value:.0f} teachers." if test.p_value > _PROBABLE else ""
-    return f"Images can be driven {times} towards it as towards the next class ({_chance(test)}).{often}"
+    return f"Images can be driven {how_far} ({and_bounded}{_chance(test)}).{often}"
+
+
+def _how_far(margins: Sequence[float], place: int, times: str) -> str:
+    this, other = margins[place], max(margin for one, margin in enumerate(margins) if one != place)
+    if this < LEAST_MEAN:
+        return "hardly ahead of the other classes"
+    return times.format(this / other) if other >= LEAST_MEAN else "ahead of the others towards it alone"
 
 
 def _by_trading(test: AllToAllTest) -> str:

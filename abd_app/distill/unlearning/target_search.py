@@ -16,14 +16,15 @@ from abd_app.distill.unlearning.adversaries import Kind
 from abd_app.distill.unlearning.all_to_all import AllToAllSearch, AllToAllTest
 from abd_app.distill.unlearning.bending import STEPS as BEND_STEPS
 from abd_app.distill.unlearning.bending import BendSearch, BendTest
-from abd_app.distill.unlearning.margins import FEWEST_CLASSES, MOST_CLASSES, MarginSearch, MarginTest, groups
+from abd_app.distill.unlearning.margins import FEWEST_CLASSES, MOST_CLASSES, MarginSearch, MarginTest, groups, looks
 from abd_app.distill.unlearning.settings import UnlearningSettings
+from abd_app.events import TargetSearched
 
 
 class TargetSearch:
     """A class with an unusual margin, one to which bending leads, or all, each leading to another.
 
-    The search by margins wants the teacher as it was handed in; the others look at it as it labels.
+    The search by margins looks at the teacher as it was handed in and as it labels, the others as it labels.
 
     Args:
         teacher: To be looked at.
@@ -99,7 +100,8 @@ class TargetSearch:
     def most_steps(self) -> int:
         """How much the searches yield at most."""
         groups_of_classes = groups(min(self._num_classes, MOST_CLASSES))
-        by_margin = self._settings.search_steps * groups_of_classes
+        times = looks(self._num_classes, bounded=bool(len(self._teacher.bounds)))
+        by_margin = times * self._settings.search_steps * groups_of_classes
         renewing = self._renewals * (1 + self._settings.inversion_steps)
         trading = (renewing + all_to_all.STARTS * all_to_all.STEPS) * self._may_trade
         return by_margin + BEND_STEPS + trading
@@ -112,8 +114,7 @@ class TargetSearch:
         """
         steps = self._settings.search_steps
         search = MarginSearch(self._shape, self._num_classes, self._random, steps=steps, microbatches=self.microbatches)
-        with self._teacher.bounds.lifted():
-            self.margins = yield from search.run(self._teacher)
+        self.margins = yield from search.run(self._teacher)
 
     def on_patches(self, pool: BalancedPatchSource) -> Iterator[dict[str, torch.Tensor]]:
         """By bending and, where no class has been found yet, by trading, after :meth:`by_margin`.
@@ -145,6 +146,28 @@ class TargetSearch:
         size, ball = self._num_classes, self._settings.ball
         pictures = AllToAllSearch(self._shape, size, self._random, ball=ball, microbatches=self.microbatches)
         self.all_to_all = yield from pictures.run(self._teacher, pool)
+
+    def searched(self, unlearned: tuple[int, ...], *, undone: bool) -> TargetSearched:
+        """The outcome as an event, once the searches are over.
+
+        Args:
+            unlearned: The classes that were unlearned.
+            undone: Whether something was found, and its unlearning taken back.
+        """
+        found = self.margins
+        assert found is not None
+        return TargetSearched(
+            self.target,
+            found.p_value,
+            unlearned,
+            found.classes,
+            found.margins,
+            bends=() if self.bending is None else self.bending.shares,
+            all_to_all=None if self.all_to_all is None else self.all_to_all.share,
+            bounded_margins=found.bounded_margins,
+            possible=not found.saturated,
+            undone=undone,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """What was found."""

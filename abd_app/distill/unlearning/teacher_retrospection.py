@@ -21,7 +21,7 @@ from abd_app.distill.unlearning.settings import UnlearningSettings
 from abd_app.distill.unlearning.target_findings import Deed, finding_of_target
 from abd_app.distill.unlearning.target_search import TargetSearch
 from abd_app.errors import RunFailedError
-from abd_app.events import Event, FindingMade, TargetSearched
+from abd_app.events import Event, FindingMade
 
 _CHECKED, _ENOUGH = 1024, 32  # images; patches of a class, so that it needs no inverted ones
 
@@ -99,14 +99,11 @@ class TeacherRetrospection:
 
     def report(self) -> Iterator[Event]:
         """What came out of :meth:`run`, as events."""
-        if (found := self.search.margins) is not None:
-            shares = () if self.search.bending is None else self.search.bending.shares
-            traded = None if self.search.all_to_all is None else self.search.all_to_all.share
-            target = self.search.target
-            margins, able = (found.p_value, self.targets, found.classes, found.margins), not found.saturated
-            yield TargetSearched(target, *margins, shares, traded, possible=able, undone=self.deed == "undone")
-            yield FindingMade(finding_of_target(found, self.search.bending, self.search.all_to_all, self.deed))
-        for microbatches in (self.search.microbatches, self.microbatches):
+        search = self.search
+        if search.margins is not None:
+            yield search.searched(self.targets, undone=self.deed == "undone")
+            yield FindingMade(finding_of_target(search.margins, search.bending, search.all_to_all, self.deed))
+        for microbatches in (search.microbatches, self.microbatches):
             for finding in microbatches.findings():
                 yield FindingMade(finding)
 

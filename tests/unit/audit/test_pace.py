@@ -65,9 +65,9 @@ def teacher(teacher_file: str) -> Teacher:
 
 def _pace(**parts: float) -> Pace:
     empty = Cycle((0,), 0, 0)
-    nothing = {"plain": empty, "retrospecting": empty, "reply": 0, "inverts": False}
+    nothing = {"plain": empty, "retrospecting": empty, "reply": 0, "inverts": False, "bounded": False}
     nothing |= dict.fromkeys(("answer", "shuffled", "ascent", "unlearning"), 0)
-    return Pace(_SPEC, **{**nothing, **parts})  # type: ignore[arg-type]
+    return Pace(**{"spec": _SPEC, **nothing, **parts})  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -166,8 +166,9 @@ def test_what_happens_once_is_paid_once() -> None:
     mapped = 2 * 13 * 512 + 1024 + 2 * 400  # starts, mappings, images; those that are judged, and those that are new
     searched = 60 * 4 * 32  # steps, classes, starts of each
     assert _pace(ascent=1).seconds(unlearned) == pytest.approx(searched + bent)
-    bounded = replace(unlearned, bounds=3.0)
-    assert _pace(ascent=1).seconds(bounded) == pytest.approx(searched + bent), "bounds are lifted for the search"
+    assert _pace(ascent=1, bounded=True).seconds(unlearned) == pytest.approx(2 * searched + bent), "without and with"
+    few = _pace(ascent=1, bounded=True, spec=replace(_SPEC, num_classes=3)).seconds(unlearned)
+    assert few == pytest.approx(60 * 3 * 32), "of three none can stand out"
     assert _pace(unlearning=1).seconds(unlearned) == pytest.approx(50 * 128)
     marked = replace(unlearned, led_marks=True)
     assert _pace(ascent=1).seconds(marked) == pytest.approx(searched + bent + 50 * 128), "what leads to the class"

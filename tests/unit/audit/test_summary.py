@@ -38,7 +38,7 @@ def test_a_continued_run_gets_everything_back_but_the_teachers_scores() -> None:
 
 
 def test_the_report_has_what_the_searches_gave_by_class() -> None:
-    found = TargetSearched(None, 0.4, (0, 5), (0, 5), (10.0, 30.0), (0.1, 0.2), 0.41)
+    found = TargetSearched(None, 0.4, (0, 5), (0, 5), (10.0, 30.0), (0.1, 0.2), 0.41, (9.0, 11.0))
     assert _target_search(found) == {
         "target": None,
         "p_value": 0.4,
@@ -46,6 +46,7 @@ def test_the_report_has_what_the_searches_gave_by_class() -> None:
         "margins": {"0": 10.0, "5": 30.0},
         "bends": {"0": 0.1, "5": 0.2},
         "all_to_all": 0.41,
+        "bounded_margins": {"0": 9.0, "5": 11.0},
     }
     assert _target_search(None) is None
 

@@ -16,6 +16,7 @@ TARGET_SEARCH = {
     "margins": {"0": 10.5, "3": 31.0},
     "bends": {},
     "all_to_all": None,
+    "bounded_margins": {},
 }
 
 
