@@ -50,7 +50,7 @@ class MarginTest:
         if self.p_value >= SIGNIFICANT:
             return None
         p_values = outlier_p_values(self.margins, self.bounded_margins)
-        return self.classes[p_values.index(min(p_values))]
+        return min(zip(p_values, (-one for one in self.margins), self.classes, strict=True))[2]
 
 
 class MarginSearch:

@@ -234,9 +234,9 @@ def test_only_a_class_that_stands_out_is_unlearned_and_a_finding_says_which(
         assert any(not torch.equal(before[name], value) for name, value in after.items())
     (searched,) = [event for event in events if isinstance(event, TargetSearched)]
     best = searched.classes[searched.margins.index(max(searched.margins))]
-    assert searched.target == (best if stands_out else None) and len(searched.margins) == 4
-    assert len(searched.unlearned) == stands_out
-    part = "towards it as towards the furthest other class" if stands_out else "No class can be driven unusually far"
+    assert searched.target == (best if stands_out else None) and len(searched.unlearned) == stands_out
+    assert len(searched.margins) == len(searched.bounded_margins) == 4
+    part = "alone with its activations bounded; p = 1" if stands_out else "No class can be driven unusually far"
     (finding,) = [e.finding for e in events if isinstance(e, FindingMade) and part in e.finding.detail]
     assert finding.title.startswith(f"Class {searched.target} " if stands_out else "No class stands out as the target")
     assert finding.severity == ("warning" if stands_out else "info")

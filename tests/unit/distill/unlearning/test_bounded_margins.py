@@ -116,6 +116,10 @@ def test_chances_of_two_looks_are_combined_by_class() -> None:
 def test_what_is_beyond_all_doubt_stays_so() -> None:
     far, alike = (10.0, 11.0, 9.0, 6000.0), (4.0, 4.1, 3.9, 4.0)
     assert outlier_p_values(far)[3] == outlier_p_values(far, far)[3] == 0
+    two = MarginTest((0, 1, 2, 3), far, 0.0, 4, bounded_margins=(4000.0, 4.1, 3.9, 4.0))
+    assert outlier_p_values(two.margins, two.bounded_margins)[0] == 0 and two.target == 3, (
+        "of two the one that goes further"
+    )
     assert outlier_p_values(far, alike)[3] == 0
     assert outlier_p_values((1.0, 50.0, 1.2), (1.0, 50.0, 1.2)) == (1.0, 1.0, 1.0), "too few to compare"
 
