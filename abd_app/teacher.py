@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 Severity = Literal["info", "warning", "danger"]
+Answers = Literal["logits", "probabilities"]
+
 ONNX_BYTES = 2_000_000_000
 """Of float32 weights: a file of protocol buffers, as ONNX is, holds 2 GiB."""
-Answers = Literal["logits", "probabilities"]
 
 
 @dataclass(frozen=True)
